@@ -1,0 +1,1 @@
+"""The contract of Darkroom's services: schemas, topics and identities."""

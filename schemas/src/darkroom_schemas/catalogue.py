@@ -1,0 +1,123 @@
+"""The topics that exist, as `topics.yaml` declares them."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+_DAY_MS: Final = 86_400_000
+
+
+def data_folder() -> Path:
+    """Folder of `topics.yaml` and the .avsc files: inside the wheel, or the checkout's schemas/."""
+    packaged = Path(__file__).parent / "data"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One Kafka topic, without the prefix of an installation.
+
+    `schema` names the .avsc file of its values, None where values have no schema of ours (dead
+    letters keep foreign bytes, changelogs are Faust's). `retention_ms` is None for compacted
+    topics. Topics of one co-partition `group` have the same number of partitions.
+    """
+
+    name: str
+    schema: str | None
+    key: str
+    partitions: int
+    group: str | None
+    retention_ms: int | None
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    lane: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """The registry's name for the schema of this topic's values (TopicNameStrategy)."""
+        return f"{self.name}-value"
+
+    def config(self) -> dict[str, str]:
+        """The broker's settings of this topic."""
+        if self.retention_ms is None:
+            return {"cleanup.policy": "compact"}
+        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+
+
+class UnknownTopicError(KeyError):
+    """A topic that `topics.yaml` does not declare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All declared topics by name."""
+
+    lanes: tuple[str, ...]
+    topics: Mapping[str, Topic]
+
+    def __iter__(self) -> Iterator[Topic]:
+        return iter(self.topics.values())
+
+    def __getitem__(self, name: str) -> Topic:
+        try:
+            return self.topics[name]
+        except KeyError:
+            raise UnknownTopicError(f"topic {name!r} is not declared in topics.yaml") from None
+
+    def with_schema(self) -> tuple[Topic, ...]:
+        """Topics whose values are Avro records of ours."""
+        return tuple(topic for topic in self if topic.schema is not None)
+
+    def dead_letters(self, service: str) -> str:
+        """Name of a service's dead-letter topic."""
+        return self[f"darkroom.{service}.dlq"].name
+
+
+def _days(text: str) -> int:
+    """Milliseconds of a retention such as `14d`."""
+    return int(text.removesuffix("d")) * _DAY_MS
+
+
+def _declared(entry: Mapping[str, Any], partitions: int, lanes: list[str]) -> Iterator[Topic]:
+    name = str(entry["name"])
+    for lane in lanes if "{lane}" in name else [None]:
+        yield Topic(
+            name=name.format(lane=lane),
+            schema=entry["schema"],
+            key=entry["key"],
+            partitions=partitions,
+            group=entry["group"],
+            retention_ms=None if entry.get("cleanup") == "compact" else _days(entry["retention"]),
+            producers=tuple(entry["producers"]),
+            consumers=tuple(entry["consumers"]),
+            lane=lane,
+        )
+
+
+def _dead_letters(entry: Mapping[str, Any]) -> Iterator[Topic]:
+    for service in entry["services"]:
+        name = entry["name"].format(service=service)
+        retention = _days(entry["retention"])
+        yield Topic(name, None, entry["key"], 1, None, retention, (service,), ())
+
+
+def _changelog(entry: Mapping[str, Any], partitions: int) -> Topic:
+    services = tuple(entry["services"])
+    return Topic(
+        entry["name"], None, entry["key"], partitions, entry["group"], None, services, services
+    )
+
+
+@cache
+def load() -> Catalogue:
+    """Read `topics.yaml`."""
+    declared = yaml.safe_load((data_folder() / "topics.yaml").read_text(encoding="utf-8"))
+    lanes, partitions = declared["lanes"], declared["partitions"]
+    topics = [t for entry in declared["topics"] for t in _declared(entry, partitions, lanes)]
+    topics += _dead_letters(declared["dead_letters"])
+    topics += [_changelog(entry, partitions) for entry in declared["changelogs"]]
+    return Catalogue(tuple(lanes), {topic.name: topic for topic in topics})

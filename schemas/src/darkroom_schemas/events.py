@@ -1,0 +1,510 @@
+"""The events as typed dictionaries. Made by schemas/generate.py; change the schemas instead."""
+
+# ruff: noqa: E501
+
+from datetime import datetime
+from typing import TypedDict
+
+
+class BatchChunkCounted(TypedDict):
+    """All ends seen so far among 4,096 neighbouring indices of an import; replaces what was said of that chunk before."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    batch_id: str
+    """UUID of the import."""
+    chunk: int
+    """index // 4096."""
+    auto_labeled: int
+    """Outcomes."""
+    suggested: int
+    """Outcomes."""
+    review: int
+    """Outcomes."""
+    rejected: int
+    """Refused files."""
+    cancelled: int
+    """Cancelled."""
+    partial: int
+    """Of the outcomes: those with a failed stage."""
+    counted_at: datetime
+    """When the last of them ended."""
+
+
+class BatchCompleted(TypedDict):
+    """Every file of the import has its end: found = duplicates + rejected + accepted."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    batch_id: str
+    """UUID of the import."""
+    found: int
+    """Files seen."""
+    duplicates: int
+    """Files whose photo was known."""
+    accepted: int
+    """Files with an outcome or cancelled."""
+    auto_labeled: int
+    """Outcomes."""
+    suggested: int
+    """Outcomes."""
+    review: int
+    """Outcomes."""
+    rejected: int
+    """Refused files."""
+    cancelled: int
+    """Cancelled."""
+    partial: int
+    """Of the outcomes: those with a failed stage."""
+    started_at: datetime
+    """When the import began."""
+    completed_at: datetime
+    """When the last file ended."""
+
+
+class BatchIntake(TypedDict):
+    """How far the import's scan is; counts only grow, sealed says that they are final."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    batch_id: str
+    """UUID of the import."""
+    lane: str
+    """high, default, batch or learning."""
+    state: str
+    """started, scanning, sealed or cancelled."""
+    found: int
+    """Files seen so far."""
+    duplicates: int
+    """Files whose photo was known."""
+    refused: int
+    """Files that could not be read and never became a photo."""
+    submitted: int
+    """Files that will end by an outcome, a rejection or a cancellation."""
+    started_at: datetime
+    """When the import began."""
+    occurred_at: datetime
+    """When this was so."""
+
+
+class BatchPhotoEnded(TypedDict):
+    """One submitted file of an import has its end."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    batch_id: str
+    """UUID of the import."""
+    index: int
+    """Place of the file in the import."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    end: str
+    """auto_labeled, suggested, review, rejected or cancelled."""
+    partial: bool
+    """Whether a stage failed."""
+    ended_at: datetime
+    """When."""
+
+
+class BatchProgressed(TypedDict):
+    """Where an import stands; the last record of a key is what counts."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    batch_id: str
+    """UUID of the import."""
+    found: int
+    """Files seen."""
+    duplicates: int
+    """Files whose photo was known."""
+    accepted: int
+    """Files with an outcome or cancelled."""
+    auto_labeled: int
+    """Outcomes."""
+    suggested: int
+    """Outcomes."""
+    review: int
+    """Outcomes."""
+    rejected: int
+    """Refused files."""
+    cancelled: int
+    """Cancelled."""
+    partial: int
+    """Of the outcomes: those with a failed stage."""
+    pending: int
+    """Submitted files without an end."""
+    sealed: bool
+    """Whether the scan is finished."""
+    started_at: datetime
+    """When the import began."""
+    progressed_at: datetime
+    """When this was so."""
+
+
+class PhotoAnalysisRequested(TypedDict):
+    """Intake has made the photo safe to look at; each stage reads this one record."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    submission_id: str
+    """From the submission."""
+    source_uri: str
+    """The original."""
+    sha256: str
+    """Of the original, hex."""
+    byte_size: int
+    """Of the original."""
+    media_type: str
+    """By content, such as image/jpeg."""
+    width: int
+    """Pixels of the upright original."""
+    height: int
+    """Pixels of the upright original."""
+    orientation: int
+    """EXIF orientation found in the original, 1 to 8."""
+    frames: int
+    """Frames of an animation, else 1."""
+    rendition_uri: str
+    """Upright 8-bit RGB, at most 2048 px on its long side; may be the original itself."""
+    rendition_width: int
+    """Pixels."""
+    rendition_height: int
+    """Pixels."""
+    thumbnail_uri: str
+    """Upright, at most 320 px on its long side."""
+    file_name: str | None
+    """Name shown to people."""
+    taken_at: str | None
+    """Local time of the camera, ISO 8601 without zone."""
+    camera_make: str | None
+    """From EXIF."""
+    camera_model: str | None
+    """From EXIF."""
+    latitude: float | None
+    """Degrees; only where the setting allows."""
+    longitude: float | None
+    """Degrees; only where the setting allows."""
+    intake_ms: float
+    """Milliseconds of intake's work."""
+    submitted_at: datetime
+    """From the submission."""
+    requested_at: datetime
+    """When intake was done."""
+
+
+class PhotoBatchJoined(TypedDict):
+    """An import waits for this analysis. May come before, during or after it."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    batch_id: str
+    """UUID of the import."""
+    index: int
+    """Place of the file in the import, from 0."""
+    joined_at: datetime
+    """When."""
+
+
+class HeadLabel(TypedDict):
+    name: str
+    """The user's own label."""
+    confidence: float
+    """0 to 1."""
+    head: str
+    """Head that gave it."""
+    head_version: str
+    """Its version."""
+
+
+class PhotoEmbedded(TypedDict):
+    """The embedder's part."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    stage: str
+    """Always embedder."""
+    engine: str
+    """Name of the engine that made this part."""
+    model_version: str
+    """Version of its weights."""
+    ms: float
+    """Milliseconds of work: fetch, decode and inference."""
+    finished_at: datetime
+    """When the stage was done."""
+    vector: list[float]
+    """Of unit length; vectors of one model_version can be compared by cosine."""
+    labels: list[HeadLabel]
+    """The user's own labels, best first."""
+
+
+class Label(TypedDict):
+    name: str
+    """Name of the label."""
+    confidence: float
+    """Probability, 0 to 1."""
+
+
+class DetectedObject(TypedDict):
+    name: str
+    """What it is."""
+    confidence: float
+    """0 to 1."""
+    x: float
+    """Left edge, fraction of the upright width."""
+    y: float
+    """Top edge, fraction of the upright height."""
+    width: float
+    """Fraction."""
+    height: float
+    """Fraction."""
+
+
+class PhotoObjectsDetected(TypedDict):
+    """The detector's part."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    stage: str
+    """Always detector."""
+    engine: str
+    """Name of the engine that made this part."""
+    model_version: str
+    """Version of its weights."""
+    ms: float
+    """Milliseconds of work: fetch, decode and inference."""
+    finished_at: datetime
+    """When the stage was done."""
+    category: str | None
+    """Coarse kind of the picture, such as animal or food."""
+    labels: list[Label]
+    """Best first."""
+    objects: list[DetectedObject]
+    """Boxes; empty where the engine finds none or can't."""
+    caption: str | None
+    """One sentence, where the engine writes one."""
+    calibrated: bool
+    """Whether the confidences were calibrated on labelled data."""
+
+
+class PartUsed(TypedDict):
+    stage: str
+    """detector, ocr or embedder."""
+    revision: int
+    """Revision of the part."""
+    engine: str
+    """Engine."""
+    model_version: str
+    """Version of its weights."""
+
+
+class PhotoOutcome(TypedDict):
+    """What the analysis came to; a pure function of its parts and of the policy. At most one per (analysis, revision) over the three outcome topics."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    outcome: str
+    """auto_labeled, suggested or review."""
+    label: str | None
+    """The best label."""
+    confidence: float | None
+    """Probability of the best label."""
+    calibrated: bool
+    """Whether the confidence was calibrated."""
+    category: str | None
+    """From the detector."""
+    labels: list[Label]
+    """Best first."""
+    partial: bool
+    """Whether a stage failed."""
+    failed_stages: list[str]
+    """Stages without a part."""
+    parts: list[PartUsed]
+    """The parts that it rests on."""
+    reason: str
+    """Why it was routed so, for a person."""
+    decided_at: datetime
+    """When the last part that it rests on was finished."""
+
+
+class PhotoRejected(TypedDict):
+    """Intake refused the photo: the end of this analysis."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    submission_id: str
+    """From the submission."""
+    file_name: str | None
+    """Name shown to people."""
+    sha256: str
+    """As submitted."""
+    code: str
+    """Stable code of the reason, such as image_truncated."""
+    message: str
+    """The reason for a person."""
+    rejected_at: datetime
+    """When."""
+
+
+class PhotoStageFailed(TypedDict):
+    """A stage gave up on the photo; its outcome will be partial."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    stage: str
+    """detector, ocr or embedder."""
+    code: str
+    """Stable code of the reason."""
+    message: str
+    """The reason for a person."""
+    attempts: int
+    """How often it was tried."""
+    failed_at: datetime
+    """When."""
+
+
+class PhotoSubmitted(TypedDict):
+    """A photo is handed in. Anyone may write it; the bytes lie in an allowed store."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    submission_id: str
+    """Made by the submitter, at most 200 characters; the same submission repeated has the same id."""
+    analysis_id: str | None
+    """UUID; null: derived by intake as uuid5(photo_id, submission_id)."""
+    revision: int | None
+    """Null: 1."""
+    policy_revision: int | None
+    """Null: the policy in force."""
+    lane: str
+    """high, default, batch or learning."""
+    source_uri: str
+    """Where the original bytes are: a URI inside an allowed store."""
+    sha256: str
+    """64 lower-case hex digits of the original bytes."""
+    byte_size: int | None
+    """Length of the original in bytes."""
+    file_name: str | None
+    """Name shown to people."""
+    submitted_at: datetime
+    """When it was handed in."""
+
+
+class TextWord(TypedDict):
+    text: str
+    """The word."""
+    confidence: float
+    """0 to 1."""
+    polygon: list[float]
+    """x0, y0, x1, y1, …: corners clockwise from the top left of the text, fractions of the upright photo."""
+
+
+class TextLine(TypedDict):
+    text: str
+    """The line."""
+    confidence: float
+    """0 to 1."""
+    polygon: list[float]
+    """x0, y0, x1, y1, …: corners clockwise from the top left of the text, fractions of the upright photo."""
+    words: list[TextWord]
+    """Words in order."""
+
+
+class PhotoTextRead(TypedDict):
+    """The ocr's part; no text is an empty result, not a missing one."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    stage: str
+    """Always ocr."""
+    engine: str
+    """Name of the engine that made this part."""
+    model_version: str
+    """Version of its weights."""
+    ms: float
+    """Milliseconds of work: fetch, decode and inference."""
+    finished_at: datetime
+    """When the stage was done."""
+    text: str
+    """All lines in reading order, separated by line feeds."""
+    lines: list[TextLine]
+    """In reading order."""

@@ -1,0 +1,31 @@
+"""The names of the topics. Made by schemas/generate.py; change the schemas instead."""
+
+from typing import Final
+
+LANES: Final = ("high", "default", "batch", "learning")
+PHOTO_REJECTED: Final = "photo.rejected.v1"
+PHOTO_OBJECTS_DETECTED: Final = "photo.objects-detected.v1"
+PHOTO_TEXT_READ: Final = "photo.text-read.v1"
+PHOTO_EMBEDDED: Final = "photo.embedded.v1"
+PHOTO_STAGE_FAILED: Final = "photo.stage-failed.v1"
+PHOTO_BATCH_JOINED: Final = "photo.batch-joined.v1"
+PHOTO_AUTO_LABELED: Final = "photo.auto-labeled.v1"
+PHOTO_SUGGESTED: Final = "photo.suggested.v1"
+PHOTO_REVIEW_REQUESTED: Final = "photo.review-requested.v1"
+BATCH_PHOTO_ENDED: Final = "batch.photo-ended.v1"
+BATCH_INTAKE: Final = "batch.intake.v1"
+BATCH_CHUNK_COUNTED: Final = "batch.chunk-counted.v1"
+BATCH_PROGRESSED: Final = "batch.progressed.v1"
+BATCH_COMPLETED: Final = "batch.completed.v1"
+PHOTO_SUBMITTED: Final = {
+    "high": "photo.submitted.high.v1",
+    "default": "photo.submitted.default.v1",
+    "batch": "photo.submitted.batch.v1",
+    "learning": "photo.submitted.learning.v1",
+}
+PHOTO_ANALYSIS_REQUESTED: Final = {
+    "high": "photo.analysis-requested.high.v1",
+    "default": "photo.analysis-requested.default.v1",
+    "batch": "photo.analysis-requested.batch.v1",
+    "learning": "photo.analysis-requested.learning.v1",
+}

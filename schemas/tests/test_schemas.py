@@ -1,0 +1,102 @@
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from uuid import UUID, uuid5
+
+import fastavro
+import pytest
+
+from darkroom_schemas import avro, catalogue, events, ids, names
+
+SCHEMAS = Path(__file__).parents[1]
+
+
+def test_the_generated_modules_are_what_the_schemas_say() -> None:
+    check = [sys.executable, str(SCHEMAS / "generate.py"), "--check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("name", avro.names())
+def test_every_schema_parses_and_explains_itself(name: str) -> None:
+    schema = avro.schema(name)
+    fastavro.parse_schema(schema)
+    assert schema["doc"]
+    assert all(field["doc"] for field in schema["fields"])
+    assert hasattr(events, schema["name"])
+
+
+@pytest.mark.parametrize("name", avro.names())
+def test_no_schema_uses_an_enum_since_new_symbols_would_break_old_readers(name: str) -> None:
+    assert '"enum"' not in (SCHEMAS / f"{name}.avsc").read_text(encoding="utf-8")
+
+
+def test_every_topic_names_a_schema_that_exists() -> None:
+    for topic in catalogue.load().with_schema():
+        assert topic.schema in avro.names()
+
+
+def test_every_schema_has_a_topic_and_an_example() -> None:
+    used = {topic.schema for topic in catalogue.load().with_schema()}
+    assert used == set(avro.names())
+    assert {path.stem for path in (SCHEMAS / "examples").glob("*.json")} == used
+
+
+@pytest.mark.parametrize("name", avro.names())
+def test_every_example_survives_a_round_trip(name: str) -> None:
+    schema = fastavro.parse_schema(avro.schema(name))
+    example = json.loads((SCHEMAS / "examples" / f"{name}.json").read_text(encoding="utf-8"))
+    value = next(iter(fastavro.json_reader(io.StringIO(json.dumps(example)), schema)))
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema, value, strict=True)
+    buffer.seek(0)
+    assert fastavro.schemaless_reader(buffer, schema) == value
+
+
+def test_joined_topics_have_equal_partition_counts() -> None:
+    counts: dict[str, set[int]] = {}
+    for topic in catalogue.load():
+        if topic.group is not None:
+            counts.setdefault(topic.group, set()).add(topic.partitions)
+    assert all(len(of_group) == 1 for of_group in counts.values())
+
+
+def test_lanes_are_spelled_out_into_topics_of_their_own() -> None:
+    topics = catalogue.load()
+    assert set(names.PHOTO_SUBMITTED) == set(topics.lanes) == set(names.LANES)
+    assert all(topics[name].lane == lane for lane, name in names.PHOTO_SUBMITTED.items())
+
+
+def test_an_undeclared_topic_is_refused() -> None:
+    with pytest.raises(catalogue.UnknownTopicError, match=r"not declared in topics\.yaml"):
+        catalogue.load()["photo.guessed.v1"]
+
+
+def test_request_topics_are_kept_for_two_weeks() -> None:
+    for name in (*names.PHOTO_SUBMITTED.values(), *names.PHOTO_ANALYSIS_REQUESTED.values()):
+        retention = catalogue.load()[name].retention_ms
+        assert retention is not None
+        assert retention >= 14 * 86_400_000
+
+
+def test_the_id_of_a_photo_is_the_uuid5_that_anyone_can_compute() -> None:
+    owner, sha256 = ids.LOCAL_OWNER, "ab" * 32
+    photo = ids.photo_id(owner, sha256)
+    assert photo == str(uuid5(UUID(owner), sha256))
+    assert ids.analysis_id(photo, "s") == str(uuid5(UUID(photo), "s"))
+
+
+def test_the_local_owner_never_changes() -> None:
+    assert ids.LOCAL_OWNER == "723b3ef1-c51a-5816-b746-5af17467f4bb"
+
+
+def test_facts_of_different_revisions_have_different_ids() -> None:
+    analysis = ids.analysis_id(ids.photo_id(ids.LOCAL_OWNER, "00" * 32), "s")
+    assert ids.event_id(analysis, "outcome", 1) != ids.event_id(analysis, "outcome", 2)
+
+
+def test_indices_are_counted_in_chunks_of_4096() -> None:
+    assert (ids.chunk_of(4095), ids.chunk_of(4096)) == (0, 1)
+    assert ids.chunk_key("b", 1) == "b/1"
