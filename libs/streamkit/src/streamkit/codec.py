@@ -1,0 +1,177 @@
+"""Avro in the Confluent wire format, with schema ids that outlive an absent registry."""
+
+import io
+import json
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import fastavro
+import httpx
+
+from streamkit.errors import Busy, Reject
+
+AvroSchema = Mapping[str, Any]
+
+_HEAD: Final = struct.Struct(">bI")
+"""A zero byte and the schema id, big-endian: the Confluent wire format."""
+
+_TIMEOUT_S: Final = 5.0
+
+
+class RegistryUnavailableError(Busy):
+    """The registry does not answer, and what is needed of it is not in the cache."""
+
+
+class UnregisteredSchemaError(RuntimeError):
+    """The registry answers but does not have our schema: `darkroom schemas apply` was not run."""
+
+
+class SchemaIds:
+    """Schema ids from the registry, remembered in a folder.
+
+    Ids are looked up, never registered. What was learned is written to `cache` so that a worker
+    starts while the registry is down.
+    """
+
+    def __init__(self, registry: str, cache: Path) -> None:
+        self._http = httpx.Client(base_url=registry.rstrip("/"), timeout=_TIMEOUT_S)
+        self._cache = cache
+        self._cache.mkdir(parents=True, exist_ok=True)
+
+    def id_of(self, subject: str, schema: AvroSchema) -> int:
+        """Id under which the registry knows `schema`.
+
+        Raises UnregisteredSchemaError, or RegistryUnavailableError if it was never learned.
+        """
+        text = json.dumps(schema, sort_keys=True)
+        path = self._cache / f"{subject}.json"
+        answer = self._ask("POST", f"/subjects/{subject}", {"schema": json.dumps(schema)})
+        if answer is None:
+            return self._remembered_id(path, text, subject)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            raise UnregisteredSchemaError(
+                f"the registry has no such version of {subject}; run `darkroom schemas apply`"
+            )
+        number = int(answer.json()["id"])
+        _write(path, {"id": number, "schema": text})
+        return number
+
+    def _remembered_id(self, path: Path, text: str, subject: str) -> int:
+        known = _read(path)
+        if known is None or known["schema"] != text:
+            raise RegistryUnavailableError(f"no registry, and the id of {subject} is unknown")
+        return int(known["id"])
+
+    def schema(self, number: int) -> AvroSchema:
+        """The schema with this id.
+
+        Raises Reject if the registry does not know it, RegistryUnavailableError if it is away.
+        """
+        path = self._cache / f"schema-{number}.json"
+        known = _read(path)
+        if known is None:
+            answer = self._ask("GET", f"/schemas/ids/{number}", None)
+            if answer is None:
+                raise RegistryUnavailableError(f"no registry, and schema {number} is unknown")
+            if answer.status_code == httpx.codes.NOT_FOUND:
+                raise Reject("unknown_schema", f"The registry knows no schema {number}.")
+            known = json.loads(answer.json()["schema"])
+            _write(path, known)
+        return known
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response | None:
+        """The registry's answer, None if it has none (no connection, or a server error)."""
+        try:
+            answer = self._http.request(method, path, json=body)
+        except httpx.TransportError:
+            return None
+        if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+            return None
+        return answer
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(path: Path, value: AvroSchema) -> None:
+    """Write so that no reader, in any process, ever sees half of it."""
+    fresh = path.with_name(f".{path.name}.{id(value):x}")
+    fresh.write_text(json.dumps(value), encoding="utf-8")
+    fresh.replace(path)
+
+
+class Codec:
+    """Encodes and decodes the values of topics.
+
+    `schema_of` gives the schema by which this program knows a topic's values. A record is read
+    with the schema that it was written with and resolved to ours (Avro schema resolution), so
+    that older and newer writers are understood.
+    """
+
+    def __init__(
+        self, ids: SchemaIds, schema_of: Callable[[str], AvroSchema], prefix: str = ""
+    ) -> None:
+        self._ids = ids
+        self._schema_of = schema_of
+        self._prefix = prefix
+        self._ours: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}
+        self._writers: dict[int, Any] = {}
+
+    def preload(self, topics: Iterable[str]) -> None:
+        """Learn the ids of all topics that this program writes; raises as SchemaIds.id_of."""
+        for topic in topics:
+            self._number(topic)
+
+    def encode(self, topic: str, value: Mapping[str, Any]) -> bytes:
+        """The record's value: wire-format head and Avro body.
+
+        Raises ValueError or TypeError if `value` does not fit the schema (a defect of the caller).
+        """
+        buffer = io.BytesIO()
+        buffer.write(_HEAD.pack(0, self._number(topic)))
+        fastavro.schemaless_writer(buffer, self._our_schema(topic), value, strict=True)
+        return buffer.getvalue()
+
+    def decode(self, topic: str, data: bytes | None) -> dict[str, Any]:
+        """The value, as our schema of the topic says it.
+
+        Raises Reject for bytes that no registered schema explains, RegistryUnavailableError.
+        """
+        if data is None or len(data) < _HEAD.size or data[0] != 0:
+            raise Reject("not_framed", "The value is not Avro in the Confluent wire format.")
+        _, number = _HEAD.unpack_from(data)
+        writer = self._writer_schema(number)
+        body = io.BytesIO(data[_HEAD.size :])
+        try:
+            value = fastavro.schemaless_reader(body, writer, self._our_schema(topic))
+        except (EOFError, ValueError, IndexError, KeyError, TypeError, OverflowError) as error:
+            raise Reject("undecodable", f"The value is not what schema {number} says.") from error
+        except fastavro.read.SchemaResolutionError as error:
+            reason = f"Schema {number} is not one for {topic}."
+            raise Reject("wrong_schema", reason) from error
+        if body.read(1):
+            raise Reject("undecodable", f"The value is longer than schema {number} says.")
+        return dict(value)  # type: ignore[arg-type]
+
+    def _number(self, topic: str) -> int:
+        if topic not in self._numbers:
+            subject = f"{self._prefix}{topic}-value"
+            self._numbers[topic] = self._ids.id_of(subject, self._schema_of(topic))
+        return self._numbers[topic]
+
+    def _our_schema(self, topic: str) -> Any:
+        if topic not in self._ours:
+            self._ours[topic] = fastavro.parse_schema(dict(self._schema_of(topic)))
+        return self._ours[topic]
+
+    def _writer_schema(self, number: int) -> Any:
+        if number not in self._writers:
+            self._writers[number] = fastavro.parse_schema(dict(self._ids.schema(number)))
+        return self._writers[number]

@@ -1,0 +1,214 @@
+"""A lane's consumer: one group per service and lane, and the records that it hands out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import structlog
+from confluent_kafka import (
+    OFFSET_INVALID,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka import Message as KafkaMessage
+
+from streamkit.headers import RawHeaders
+from streamkit.settings import WorkerSettings
+
+_log = structlog.get_logger("streamkit.lanes")
+
+COMMIT_INTERVAL_MS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Topics that are worked on with one priority; names without the prefix."""
+
+    name: str
+    topics: tuple[str, ...]
+
+
+def consumer_config(settings: WorkerSettings, group: str) -> dict[str, Any]:
+    """librdkafka's settings of a lane's consumer.
+
+    Offsets are stored by hand, once a record's events are acknowledged, and committed in the
+    background and at every rebalance. Prefetching is small so that little work is held back from
+    other workers. With the `consumer` protocol the broker sets the timeouts (KIP-848) and a static
+    id would keep a restarted worker out; with `classic` the session is short.
+    """
+    config: dict[str, Any] = {
+        "bootstrap.servers": settings.kafka,
+        "group.id": group,
+        "client.id": group,
+        "group.protocol": settings.group_protocol,
+        "auto.offset.reset": "earliest",
+        "enable.auto.commit": True,
+        "auto.commit.interval.ms": COMMIT_INTERVAL_MS,
+        "enable.auto.offset.store": False,
+        "queued.min.messages": 16,
+        "queued.max.messages.kbytes": 1024,
+        "fetch.queue.backoff.ms": 20,
+        "allow.auto.create.topics": False,
+    }
+    if settings.group_protocol == "classic":
+        config |= {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": 10_000,
+            "heartbeat.interval.ms": 2_000,
+        }
+    return config
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A record as it came; `topic` without the prefix."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: RawHeaders
+    timestamp_ms: int
+
+
+class Source(Protocol):
+    """Where the records of one lane come from. All calls from one thread."""
+
+    lane: Lane
+    assigned: bool
+    """Whether the group has said which partitions are ours; it may be none."""
+
+    def poll(self, timeout_s: float) -> Taken | None:
+        """The next record, or None; serves rebalances. Raises if it can't go on."""
+
+    def done(self, record: Taken) -> None:
+        """Acknowledge a record; harmless if its partition has gone to another worker."""
+
+    def hold(self) -> None:
+        """Stop fetching but stay in the group, until `release`; keep polling meanwhile."""
+
+    def give_back(self, record: Taken) -> None:
+        """Have a record that was not worked on delivered again after `release`."""
+
+    def release(self) -> None:
+        """Fetch again."""
+
+    def close(self) -> None:
+        """Commit what is acknowledged and leave the group."""
+
+
+class LaneConsumer:
+    """A Source on Kafka: a consumer with the group `darkroom.SERVICE.LANE`."""
+
+    def __init__(self, settings: WorkerSettings, service: str, lane: Lane) -> None:
+        self.lane = lane
+        self.assigned = False
+        self._prefix = settings.topic_prefix
+        group = f"{self._prefix}darkroom.{service}.{lane.name}"
+        self._consumer = Consumer(consumer_config(settings, group))
+        topics = [self._prefix + topic for topic in lane.topics]
+        self._consumer.subscribe(
+            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        self._held = False
+
+    def poll(self, timeout_s: float) -> Taken | None:
+        """See Source. Raises KafkaException."""
+        message = self._consumer.poll(timeout_s)
+        if message is None:
+            return None
+        error = message.error()
+        if error is None:
+            return self._taken(message)
+        if error.fatal() or error.code() in _HOPELESS:
+            raise KafkaException(error)
+        _log.warning("consumer_error", lane=self.lane.name, error=str(error))
+        return None
+
+    def done(self, record: Taken) -> None:
+        """See Source."""
+        try:
+            self._consumer.store_offsets(offsets=[self._place(record, record.offset + 1)])
+        except KafkaException as error:
+            if error.args[0].code() not in _NOT_OURS:
+                raise
+            _log.info("late_acknowledgement", lane=self.lane.name, partition=record.partition)
+
+    def hold(self) -> None:
+        """See Source."""
+        self._held = True
+        self._consumer.pause(self._consumer.assignment())
+
+    def give_back(self, record: Taken) -> None:
+        """See Source."""
+        self._consumer.pause([self._place(record)])
+        self._consumer.seek(self._place(record, record.offset))
+
+    def release(self) -> None:
+        """See Source."""
+        self._held = False
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """See Source."""
+        self._consumer.close()
+
+    def _taken(self, message: KafkaMessage) -> Taken:
+        topic, partition, offset = message.topic(), message.partition(), message.offset()
+        if topic is None or partition is None or offset is None:
+            raise TypeError("librdkafka delivered a record that comes from nowhere")
+        return Taken(
+            topic=topic.removeprefix(self._prefix),
+            partition=partition,
+            offset=offset,
+            key=_bytes(message.key()),
+            value=_bytes(message.value()),
+            headers=_headers(message.headers()),
+            timestamp_ms=message.timestamp()[1],
+        )
+
+    def _place(self, record: Taken, offset: int = OFFSET_INVALID) -> TopicPartition:
+        return TopicPartition(self._prefix + record.topic, record.partition, offset)
+
+    def _on_assign(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self.assigned = True
+        _log.info("assigned", lane=self.lane.name, partitions=_listed(partitions))
+        if self._held:
+            consumer.incremental_assign(list(partitions))
+            consumer.pause(list(partitions))
+
+    def _on_revoke(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        _log.info("revoked", lane=self.lane.name, partitions=_listed(partitions))
+
+    def _on_lost(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        _log.warning("lost", lane=self.lane.name, partitions=_listed(partitions))
+
+
+KafkaHeaders = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None
+_NOT_OURS: Final = frozenset({KafkaError._STATE, KafkaError._UNKNOWN_PARTITION})
+_HOPELESS: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.UNSUPPORTED_VERSION,
+    }
+)
+
+
+def _bytes(value: bytes | str | None) -> bytes | None:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _headers(raw: KafkaHeaders) -> RawHeaders:
+    pairs = raw.items() if isinstance(raw, dict) else raw or ()
+    return [(name, _bytes(value) or b"") for name, value in pairs]
+
+
+def _listed(partitions: Sequence[TopicPartition]) -> Mapping[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for one in partitions:
+        found.setdefault(one.topic, []).append(one.partition)
+    return found

@@ -1,0 +1,51 @@
+"""The frame of a service: logs, signals, health; a clean end."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from streamkit.health import WaitingFor, health_server
+from streamkit.logs import configure_logs
+from streamkit.settings import ServiceSettings
+
+_log = structlog.get_logger("streamkit.service")
+
+
+@contextmanager
+def service_frame(
+    service: str, settings: ServiceSettings, waiting_for: WaitingFor
+) -> Iterator[threading.Event]:
+    """Gives the event that SIGTERM and SIGINT set; serves health until the context ends.
+
+    To be entered in the main thread (signals).
+    """
+    configure_logs(service, settings.log_level)
+    stop = threading.Event()
+
+    def ask_to_stop(number: int, _frame: object) -> None:
+        _log.info("stopping", signal=signal.Signals(number).name)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, ask_to_stop)
+    with health_server(settings.health_host, settings.health_port, waiting_for):
+        yield stop
+    _log.info("stopped")
+
+
+class Readiness:
+    """What a service still waits for, while its parts come up one after another."""
+
+    def __init__(self, *parts: str) -> None:
+        self._lacking: WaitingFor = lambda: parts
+
+    def follow(self, waiting_for: WaitingFor) -> None:
+        """From now on ask `waiting_for`."""
+        self._lacking = waiting_for
+
+    def __call__(self) -> list[str]:
+        """As health_server asks."""
+        return list(self._lacking())

@@ -1,0 +1,86 @@
+"""Headers, health, settings, engines."""
+
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+
+from streamkit import Emit, Readiness, UnknownEngineError, WorkerSettings, factory_of
+from streamkit.headers import event_headers, next_span, readable
+from streamkit.health import health_server
+
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+def test_an_event_carries_cloudevents_headers() -> None:
+    raw = event_headers(Emit("photo.rejected.v1", "k", {}, "id-1"), source="intake")
+    headers = readable(raw)
+    assert headers["ce_id"] == "id-1"
+    assert headers["ce_type"] == "darkroom.photo.rejected.v1"
+    assert headers["ce_source"] == "/darkroom/intake"
+    assert headers["ce_specversion"] == "1.0"
+    assert headers["content-type"] == "application/avro"
+
+
+def test_a_trace_goes_on_with_a_new_span() -> None:
+    after = next_span(TRACE)
+    assert after[:36] == TRACE[:36]
+    assert after[36:52] != TRACE[36:52]
+    assert after.endswith("-01")
+
+
+@pytest.mark.parametrize(
+    "rubbish", [None, "", "00-xyz", TRACE + "-more", TRACE.replace("0a", "0A")]
+)
+def test_an_invalid_trace_is_replaced(rubbish: str | None) -> None:
+    after = next_span(rubbish)
+    assert len(after) == len(TRACE)
+    assert TRACE[3:35] not in after
+
+
+def test_foreign_headers_are_bounded() -> None:
+    many = [(f"h{n}" + "x" * 1000, b"\xff" * 10_000) for n in range(1000)]
+    found = readable(many)
+    assert len(found) == 64
+    assert all(len(name) <= 256 and len(value) <= 4096 for name, value in found.items())
+
+
+def test_readiness_says_what_is_lacking() -> None:
+    readiness = Readiness("engine")
+    with health_server("127.0.0.1", 0, readiness) as port:
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5)
+        assert caught.value.code == 503
+        assert json.loads(caught.value.read())["waiting_for"] == ["engine"]
+        readiness.follow(lambda: [])
+        for page in ("livez", "readyz", "metrics"):
+            answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
+            assert answer.status == 200
+
+
+def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_KAFKA", "env:1")
+    monkeypatch.setenv("DARKROOM_REGISTRY", "http://env")
+    settings = WorkerSettings.from_command_line("x", ["--kafka", "flag:2"])
+    assert (settings.kafka, settings.registry) == ("flag:2", "http://env")
+
+
+def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        WorkerSettings.from_command_line("detector", ["--help"])
+    assert caught.value.code == 0
+    shown = capsys.readouterr().out
+    assert "usage: detector" in shown
+    assert "--group-protocol" in shown
+
+
+def test_an_engine_is_found_by_name_or_by_module() -> None:
+    assert factory_of("plain", {"plain": dict}) is dict
+    assert factory_of("collections:OrderedDict", {"plain": dict}).__name__ == "OrderedDict"
+
+
+@pytest.mark.parametrize("name", ["unknown", "no_such_module:x", "collections:NoSuch"])
+def test_an_unknown_engine_is_named(name: str) -> None:
+    with pytest.raises(UnknownEngineError, match=name):
+        factory_of(name, {"plain": dict})

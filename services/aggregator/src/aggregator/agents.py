@@ -1,0 +1,125 @@
+"""What each agent does with its records: decode, step, write the table, publish, acknowledge."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import structlog
+
+from aggregator.delivery import Delivery, Outgoing
+from aggregator.handlers import Route
+from aggregator.tables import JoinedTable
+from streamkit import Busy, Codec, Failure, RawRecord, Reject, metrics
+from streamkit.deadletters import dead_letter
+from streamkit.headers import event_headers, readable
+from streamkit.worker import delay_s
+
+_log = structlog.get_logger("aggregator.agents")
+
+SERVICE: Final = "aggregator"
+DEAD_LETTERS: Final = "darkroom.aggregator.dlq"
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one agent knows: the routes of its topics, the table that they change, how to encode."""
+
+    lane: str
+    routes: Mapping[str, Route]
+    table: JoinedTable
+    codec: Codec
+    prefix: str
+    version: str
+
+    def records_of(self, message: Any) -> list[Outgoing]:
+        """Change the table by a record, and give all that is to be published for it.
+
+        To be called while the stream is at this record. Raises Reject if the record cannot be
+        what it says, Busy if the registry is needed and away; the table is then unchanged.
+        """
+        topic = message.topic.removeprefix(self.prefix)
+        value = self.codec.decode(topic, message.value)
+        stored = self.table.get(message.key)
+        state, emits = self.routes[topic].apply(_text(message.key), stored, value)
+        traceparent = readable(message.headers).get("traceparent")
+        events = []
+        for emit in emits:
+            headers = event_headers(emit, source=SERVICE, traceparent=traceparent)
+            body = self.codec.encode(emit.topic, emit.value)
+            events.append(Outgoing(self.prefix + emit.topic, emit.key.encode(), body, headers))
+        self.table[message.key] = state
+        return [*self.table.collect(), *events]
+
+    def dead_letter_of(self, message: Any, reason: Reject) -> Outgoing:
+        """The record to publish for one that is given up."""
+        topic = message.topic.removeprefix(self.prefix)
+        headers = [(name, value or b"") for name, value in message.headers or ()]
+        letter = dead_letter(
+            DEAD_LETTERS,
+            RawRecord(topic, message.key, message.value, headers),
+            Failure(reason.code, reason.message, 1),
+            partition=message.partition,
+            offset=message.offset,
+            service=SERVICE,
+            version=self.version,
+        )
+        return Outgoing(self.prefix + letter.topic, letter.key, letter.value, letter.headers)
+
+
+async def consume(
+    stream: Any, work: Work, delivery: Delivery, acknowledge: Callable[[Any], None]
+) -> None:
+    """The body of an agent. Raises only what is a defect: records never make it raise."""
+    async for event in stream.noack().events():
+        started = time.monotonic()
+        records, outcome = await _settled(work, event.message)
+        done = partial(_done, work.lane, outcome, started, event, acknowledge)
+        await delivery.admit(records, done)
+
+
+async def _settled(work: Work, message: Any) -> tuple[list[Outgoing], str]:
+    """What a record came to, for as long as it takes: its effects, or its dead letter."""
+    for attempt in itertools.count(1):
+        try:
+            return work.records_of(message), "done"
+        except Reject as reason:
+            _count_dead_letter(work, message, reason)
+            return [work.dead_letter_of(message, reason)], "dead_letter"
+        except Busy as reason:
+            _log.warning("busy", lane=work.lane, reason=str(reason), times=attempt)
+            metrics.RETRIES.labels(SERVICE, work.lane, type(reason).__name__).inc()
+            await asyncio.sleep(delay_s(attempt))
+    raise AssertionError("unreachable")
+
+
+def _text(key: bytes | None) -> str:
+    try:
+        return (key or b"").decode()
+    except UnicodeDecodeError as error:
+        raise Reject("bad_key", "The key is not UTF-8 text.") from error
+
+
+def _count_dead_letter(work: Work, message: Any, reason: Reject) -> None:
+    metrics.DEAD_LETTERS.labels(SERVICE, work.lane, reason.code).inc()
+    _log.error(
+        "dead_letter",
+        code=reason.code,
+        reason=reason.message,
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+    )
+
+
+def _done(
+    lane: str, outcome: str, started: float, event: Any, acknowledge: Callable[[Any], None]
+) -> None:
+    acknowledge(event)
+    metrics.PROCESSED.labels(SERVICE, lane, outcome).inc()
+    metrics.DURATION.labels(SERVICE, lane).observe(time.monotonic() - started)
+    age_s = max(0.0, time.time() - event.message.timestamp)
+    metrics.END_TO_END.labels(SERVICE, lane).observe(age_s)

@@ -1,0 +1,67 @@
+"""Cursors: places in a list, opaque to clients."""
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from uuid import UUID
+
+from gateway.api.problems import ProblemError
+from gateway.catalog.read import Place
+
+
+def encode_place(place: Place | None) -> str | None:
+    """The cursor of a place in the list of photos."""
+    return None if place is None else _pack([place.created_at.isoformat(), str(place.photo_id)])
+
+
+def decode_place(cursor: str | None) -> Place | None:
+    """The place of a cursor; raises ProblemError for one that we did not make."""
+    if cursor is None:
+        return None
+    try:
+        created_at, photo_id = _unpack(cursor)
+        place = Place(datetime.fromisoformat(created_at), UUID(photo_id))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _foreign() from error
+    if place.created_at.tzinfo is None:
+        raise _foreign()
+    return place
+
+
+def encode_index(index: int | None) -> str | None:
+    """The cursor after an index of an import."""
+    return None if index is None else _pack([index])
+
+
+def decode_index(cursor: str | None) -> int:
+    """The index to go on after, -1 to begin; raises ProblemError for a foreign cursor."""
+    if cursor is None:
+        return -1
+    try:
+        (index,) = _unpack(cursor)
+    except (ValueError, TypeError) as error:
+        raise _foreign() from error
+    if type(index) is not int or not 0 <= index < 2**63:
+        raise _foreign()
+    return index
+
+
+def _foreign() -> ProblemError:
+    return ProblemError(422, "invalid_cursor", "cursor: not one that an answer's `next` gave.")
+
+
+def _pack(place: list[object]) -> str:
+    text = json.dumps(place, separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _unpack(cursor: str) -> list[object]:
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise ValueError(cursor) from error
+    place = json.loads(text)
+    if not isinstance(place, list):
+        raise TypeError(cursor)
+    return place

@@ -1,0 +1,102 @@
+"""Events that are published if, and only if, the transaction that wrote them is committed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+from streamkit import Emit
+from streamkit.headers import event_headers
+
+from gateway.db import Conn
+
+OUTBOX_CHANNEL: Final = "darkroom_outbox"
+"""PostgreSQL notifies here when a transaction that wrote events is committed."""
+
+
+class Encodes(Protocol):
+    """What turns a value into the bytes of a Kafka record (streamkit's Codec)."""
+
+    def encode(self, topic: str, value: Mapping[str, Any]) -> bytes:
+        """Confluent-framed Avro; raises if the value does not fit the topic's schema."""
+        ...
+
+
+class Outbox:
+    """Writes events into the outbox; the relay of the control door publishes them.
+
+    Values are encoded when they are written: an event that its schema refuses fails the
+    transaction that wanted it, instead of the relay for ever. `source` is the service that
+    speaks, as CloudEvents want it. Raises what the codec raises (RegistryUnavailableError where
+    an id was never learned). Thread-safe where the codec is.
+    """
+
+    def __init__(self, codec: Encodes, source: str = "gateway") -> None:
+        self._codec = codec
+        self._source = source
+
+    def add(self, conn: Conn, events: Sequence[Emit]) -> None:
+        """Add events, in order, to the transaction in progress on `conn`."""
+        if not events:
+            return
+        with conn.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO outbox (topic, key, event_id, value, headers)"
+                " VALUES (%s, %s, %s, %s, %s)",
+                [self._row(event) for event in events],
+            )
+            cursor.execute("SELECT pg_notify(%s, '')", (OUTBOX_CHANNEL,))
+
+    def _row(self, event: Emit) -> tuple[object, ...]:
+        value = self._codec.encode(event.topic, event.value)
+        headers = {
+            name: text.decode() for name, text in event_headers(event, source=self._source)
+        }
+        return event.topic, event.key, event.id, value, Jsonb(headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A row of the outbox: an encoded event that waits for the broker's acknowledgement."""
+
+    id: int
+    topic: str
+    key: str
+    event_id: UUID
+    value: bytes
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """How many events wait, and for how many seconds the first of them."""
+
+    rows: int
+    oldest_s: float
+
+
+def oldest(conn: Conn, limit: int) -> list[Waiting]:
+    """The first `limit` events that wait, in the order of their ids."""
+    rows = conn.execute(
+        "SELECT id, topic, key, event_id, value, headers FROM outbox ORDER BY id LIMIT %s", (limit,)
+    )
+    return [Waiting(**row) for row in rows]
+
+
+def published(conn: Conn, ids: Sequence[int]) -> None:
+    """Forget exactly these rows.
+
+    Not "all up to the last": ids are given before commit, so a row with a lower id may appear
+    later than one with a higher.
+    """
+    conn.execute("DELETE FROM outbox WHERE id = ANY(%s)", (list(ids),))
+
+
+def backlog(conn: Conn) -> Backlog:
+    """Count what waits; reads the whole outbox, so ask every few seconds at most."""
+    row = conn.execute(
+        "SELECT count(*) AS rows, coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8"
+        " AS oldest_s FROM outbox"
+    ).fetchone()
+    return Backlog(**row) if row else Backlog(0, 0.0)

@@ -1,0 +1,134 @@
+"""Reading imports and their files from the catalog; contracts as in `read`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString
+from uuid import UUID
+
+
+from gateway.catalog.read import photos_by_id
+from gateway.catalog.shapes import Batch, Item, Photo, Reason
+from gateway.db import Conn
+
+_BATCH: LiteralString = (
+    "SELECT b.*, EXTRACT(epoch FROM coalesce(b.completed_at, now()) - b.started_at)::float8"
+    " AS elapsed_s FROM batches b WHERE b.owner = %(owner)s"
+)
+
+
+def batch(conn: Conn, owner: str, batch_id: UUID) -> Batch | None:
+    """The owner's import with this id."""
+    found = batches_by_id(conn, owner, [batch_id])
+    return found.get(batch_id)
+
+
+def batches_by_id(conn: Conn, owner: str, ids: Sequence[UUID]) -> dict[UUID, Batch]:
+    """Those of the imports that the catalog has."""
+    query = _BATCH + " AND b.batch_id = ANY(%(ids)s)"
+    rows = conn.execute(query, {"owner": owner, "ids": list(ids)})
+    return {row["batch_id"]: batch_shown(row) for row in rows}
+
+
+def batches(conn: Conn, owner: str, limit: int) -> list[Batch]:
+    """The newest imports, at most `limit`."""
+    query = _BATCH + " ORDER BY b.started_at DESC, b.batch_id LIMIT %(limit)s"
+    rows = conn.execute(query, {"owner": owner, "limit": limit})
+    return [batch_shown(row) for row in rows]
+
+
+def batch_shown(row: Mapping[str, Any]) -> Batch:
+    """The view of a row: the scan's counts from control, the ends from the recorded totals.
+
+    The two are written by different processes, so `pending` is never below 0 while one is ahead.
+    """
+    totals: Mapping[str, int] = row["totals"] or {}
+    ends = {name: totals.get(name, 0) for name in _ENDS}
+    accepted = totals.get("accepted", 0)
+    rejected = max(totals.get("rejected", 0), row["refused"])
+    found = max(row["found"], totals.get("found", 0))
+    duplicates = max(row["duplicates"], totals.get("duplicates", 0))
+    return Batch(
+        batch_id=str(row["batch_id"]),
+        state=row["state"],
+        lane=row["lane"],
+        roots=row["roots"],
+        found=found,
+        duplicates=duplicates,
+        rejected=rejected,
+        accepted=accepted,
+        pending=max(0, found - duplicates - rejected - accepted),
+        sealed=row["state"] in ("running", "completed"),
+        elapsed_s=round(max(0.0, row["elapsed_s"]), 3),
+        started_at=row["started_at"],
+        completed_at=row["completed_at"],
+        error=row["error"],
+        **ends,
+    )
+
+
+_ENDS = ("auto_labeled", "suggested", "review", "cancelled", "partial")
+
+_ITEMS: LiteralString = """
+SELECT * FROM (
+  SELECT i.index, i.path, i.state, i.photo_id, i.duplicate_of,
+    coalesce(i.code, r.code) AS code, coalesce(i.message, r.message) AS message,
+    CASE WHEN i.state = 'duplicate' THEN 'duplicate'
+         WHEN i.state = 'refused' OR r.code IS NOT NULL THEN 'rejected' ELSE 'live' END AS kind,
+    CASE WHEN i.state = 'duplicate' THEN coalesce(
+      (SELECT j.path FROM batch_items j WHERE j.batch_id = i.batch_id
+         AND j.photo_id = i.duplicate_of AND j.index < i.index ORDER BY j.index LIMIT 1),
+      (SELECT j.path FROM batch_items j JOIN batches k USING (batch_id)
+         WHERE j.photo_id = i.duplicate_of AND j.batch_id <> i.batch_id AND k.owner = b.owner
+         ORDER BY j.state DESC, k.started_at LIMIT 1),
+      (SELECT p.file_name FROM photos p WHERE p.photo_id = i.duplicate_of AND p.owner = b.owner)
+    ) END AS duplicate_of_path
+  FROM batch_items i JOIN batches b USING (batch_id)
+  LEFT JOIN LATERAL (
+    SELECT x.code, x.message FROM rejections x
+    WHERE x.analysis_id = i.analysis_id AND i.state = 'submitted'
+    ORDER BY x.revision DESC LIMIT 1) r ON true
+  WHERE b.owner = %(owner)s AND i.batch_id = %(batch)s AND i.index > %(after)s
+) item
+WHERE %(kind)s::text IS NULL OR item.kind = %(kind)s
+ORDER BY item.index LIMIT %(limit)s
+"""
+
+
+def items(  # noqa: PLR0913  # one argument per part of the question
+    conn: Conn,
+    owner: str,
+    batch_id: UUID,
+    *,
+    kind: str | None,
+    after: int,
+    limit: int,
+) -> tuple[list[Item], int | None]:
+    """Files of an import with an index above `after`, and the index to go on from.
+
+    `kind` restricts them to `duplicate` or `rejected` ones.
+    """
+    arguments = {"owner": owner, "batch": batch_id, "kind": kind, "after": after}
+    rows = conn.execute(_ITEMS, {**arguments, "limit": limit + 1}).fetchall()
+    here = rows[:limit]
+    live = [row["photo_id"] for row in here if row["kind"] == "live"]
+    found = photos_by_id(conn, owner, live)
+    next_index = here[-1]["index"] if len(rows) > limit else None
+    return [_item(row, found.get(row["photo_id"])) for row in here], next_index
+
+
+def _item(row: Mapping[str, Any], photo: Photo | None) -> Item:
+    kind = row["kind"]
+    if kind == "live":
+        # Its own analysis was not refused; a photo that reads "rejected" is of another one.
+        kind = "analyzed" if photo is not None and photo.status == "analyzed" else "pending"
+    refused = kind == "rejected"
+    duplicate = row["duplicate_of"] if kind == "duplicate" else None
+    return Item(
+        index=row["index"],
+        path=row["path"],
+        status=kind,
+        photo_id=str(row["photo_id"]) if row["photo_id"] else None,
+        duplicate_of=str(duplicate) if duplicate else None,
+        duplicate_of_path=row["duplicate_of_path"],
+        error=Reason(code=row["code"], message=row["message"]) if refused else None,
+        photo=photo if kind in ("analyzed", "pending") else None,
+    )

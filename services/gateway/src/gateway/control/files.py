@@ -1,0 +1,161 @@
+"""Which files an import sees, and their bytes. No catalog, no Kafka.
+
+Folders are read to the bottom, names in the order of their bytes. Names that begin with a dot
+and symbolic links are passed over, and so is what is neither file nor folder.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from streamkit import Busy
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why a file can't be read: a stable code and a sentence for a person."""
+
+    code: str
+    message: str
+
+
+class UnreadableError(Exception):
+    """A file that never becomes a photo."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file, or a folder that can't be listed, which has a `problem`.
+
+    `path` is as the operating system's interface of Python gives it (surrogateescape).
+    """
+
+    path: str
+    problem: Problem | None = None
+
+
+_MISSING: Final = Problem("file_missing", "The file is not there any more.")
+_FORBIDDEN: Final = Problem("file_forbidden", "There is no permission to read it.")
+_NOT_A_FILE: Final = Problem("not_a_file", "It is neither a file nor a folder.")
+
+_PROBLEMS: Final = {
+    errno.ENOENT: _MISSING,
+    errno.ENOTDIR: _MISSING,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.ELOOP: _NOT_A_FILE,  # a symbolic link took the file's place
+    errno.ENXIO: _NOT_A_FILE,  # a socket
+}
+
+_PASSING: Final = frozenset(
+    # Our own shortage, or a network folder that sleeps: no reason to refuse a file.
+    {
+        *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR),
+        *(errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENOTCONN),
+    }
+)
+
+
+def problem_of(error: OSError) -> Problem:
+    """What a failed system call says about a file; raises Busy for trouble that may pass."""
+    if error.errno in _PASSING:
+        raise Busy(f"reading failed: {error.strerror}") from error
+    known = _PROBLEMS.get(error.errno or 0)
+    return known or Problem("file_unreadable", f"It can't be read: {error.strerror}.")
+
+
+def shown(path: str) -> str:
+    r"""A path as text for people and for the catalog, different for different paths.
+
+    Bytes that are not UTF-8 are written as \xNN, and therefore a backslash as two.
+    """
+    raw = os.fsencode(path).replace(b"\\", b"\\\\")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def walk(roots: Sequence[str]) -> Iterator[Seen]:
+    """The files in `roots`, which are absolute paths of files and folders, in their order.
+
+    Lists one folder at a time, when it is reached. Raises Busy for trouble that may pass; the
+    walk is over then, so begin a new one.
+    """
+    for root in roots:
+        yield from _below(root)
+
+
+def _below(root: str) -> Iterator[Seen]:
+    # A stack instead of recursion: paths may be deeper than Python's recursion limit.
+    stack = [(root, _mode(root))]
+    while stack:
+        path, mode = stack.pop()
+        if isinstance(mode, Problem):
+            yield Seen(path, mode)
+        elif stat.S_ISREG(mode):
+            yield Seen(path)
+        elif stat.S_ISDIR(mode):
+            listed = _listed(path)
+            if isinstance(listed, Problem):
+                yield Seen(path, listed)
+            else:
+                stack.extend(reversed(listed))
+        else:
+            yield Seen(path, _NOT_A_FILE)
+
+
+def _mode(root: str) -> int | Problem:
+    try:
+        return Path(root).lstat().st_mode
+    except OSError as error:
+        return problem_of(error)
+
+
+def _listed(folder: str) -> list[tuple[str, int | Problem]] | Problem:
+    """Files and folders in a folder with their kinds, sorted, without what is passed over."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.path, _kind(entry)) for entry in entries if entry.name[0] != "."]
+    except OSError as error:
+        return problem_of(error)
+    return sorted(
+        ((path, kind) for path, kind in found if kind is not None),
+        key=lambda one: os.fsencode(one[0]),
+    )
+
+
+def _kind(entry: "os.DirEntry[str]") -> int | None:
+    if entry.is_dir(follow_symlinks=False):
+        return stat.S_IFDIR
+    return stat.S_IFREG if entry.is_file(follow_symlinks=False) else None
+
+
+def read_file(path: str, limit: int) -> bytes:
+    """All bytes of a file, at most `limit`.
+
+    Raises UnreadableError if it can't become a photo, Busy for trouble that may pass. Follows no
+    symbolic link in the last step and waits for no pipe.
+    """
+    try:
+        with open(path, "rb", opener=_open) as file:  # noqa: PTH123 - Path.open has no opener
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise UnreadableError(_NOT_A_FILE)
+            data = file.read(limit + 1) if status.st_size <= limit else None
+    except OSError as error:
+        raise UnreadableError(problem_of(error)) from error
+    if data is None or len(data) > limit:
+        size = max(status.st_size, limit + 1)
+        message = f"It has {size} bytes; the limit is {limit}."
+        raise UnreadableError(Problem("file_too_large", message))
+    return data
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

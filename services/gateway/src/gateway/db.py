@@ -1,0 +1,80 @@
+"""Connections to the catalog's PostgreSQL.
+
+Connections are in autocommit mode and hand out rows as dictionaries; what belongs together is
+written inside `with connection.transaction()`.
+"""
+
+from typing import Any, Final
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import ConnectionPool
+
+Conn = psycopg.Connection[DictRow]
+"""A connection as every function of the catalog takes it."""
+
+Pool = ConnectionPool[Conn]
+
+_KEEPALIVE: Final[dict[str, int]] = {
+    # A server that vanished without a word is noticed within 25 s instead of hours.
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+
+
+def connect(database: str, *, name: str) -> Conn:
+    """A connection of its own, for work that holds session state (locks, LISTEN).
+
+    `name` is what `pg_stat_activity` shows. Blocks at most 5 s per address; raises
+    psycopg.OperationalError where the database is away.
+    """
+    return psycopg.connect(
+        database, autocommit=True, row_factory=dict_row, application_name=name, **_KEEPALIVE
+    )
+
+
+def open_pool(database: str, *, name: str, size: int = 8) -> Pool:
+    """A pool of at most `size` connections, opened in the background: the database may be away.
+
+    `pool.connection(timeout=…)` raises psycopg_pool.PoolTimeout while it is. Close it at the end.
+    """
+    options: dict[str, Any] = {
+        "autocommit": True,
+        "row_factory": dict_row,
+        "application_name": name,
+        **_KEEPALIVE,
+    }
+    return ConnectionPool(
+        database,
+        connection_class=Conn,
+        kwargs=options,
+        min_size=1,
+        max_size=size,
+        name=name,
+        check=ConnectionPool.check_connection,
+        open=True,
+    )
+
+
+def away(error: psycopg.Error) -> bool:
+    """Whether the database, and not what was asked of it, is the trouble: wait and try again.
+
+    By SQLSTATE class (PostgreSQL, appendix A): 08 connection, 40 rolled back, 53 resources
+    (connections, disk), 55 not in the needed state, 57 shut down, 58 system. Errors without a
+    state come from the client: the connection broke.
+    """
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate[:2] in _AWAY
+
+
+_AWAY: Final = frozenset({"08", "40", "53", "55", "57", "58"})
+
+
+def wait_for_notice(conn: Conn, seconds: float) -> None:
+    """Wait until a channel that `conn` listens to has news, at most `seconds`."""
+    for _notice in conn.notifies(timeout=seconds, stop_after=1):
+        pass

@@ -1,0 +1,28 @@
+"""The gateway's own metrics, with their meaning; names leave the process and are final."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+OUTBOX_BACKLOG: Final = Gauge(
+    "darkroom_outbox_backlog", "Events that wait for the broker's acknowledgement."
+)
+OUTBOX_OLDEST: Final = Gauge(
+    "darkroom_outbox_oldest_seconds", "Age of the event that has waited longest; 0 if none waits."
+)
+OUTBOX_PUBLISHED: Final = Counter(
+    "darkroom_outbox_published_total", "Events acknowledged by the broker, repetitions included."
+)
+LEADING: Final = Gauge(
+    "darkroom_leading", "1 while this process is the one replica that does the duty.", ["duty"]
+)
+IMPORT_FILES: Final = Counter(
+    "darkroom_import_files_total", "Files recorded: submitted, duplicate, refused.", ["state"]
+)
+IMPORT_IN_FLIGHT: Final = Gauge(
+    "darkroom_import_in_flight", "Photos of all scanning imports that wait for their outcome."
+)
+NEWS_LOST: Final = Counter(
+    "darkroom_news_lost_total",
+    "News of recorded results that Redis did not take; readers find them in the catalog.",
+)

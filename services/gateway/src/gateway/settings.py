@@ -1,0 +1,29 @@
+"""Settings of the gateway's doors."""
+
+from pathlib import Path
+
+from pydantic import Field
+from streamkit import ObjectSettings, WorkerSettings
+
+
+class Settings(ObjectSettings, WorkerSettings):
+    """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
+
+    database: str = Field(
+        "postgresql://127.0.0.1:5432/darkroom", description="PostgreSQL of the catalog, as URL"
+    )
+    redis: str = Field(
+        "redis://127.0.0.1:6379/0", description="Redis that tells the doors of news, as URL"
+    )
+    api_host: str = Field("127.0.0.1", description="where the api door listens")
+    api_port: int = Field(8080, description="its port; 0 takes a free one")
+    import_roots: tuple[Path, ...] = Field(
+        (), description="folders that may be imported from (JSON)"
+    )
+    import_roots_file: Path | None = Field(
+        None, description="file with more of them, one absolute path a line"
+    )
+    import_in_flight: int = Field(
+        100, ge=1, description="photos of one import that may wait for their outcome"
+    )
+    photo_limit: int = Field(100_000_000, ge=1, description="bytes of the largest photo")
