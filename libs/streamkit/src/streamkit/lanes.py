@@ -21,6 +21,8 @@ _log = structlog.get_logger("streamkit.lanes")
 
 COMMIT_INTERVAL_MS: Final = 500
 
+KafkaHeaders = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None
+
 
 @dataclass(frozen=True, slots=True)
 class Lane:
@@ -74,6 +76,22 @@ class Taken:
     timestamp_ms: int
 
 
+def taken(message: KafkaMessage, prefix: str) -> Taken:
+    """A record of librdkafka's, without the topic's prefix."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    if topic is None or partition is None or offset is None:
+        raise TypeError("librdkafka delivered a record that comes from nowhere")
+    return Taken(
+        topic=topic.removeprefix(prefix),
+        partition=partition,
+        offset=offset,
+        key=_bytes(message.key()),
+        value=_bytes(message.value()),
+        headers=_headers(message.headers()),
+        timestamp_ms=message.timestamp()[1],
+    )
+
+
 class Source(Protocol):
     """Where the records of one lane come from. All calls from one thread."""
 
@@ -122,7 +140,7 @@ class LaneConsumer:
             return None
         error = message.error()
         if error is None:
-            return self._taken(message)
+            return taken(message, self._prefix)
         if error.fatal() or error.code() in _HOPELESS:
             raise KafkaException(error)
         _log.warning("consumer_error", lane=self.lane.name, error=str(error))
@@ -156,20 +174,6 @@ class LaneConsumer:
         """See Source."""
         self._consumer.close()
 
-    def _taken(self, message: KafkaMessage) -> Taken:
-        topic, partition, offset = message.topic(), message.partition(), message.offset()
-        if topic is None or partition is None or offset is None:
-            raise TypeError("librdkafka delivered a record that comes from nowhere")
-        return Taken(
-            topic=topic.removeprefix(self._prefix),
-            partition=partition,
-            offset=offset,
-            key=_bytes(message.key()),
-            value=_bytes(message.value()),
-            headers=_headers(message.headers()),
-            timestamp_ms=message.timestamp()[1],
-        )
-
     def _place(self, record: Taken, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._prefix + record.topic, record.partition, offset)
 
@@ -187,7 +191,6 @@ class LaneConsumer:
         _log.warning("lost", lane=self.lane.name, partitions=_listed(partitions))
 
 
-KafkaHeaders = dict[str, str | bytes | None] | list[tuple[str, str | bytes | None]] | None
 _NOT_OURS: Final = frozenset({KafkaError._STATE, KafkaError._UNKNOWN_PARTITION})
 _HOPELESS: Final = frozenset(
     {

@@ -1,0 +1,62 @@
+"""Reading topics from their beginning to their end."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+
+from darkroom_schemas import avro
+from streamkit import Codec, SchemaIds
+from streamkit.headers import readable
+from streamkit.lanes import Taken, taken
+
+
+class TopicReader:
+    """Reads what a broker has at this moment."""
+
+    def __init__(self, kafka: str, registry: str, cache: Path, prefix: str = "") -> None:
+        self._kafka = kafka
+        self._prefix = prefix
+        self._codec = Codec(SchemaIds(registry, cache), avro.schema_of, prefix)
+
+    def records(self, topic: str) -> Iterator[Taken]:
+        """All records of a topic."""
+        consumer = Consumer({"bootstrap.servers": self._kafka, "group.id": str(uuid4())})
+        try:
+            yield from self._all(consumer, self._prefix + topic)
+        finally:
+            consumer.close()
+
+    def events(self, topic: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(event id, decoded value) of all records of a topic."""
+        for record in self.records(topic):
+            yield readable(record.headers)["ce_id"], self._codec.decode(topic, record.value)
+
+    def table(self, changelog: str) -> dict[str, Any]:
+        """What a Faust table holds: the last value of each key of its changelog."""
+        latest = {(record.key or b"").decode(): record.value for record in self.records(changelog)}
+        return {key: json.loads(value) for key, value in latest.items() if value is not None}
+
+    def _all(self, consumer: Consumer, topic: str) -> Iterator[Taken]:
+        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions]
+        ends = {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in places}
+        consumer.assign(places)
+        left = {number for number, end in ends.items() if end > 0}
+        while left:
+            message = consumer.poll(10)
+            if message is None:
+                left -= self._finished(consumer, topic, ends)
+                continue
+            record = taken(message, self._prefix)
+            yield record
+            if record.offset + 1 >= ends[record.partition]:
+                left.discard(record.partition)
+
+    def _finished(self, consumer: Consumer, topic: str, ends: dict[int, int]) -> set[int]:
+        """Partitions read to their end though their last offset is no record of ours."""
+        here = consumer.position([TopicPartition(topic, number) for number in ends])
+        return {p.partition for p in here if p.offset >= ends[p.partition]}
