@@ -87,7 +87,7 @@ def frames_of(
     if frames > limits.max_frames:
         raise ImageRejected(
             RejectionCode.TOO_MANY_FRAMES,
-            f"the file has {frames} frames; the limit is {limits.max_frames}",
+            f"The file has {frames} frames; the limit is {limits.max_frames}.",
         )
     return frames
 
@@ -104,19 +104,19 @@ def _rejected(error: Exception, data: bytes, media_type: str) -> ImageRejected:
     text = str(error).lower()
     if isinstance(error, Image.DecompressionBombError):
         return ImageRejected(
-            RejectionCode.TOO_MANY_PIXELS, "the picture holds more pixels than its header claims"
+            RejectionCode.TOO_MANY_PIXELS, "The picture holds more pixels than its header claims."
         )
     if isinstance(error, MemoryError) or "out of memory" in text or "bad_alloc" in text:
         return ImageRejected(
-            RejectionCode.DECODE_OUT_OF_MEMORY, "the picture needs too much memory to be opened"
+            RejectionCode.DECODE_OUT_OF_MEMORY, "The picture needs too much memory to be opened."
         )
     if "truncated" in text or is_cut_off(data, media_type):
         return ImageRejected(
             RejectionCode.IMAGE_TRUNCATED,
-            f"the file is cut off: the picture does not end within its {len(data)} bytes",
+            f"The file is cut off: the picture does not end within its {len(data)} bytes.",
         )
     return ImageRejected(
-        RejectionCode.IMAGE_CORRUPT, "the picture is damaged: its data cannot be decoded"
+        RejectionCode.IMAGE_CORRUPT, "The picture is damaged: its data cannot be decoded."
     )
 
 

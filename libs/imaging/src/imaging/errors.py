@@ -22,8 +22,8 @@ class RejectionCode(StrEnum):
 class ImageRejected(Exception):  # noqa: N818  # it is a verdict on the picture, not our error
     """The picture is refused for good: the same bytes under the same limits are refused again.
 
-    `message` is one sentence without a full stop, meant for the person who handed the photo in;
-    it never holds paths or internals.
+    `message` is one sentence, meant for the person who handed the photo in; it never holds paths or
+    internals.
     """
 
     def __init__(self, code: RejectionCode, message: str) -> None:

@@ -61,15 +61,15 @@ def media_type_of(data: bytes) -> str:
     no picture (the message says what it seems to be).
     """
     if not data:
-        raise ImageRejected(RejectionCode.EMPTY_FILE, "the file is empty (0 bytes)")
+        raise ImageRejected(RejectionCode.EMPTY_FILE, "The file is empty (0 bytes).")
     found = _supported(data)
     if found is not None:
         return found
     other = _other_picture(data)
     if other is not None:
-        raise ImageRejected(RejectionCode.UNSUPPORTED_TYPE, f"this is {other}; only {SUPPORTED}")
+        raise ImageRejected(RejectionCode.UNSUPPORTED_TYPE, f"This is {other}; only {SUPPORTED}.")
     raise ImageRejected(
-        RejectionCode.NOT_AN_IMAGE, f"this is not a picture, it seems to be {_seems(data)}"
+        RejectionCode.NOT_AN_IMAGE, f"This is not a picture, it seems to be {_seems(data)}."
     )
 
 

@@ -32,11 +32,11 @@ def probe(data: bytes, limits: Limits = LIMITS) -> Header:
     except (struct.error, IndexError, OverflowError):
         raise ImageRejected(
             RejectionCode.IMAGE_TRUNCATED,
-            f"the file is cut off: it ends inside its header, after {len(data)} bytes",
+            f"The file is cut off: it ends inside its header, after {len(data)} bytes.",
         ) from None
     except ValueError:
         raise ImageRejected(
-            RejectionCode.IMAGE_CORRUPT, "the picture is damaged: its header cannot be read"
+            RejectionCode.IMAGE_CORRUPT, "The picture is damaged: its header cannot be read."
         ) from None
     check_size(width, height, limits)
     return Header(media_type, width, height)
@@ -47,7 +47,7 @@ def check_bytes(size: int, limits: Limits = LIMITS) -> None:
     if size > limits.max_bytes:
         raise ImageRejected(
             RejectionCode.FILE_TOO_LARGE,
-            f"the file has {_mega(size)} MB; the limit is {_mega(limits.max_bytes)} MB",
+            f"The file has {_mega(size)} MB; the limit is {_mega(limits.max_bytes)} MB.",
         )
 
 
@@ -55,13 +55,13 @@ def check_size(width: int, height: int, limits: Limits = LIMITS) -> None:
     """Raises ImageRejected if a picture has no pixels or more than the limit."""
     if width <= 0 or height <= 0:
         raise ImageRejected(
-            RejectionCode.IMAGE_CORRUPT, "the picture is damaged: its header says it has no pixels"
+            RejectionCode.IMAGE_CORRUPT, "The picture is damaged: its header says it has no pixels."
         )
     if width * height > limits.max_pixels:
         raise ImageRejected(
             RejectionCode.TOO_MANY_PIXELS,
-            f"the picture claims {width} × {height} pixels ({_mega(width * height)} megapixels); "
-            f"the limit is {_mega(limits.max_pixels)}",
+            f"The picture claims {width} × {height} pixels ({_mega(width * height)} megapixels); "
+            f"the limit is {_mega(limits.max_pixels)}.",
         )
 
 

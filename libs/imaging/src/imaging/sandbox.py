@@ -94,7 +94,7 @@ class DecodeProcess:
                 except _DiedError:
                     self._kill()
                     code, why = RejectionCode.DECODE_CRASHED, "makes the decoder crash"
-        raise ImageRejected(code, f"the picture {why} and was given up after {_TRIES} tries")
+        raise ImageRejected(code, f"The picture {why}; it was given up after {_TRIES} tries.")
 
     def close(self) -> None:
         """Ends the child; a later call of `prepare` starts a new one."""
@@ -120,8 +120,8 @@ class DecodeProcess:
                 self._kill()
                 raise ImageRejected(
                     RejectionCode.DECODE_TIMED_OUT,
-                    "the picture takes too long to decode: more than "
-                    f"{self._limits.decode_seconds:g} seconds",
+                    "The picture takes too long to decode: more than "
+                    f"{self._limits.decode_seconds:g} seconds.",
                 ) from None
         return _result(head, blobs)
 

@@ -1,0 +1,1 @@
+"""Intake: from a submission to a photo that is safe to look at, or to the reason why not."""

@@ -1,0 +1,51 @@
+"""Intake as its user starts it, and with the real decode process and a real folder."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imaging import DecodeProcess
+from intake.app import job
+from intake.settings import Settings
+from streamkit import Message, ObjectStore
+
+
+def test_help_lists_the_settings() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "intake", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    for name in ("--keep-gps", "--objects", "--stores", "--kafka", "--max-pixels"):
+        assert name in done.stdout
+
+
+def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_MAX_PIXELS", "1000")
+    monkeypatch.setenv("DARKROOM_STORES", '["file:///nas"]')
+    settings = Settings.from_command_line("intake", [])
+    assert settings.limits.max_pixels == 1000
+    assert settings.stores == ("file:///nas",)
+
+
+def test_a_photo_in_a_folder_goes_through_the_decode_process(
+    submitted: Callable[..., Message], photo: bytes, tmp_path: Path
+) -> None:
+    settings = Settings.model_validate({"objects": f"file://{tmp_path}/objects"})
+    store = ObjectStore(settings.objects)
+    with DecodeProcess(settings.limits) as decoder:
+        intake = job(settings, store, decoder)
+        uri = store.put("originals/beach", photo)
+        message = submitted(photo, source_uri=uri)
+        (emit,) = intake.handlers[message.topic](message)
+        assert emit.value["rendition_uri"] == uri
+        assert store.get(emit.value["thumbnail_uri"], limit=100_000).startswith(b"\xff\xd8")
+
+        missing = submitted(photo, source_uri=f"{settings.objects}/nowhere")
+        (emit,) = intake.handlers[message.topic](missing)
+        assert emit.value["code"] == "object_missing"
