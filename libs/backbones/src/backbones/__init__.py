@@ -3,8 +3,8 @@
 Knows nothing of messages, topics or stores: pictures in, arrays out.
 """
 
-from backbones.efficientnet_lite0 import EfficientNetLite0, Output
+from backbones.efficientnet_lite0 import BackboneError, EfficientNetLite0, Output
 from backbones.imagenet import imagenet_labels
 from backbones.weights import WeightsError
 
-__all__ = ["EfficientNetLite0", "Output", "WeightsError", "imagenet_labels"]
+__all__ = ["BackboneError", "EfficientNetLite0", "Output", "WeightsError", "imagenet_labels"]

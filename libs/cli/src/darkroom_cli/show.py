@@ -33,7 +33,9 @@ def outcome_of(photo: Json) -> Text:
 
 def labels_of(photo: Json, count: int = 2) -> str:
     """The best labels with their confidence."""
-    return ", ".join(f"{one['name']} {percent(one['confidence'])}" for one in photo["labels"][:count])
+    return ", ".join(
+        f"{one['name']} {percent(one['confidence'])}" for one in photo["labels"][:count]
+    )
 
 
 def items_table(items: list[Json], title: str) -> Table:

@@ -13,9 +13,10 @@ import structlog
 from aggregator.delivery import Delivery, Outgoing
 from aggregator.handlers import Route
 from aggregator.tables import JoinedTable
-from streamkit import Busy, Codec, Failure, RawRecord, Reject, metrics
+from streamkit import Busy, Codec, Failure, Reject, metrics
 from streamkit.deadletters import dead_letter
 from streamkit.headers import event_headers, readable
+from streamkit.lanes import Taken
 from streamkit.worker import delay_s
 
 _log = structlog.get_logger("aggregator.agents")
@@ -56,17 +57,17 @@ class Work:
 
     def dead_letter_of(self, message: Any, reason: Reject) -> Outgoing:
         """The record to publish for one that is given up."""
-        topic = message.topic.removeprefix(self.prefix)
-        headers = [(name, value or b"") for name, value in message.headers or ()]
-        letter = dead_letter(
-            DEAD_LETTERS,
-            RawRecord(topic, message.key, message.value, headers),
-            Failure(reason.code, reason.message, 1),
+        original = Taken(
+            topic=message.topic.removeprefix(self.prefix),
             partition=message.partition,
             offset=message.offset,
-            service=SERVICE,
-            version=self.version,
+            key=message.key,
+            value=message.value,
+            headers=[(name, value or b"") for name, value in message.headers or ()],
+            timestamp_ms=round(message.timestamp * 1000),
         )
+        failure = Failure(reason.code, reason.message, 1)
+        letter = dead_letter(DEAD_LETTERS, original, failure, service=SERVICE, version=self.version)
         return Outgoing(self.prefix + letter.topic, letter.key, letter.value, letter.headers)
 
 

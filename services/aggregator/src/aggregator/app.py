@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import faust
 import structlog
 
 from aggregator import handlers
-from aggregator.agents import SERVICE, Work, consume
-from aggregator.delivery import Acknowledgement, Delivery, Outgoing
-from aggregator.handlers import PRODUCED, Route
+from aggregator.agents import Work, consume
+from aggregator.delivery import Acknowledgement, Delivery, Outgoing, Send
+from aggregator.handlers import PRODUCED
 from aggregator.settings import AggregatorSettings
 from aggregator.tables import JoinedTable
+from aggregator.transport import PromptTransport
 from darkroom_schemas import avro, catalogue
 from streamkit import Codec, Readiness, SchemaIds
 
@@ -27,6 +28,7 @@ APP_ID: Final = "darkroom-aggregator"
 """Consumer group, and first part of the changelogs' names; the topic prefix goes before it."""
 
 _DRAIN_S: Final = 3.0
+_LEAVE_S: Final = 4.0
 _STOP_LOOK_S: Final = 0.1
 _TABLES: Final = {
     "photos": handlers.ANALYSES,
@@ -43,16 +45,13 @@ class Aggregator:
     app: faust.App
     deliveries: Mapping[str, Delivery]
 
-    def waiting_for(self) -> Sequence[str]:
-        """What readiness lacks: partitions, recovered tables, a broker that acknowledges."""
-        lacking = []
-        if not self.app.started or self.app.rebalancing:
-            lacking.append("partitions")
-        if not self.app.started or self.app.in_recovery:
-            lacking.append("tables")
+    def waiting_for(self, started: bool) -> Sequence[str]:
+        """What readiness lacks; `started` once the app has its partitions and its tables."""
+        if not started or self.app.rebalancing or self.app.in_recovery:
+            return ["partitions and tables"]
         if any(one.stuck for one in self.deliveries.values()):
-            lacking.append("acknowledgements of the broker")
-        return lacking
+            return ["acknowledgements of the broker"]
+        return []
 
 
 def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any]:
@@ -90,42 +89,40 @@ def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any
 def build(settings: AggregatorSettings, codec: Codec, datadir: Path) -> Aggregator:
     """The aggregator, not started. To be called in the event loop that shall run it."""
     app = faust.App(**faust_settings(settings, datadir))
+    app.transport = PromptTransport(app.conf.broker_consumer, app)
+    routes = handlers.routes(settings.policy())
     deliveries = {}
-    for agent, table in _TABLES.items():
-        routes = {
-            topic: route
-            for topic, route in handlers.routes(settings.policy()).items()
-            if route.table == table
-        }
-        deliveries[agent] = _add_agent(app, agent, table, routes, settings, codec)
+    for lane, table in _TABLES.items():
+        ours = {topic: route for topic, route in routes.items() if route.table == table}
+        partitions = catalogue.load()[f"{APP_ID}-{table}-changelog"].partitions
+        work = Work(
+            lane=lane,
+            routes=ours,
+            table=_table(app, table, partitions),
+            codec=codec,
+            prefix=settings.topic_prefix,
+            version=version("darkroom-aggregator"),
+        )
+        delivery = Delivery(_sender(app), limit=settings.in_flight)
+        _add_agent(app, work, delivery, partitions)
+        deliveries[lane] = delivery
     return Aggregator(app, deliveries)
 
 
-def _add_agent(
-    app: faust.App,
-    agent: str,
-    table_name: str,
-    routes: Mapping[str, Route],
-    settings: AggregatorSettings,
-    codec: Codec,
-) -> Delivery:
-    prefix, known = settings.topic_prefix, catalogue.load()
-    changelog = known[f"{APP_ID}-{table_name}-changelog"]
-    table = app.Table(table_name, key_type=bytes, value_type=bytes, partitions=changelog.partitions)
-    topic = app.topic(
-        *(prefix + name for name in routes),
-        key_type=bytes,
-        value_type=bytes,
-        partitions=changelog.partitions,
-    )
-    work = Work(agent, routes, table, codec, prefix, version("darkroom-aggregator"))
-    delivery = Delivery(_sender(app), limit=settings.in_flight)
+def _table(app: faust.App, name: str, partitions: int) -> JoinedTable:
+    """Keys and values are bytes as they are: a key's must equal those of the source's key."""
+    table = app.Table(name, key_type=bytes, value_type=bytes, partitions=partitions)
+    return cast(JoinedTable, table)
+
+
+def _add_agent(app: faust.App, work: Work, delivery: Delivery, partitions: int) -> None:
+    topics = [work.prefix + name for name in work.routes]
+    source = app.topic(*topics, key_serializer="raw", value_serializer="raw", partitions=partitions)
 
     async def run(stream: Any) -> None:
         await _guarded(app, stream, work, delivery)
 
-    app.agent(topic, name=agent, concurrency=1)(run)
-    return delivery
+    app.agent(source, name=work.lane, concurrency=1)(run)
 
 
 async def _guarded(app: faust.App, stream: Any, work: Work, delivery: Delivery) -> None:
@@ -149,17 +146,13 @@ async def _guarded(app: faust.App, stream: Any, work: Work, delivery: Delivery) 
         await app.crash(defect)
 
 
-def _sender(app: faust.App) -> Any:
+def _sender(app: faust.App) -> Send:
     async def send(record: Outgoing) -> Acknowledgement:
-        pending: Acknowledgement = await app.producer.send(
-            record.topic,
-            record.key,
-            record.value,
-            record.partition,
-            None,
-            list(record.headers),
+        headers = list(record.headers)
+        pending = await app.producer.send(
+            record.topic, record.key, record.value, record.partition, None, headers
         )
-        return pending
+        return cast(Acknowledgement, pending)
 
     return send
 
@@ -182,8 +175,8 @@ async def _serve(
 ) -> None:
     aggregator = build(settings, codec, datadir)
     app = aggregator.app
-    readiness.follow(aggregator.waiting_for)
     starting = asyncio.create_task(app.start())
+    readiness.follow(lambda: aggregator.waiting_for(started=starting.done()))
     # A signal wakes no coroutine: the event is a thread's, so it is looked at.
     while not stop.is_set() and not app.crashed:
         if starting.done():
@@ -191,8 +184,17 @@ async def _serve(
         await asyncio.sleep(_STOP_LOOK_S)
     if not app.crashed:
         await asyncio.gather(*(one.close(_DRAIN_S) for one in aggregator.deliveries.values()))
-    await app.stop()
     starting.cancel()
-    if app.crashed:
+    await _stopped(app)
+    if app.crash_reason is not None:
         raise app.crash_reason
     _log.info("drained")
+
+
+async def _stopped(app: faust.App) -> None:
+    """Leave the group, with what is acknowledged committed; a crashed app may hang here."""
+    try:
+        async with asyncio.timeout(_LEAVE_S):
+            await app.stop()
+    except TimeoutError:
+        _log.warning("left_without_commit", after_s=_LEAVE_S)

@@ -66,6 +66,8 @@ class Delivery:
         self._sending = asyncio.Lock()
         self._entries: deque[_Entry] = deque()
         self._arrived = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._closed = asyncio.Event()
         self.stuck = False
         """Whether the broker refuses, and everything waits for it."""
@@ -81,6 +83,7 @@ class Delivery:
             if self._closed.is_set():
                 await asyncio.get_running_loop().create_future()
             self._entries.append(entry)
+            self._empty.clear()
             await self._start(entry)
         self._arrived.set()
 
@@ -97,14 +100,18 @@ class Delivery:
                 continue
             self._entries.popleft().done()
             self._room.release()
+            if not self._entries:
+                self._empty.set()
 
     async def close(self, within_s: float) -> None:
         """Admit nothing any more and wait for what is in flight, no longer than `within_s`."""
         async with self._sending:
             self._closed.set()
-        deadline = asyncio.get_running_loop().time() + within_s
-        while self._entries and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        try:
+            async with asyncio.timeout(within_s):
+                await self._empty.wait()
+        except TimeoutError:
+            _log.warning("left_in_flight", records=len(self._entries))
 
     async def _start(self, entry: _Entry) -> None:
         entry.pending, entry.refused = [], None

@@ -68,7 +68,7 @@ def rejected(state: State | None, event: Event) -> Result:
 
 
 def batch_joined(state: State | None, event: Event) -> Result:
-    """An import waits for the analysis (photo.batch-joined); too late means that it ends at once."""
+    """An import waits for the analysis (photo.batch-joined); if that is over, it ends at once."""
     batch, index = uuid_of(event, "batch_id"), index_of(event)
     state, analysis = _analysis(state, event)
     analysis["members"] = {

@@ -8,7 +8,7 @@ from faust.types import FutureMessage
 from aggregator.delivery import Outgoing
 
 
-class JoinedTable(faust.Table):  # type: ignore[misc]
+class JoinedTable(faust.Table[bytes, bytes]):
     """Keeps changelog records until they are collected, instead of sending them on its own.
 
     Faust would send them in the background: nothing tells when the broker has them, and a broker

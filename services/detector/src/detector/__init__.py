@@ -1,0 +1,1 @@
+"""The detector: category and labels of a photo."""

@@ -1,0 +1,1 @@
+"""The embedder: a vector that says what a photo resembles."""

@@ -1,9 +1,7 @@
-"""`python -m gateway api|recorder|control|migrate`."""
-
-import sys
+"""`python -m gateway api|recorder|control|migrate`: settings, build, run."""
 
 from gateway.app import run
 from gateway.command import Command
 
 if __name__ == "__main__":
-    sys.exit(run(Command.from_command_line("python -m gateway")))
+    run(Command.from_command_line("python -m gateway"))

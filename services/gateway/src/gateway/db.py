@@ -15,7 +15,7 @@ Conn = psycopg.Connection[DictRow]
 
 Pool = ConnectionPool[Conn]
 
-_KEEPALIVE: Final[dict[str, int]] = {
+_KEEPALIVE: Final[dict[str, Any]] = {
     # A server that vanished without a word is noticed within 25 s instead of hours.
     "connect_timeout": 5,
     "keepalives_idle": 10,

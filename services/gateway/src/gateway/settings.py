@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from pydantic import Field
+
 from streamkit import ObjectSettings, WorkerSettings
 
 
@@ -27,3 +28,15 @@ class Settings(ObjectSettings, WorkerSettings):
         100, ge=1, description="photos of one import that may wait for their outcome"
     )
     photo_limit: int = Field(100_000_000, ge=1, description="bytes of the largest photo")
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="further host names of the api door beside the loopback's (JSON); * for all"
+    )
+    outbox_limit: int = Field(
+        10_000, ge=1, description="events that may wait for Kafka before new photos are refused"
+    )
+    upload_memory: int = Field(
+        400_000_000, ge=1, description="bytes of memory for uploads in progress"
+    )
+    websocket_backlog: int = Field(
+        1_000, ge=1, description="photos and imports that a slow WebSocket may be behind"
+    )

@@ -1,0 +1,1 @@
+"""The ocr: the words written on a photo."""

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+
 from streamkit import Busy, Reject, Retry
 
 _log = structlog.get_logger("gateway.api")

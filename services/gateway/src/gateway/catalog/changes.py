@@ -1,38 +1,59 @@
 """What changed lately, for those who must do without Redis; contracts as in `read`."""
 
+from dataclasses import dataclass
+from typing import Final, Literal
 from uuid import UUID
 
 from gateway.db import Conn
 
-
-WINDOW_S = 120
+WINDOW_S: Final = 120
 """How far back a look goes: longer than the recorder lags behind the stages' own clock."""
 
-_LIMIT = 1000
-
-State = tuple[str, UUID, str]
-"""Kind (photo or batch), id, and a text that is another one once its state is."""
+_LIMIT: Final = 1000
 
 
-def changes(conn: Conn, owner: str) -> list[State]:
-    """Photos that ended and imports that moved in the last two minutes, oldest first."""
-    query = """
-    SELECT * FROM (
-      SELECT 'photo' AS kind, photo_id AS id, analysis_id || ':' || revision AS state,
-        decided_at AS at FROM outcomes
-      WHERE owner = %(owner)s AND decided_at > now() - make_interval(secs => %(window)s)
-      UNION ALL
-      SELECT 'photo', photo_id, analysis_id || ':' || revision, rejected_at FROM rejections
-      WHERE owner = %(owner)s AND rejected_at > now() - make_interval(secs => %(window)s)
-      UNION ALL
-      SELECT 'batch', batch_id, concat_ws(':', state, found, duplicates, refused, totals::text),
-        coalesce(completed_at, now()) FROM batches
-      WHERE owner = %(owner)s AND (state IN ('scanning', 'running')
-        OR completed_at > now() - make_interval(secs => %(window)s)
-        OR started_at > now() - make_interval(secs => %(window)s))
-      ORDER BY at DESC LIMIT %(limit)s) newest
-    ORDER BY at
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A photo that ended or an import that moved.
+
+    `state` is another text once its state is another one; `batches` are the imports of a photo.
     """
+
+    kind: Literal["photo", "batch"]
+    id: UUID
+    state: str
+    batches: frozenset[UUID]
+
+
+_CHANGES: Final = """
+WITH ended AS (
+  SELECT photo_id, analysis_id, revision, decided_at AS at FROM outcomes
+  WHERE owner = %(owner)s AND decided_at > now() - make_interval(secs => %(window)s)
+  UNION ALL
+  SELECT photo_id, analysis_id, revision, rejected_at FROM rejections
+  WHERE owner = %(owner)s AND rejected_at > now() - make_interval(secs => %(window)s)),
+newest AS (
+  SELECT 'photo' AS kind, photo_id AS id, at, concat_ws(':', analysis_id, revision,
+    (SELECT count(*) FROM parts y WHERE y.analysis_id = ended.analysis_id),
+    (SELECT requested_at FROM analyses a WHERE a.analysis_id = ended.analysis_id)) AS state
+  FROM ended
+  UNION ALL
+  SELECT 'batch', batch_id, coalesce(completed_at, now()),
+    concat_ws(':', state, found, duplicates, refused, totals::text)
+  FROM batches WHERE owner = %(owner)s AND (state IN ('scanning', 'running')
+    OR completed_at > now() - make_interval(secs => %(window)s)
+    OR started_at > now() - make_interval(secs => %(window)s))
+  ORDER BY at DESC LIMIT %(limit)s)
+SELECT kind, id, state, ARRAY(SELECT batch_id FROM batch_items i
+  WHERE newest.kind = 'photo' AND i.photo_id = newest.id) AS batches
+FROM newest ORDER BY at
+"""
+
+
+def changes(conn: Conn, owner: str) -> list[Change]:
+    """Photos that ended and imports that moved in the last two minutes, oldest first."""
     arguments = {"owner": owner, "window": WINDOW_S, "limit": _LIMIT}
-    rows = conn.execute(query, arguments).fetchall()
-    return [(row["kind"], row["id"], row["state"]) for row in rows]
+    return [
+        Change(row["kind"], row["id"], row["state"], frozenset(row["batches"]))
+        for row in conn.execute(_CHANGES, arguments)
+    ]

@@ -12,16 +12,16 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 from uuid import uuid4
 
+from psycopg.types.json import Jsonb
+
 from darkroom_schemas import ids
 from darkroom_schemas.names import BATCH_INTAKE, PHOTO_BATCH_JOINED
 from darkroom_schemas.stages import now
-from psycopg.types.json import Jsonb
-from streamkit import Emit
-
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.submissions import Status, Submission, Submitted, submit_within
 from gateway.db import Conn
 from gateway.originals import Original
+from streamkit import Emit
 
 IMPORTS_CHANNEL: Final = "darkroom_imports"
 """PostgreSQL notifies here when an import is asked for."""
@@ -64,6 +64,11 @@ class Place:
 
     index: int
     path: str
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
 
 
 def create_import(
@@ -124,7 +129,7 @@ def recorded(conn: Conn, batch_id: str, paths: Sequence[str]) -> set[str]:
 
 
 def record_photo(
-    conn: Conn, outbox: Outbox, batch: Import, place: Place, file_name: str, original: Original
+    conn: Conn, outbox: Outbox, batch: Import, place: Place, original: Original
 ) -> Item:
     """Record a file whose bytes are stored, in one transaction with its submission.
 
@@ -136,7 +141,7 @@ def record_photo(
         sha256=original.sha256,
         source_uri=original.uri,
         byte_size=original.byte_size,
-        file_name=file_name,
+        file_name=place.file_name,
         lane=batch.lane,
         submission_id=f"import:{batch.batch_id}:{place.index}",
     )

@@ -6,10 +6,10 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
-from streamkit import Emit
-from streamkit.headers import event_headers
 
 from gateway.db import Conn
+from streamkit import Emit
+from streamkit.headers import event_headers
 
 OUTBOX_CHANNEL: Final = "darkroom_outbox"
 """PostgreSQL notifies here when a transaction that wrote events is committed."""
@@ -50,9 +50,7 @@ class Outbox:
 
     def _row(self, event: Emit) -> tuple[object, ...]:
         value = self._codec.encode(event.topic, event.value)
-        headers = {
-            name: text.decode() for name, text in event_headers(event, source=self._source)
-        }
+        headers = {name: text.decode() for name, text in event_headers(event, source=self._source)}
         return event.topic, event.key, event.id, value, Jsonb(headers)
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-
 from gateway.catalog.shapes import Counts, Links, Photo, PhotoStatus, Reason, Stage
 from gateway.db import Conn
 
@@ -95,7 +94,7 @@ class Stored:
     media_type: str | None
     file_name: str | None
     status: PhotoStatus
-    original: str
+    original: str | None
     rendition: str | None
     thumbnail: str | None
 
@@ -249,5 +248,5 @@ def _links(row: Mapping[str, Any]) -> Links:
         self=base,
         thumbnail=f"{base}/thumbnail" if row["thumbnail_uri"] else None,
         rendition=f"{base}/rendition" if row["rendition_uri"] else None,
-        original=f"{base}/original",
+        original=f"{base}/original" if row["source_uri"] else None,
     )

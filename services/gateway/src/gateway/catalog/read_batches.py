@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, LiteralString
 from uuid import UUID
 
-
 from gateway.catalog.read import photos_by_id
 from gateway.catalog.shapes import Batch, Item, Photo, Reason
 from gateway.db import Conn

@@ -7,7 +7,6 @@ import re
 from typing import Any, LiteralString
 from uuid import UUID
 
-
 from gateway.catalog.read import photos_by_id
 from gateway.catalog.shapes import Hit
 from gateway.db import Conn

@@ -86,7 +86,7 @@ class Links(Shape):
     self: str
     thumbnail: str | None
     rendition: str | None
-    original: str
+    original: str | None
 
 
 class Photo(Shape):

@@ -9,10 +9,9 @@ from uuid import UUID
 from darkroom_schemas import ids
 from darkroom_schemas.names import PHOTO_SUBMITTED
 from darkroom_schemas.stages import now
-from streamkit import Emit
-
 from gateway.catalog.outbox import Outbox
 from gateway.db import Conn
+from streamkit import Emit
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,24 +109,34 @@ def _hold_photo(conn: Conn, submission: Submission) -> None:
     """Write the photo's row, or lock the one that is there until the end of the transaction.
 
     That lock puts submissions of the same photo into a row: the second sees the first's analysis.
+    Two statements, because ON CONFLICT … DO UPDATE looks at one of the two unique keys only, and
+    doors that insert the same photo at once would fail on the other.
     """
-    conn.execute(
+    values = {
+        "photo_id": submission.photo_id,
+        "owner": submission.owner,
+        "sha256": submission.sha256,
+        "source_uri": submission.source_uri,
+        "byte_size": submission.byte_size,
+        "file_name": submission.file_name,
+    }
+    inserted = conn.execute(
         """
         INSERT INTO photos (photo_id, owner, sha256, source_uri, byte_size, file_name)
         VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(source_uri)s, %(byte_size)s, %(file_name)s)
-        ON CONFLICT (photo_id) DO UPDATE SET
-            source_uri = excluded.source_uri, byte_size = excluded.byte_size,
-            file_name = coalesce(photos.file_name, excluded.file_name)
+        ON CONFLICT DO NOTHING
         """,
-        {
-            "photo_id": submission.photo_id,
-            "owner": submission.owner,
-            "sha256": submission.sha256,
-            "source_uri": submission.source_uri,
-            "byte_size": submission.byte_size,
-            "file_name": submission.file_name,
-        },
+        values,
     )
+    if inserted.rowcount == 0:
+        conn.execute(
+            """
+            UPDATE photos SET source_uri = %(source_uri)s, byte_size = %(byte_size)s,
+                file_name = coalesce(file_name, %(file_name)s)
+            WHERE photo_id = %(photo_id)s
+            """,
+            values,
+        )
 
 
 def _known(conn: Conn, submission: Submission) -> Known:

@@ -7,10 +7,10 @@ from typing import Final
 
 import psycopg
 import structlog
-from streamkit.worker import delay_s
 
 from gateway.db import Conn, away
 from gateway.metrics import LEADING
+from streamkit.worker import delay_s
 
 _log = structlog.get_logger("gateway.duty")
 

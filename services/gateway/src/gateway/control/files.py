@@ -143,7 +143,7 @@ def read_file(path: str, limit: int) -> bytes:
     symbolic link in the last step and waits for no pipe.
     """
     try:
-        with open(path, "rb", opener=_open) as file:  # noqa: PTH123 - Path.open has no opener
+        with open(path, "rb", opener=_open) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise UnreadableError(_NOT_A_FILE)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
-from streamkit import Busy, RawRecord
-from streamkit.worker import delay_s
 
 from gateway import metrics
 from gateway.catalog import outbox
 from gateway.catalog.outbox import OUTBOX_CHANNEL, Waiting
 from gateway.db import Conn, wait_for_notice
+from streamkit import Busy, RawRecord
+from streamkit.worker import delay_s
 
 _log = structlog.get_logger("gateway.relay")
 

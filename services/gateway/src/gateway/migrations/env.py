@@ -19,9 +19,7 @@ def _migrate(connection: Connection) -> None:
 
 def _run() -> None:
     arguments = conninfo_to_dict(context.config.attributes["database"])
-    engine = create_engine(
-        "postgresql+psycopg://", connect_args=arguments, poolclass=pool.NullPool
-    )
+    engine = create_engine("postgresql+psycopg://", connect_args=arguments, poolclass=pool.NullPool)
     with engine.connect() as connection:
         _migrate(connection)
 

@@ -1,0 +1,163 @@
+"""The packaged network on real photographs, and against an independent implementation."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from backbones import (
+    BackboneError,
+    EfficientNetLite0,
+    WeightsError,
+    imagenet_labels,
+    preprocessing,
+    weights,
+)
+
+
+def _photo(name: str) -> Image.Image:
+    spec = importlib.util.find_spec("skimage")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Image.open(Path(spec.submodule_search_locations[0]) / "data" / name).convert("RGB")
+
+
+def _probabilities(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    powers = np.exp(logits - logits.max())
+    result: NDArray[np.float32] = powers / powers.sum()
+    return result
+
+
+@pytest.fixture(scope="module")
+def backbone() -> EfficientNetLite0:
+    return EfficientNetLite0("cpu")
+
+
+def test_a_cup_of_coffee_is_an_espresso(backbone: EfficientNetLite0) -> None:
+    (logits,) = backbone.logits([_photo("coffee.png")])
+    probabilities = _probabilities(logits)
+    assert imagenet_labels()[int(probabilities.argmax())] == "espresso"
+    assert float(probabilities.max()) == pytest.approx(0.95, abs=0.03)
+
+
+def test_chelsea_is_a_cat(backbone: EfficientNetLite0) -> None:
+    (logits,) = backbone.logits([_photo("chelsea.png")])
+    best = np.argsort(-logits)[:3]
+    assert {imagenet_labels()[i] for i in best} == {"tiger cat", "Egyptian cat", "tabby cat"}
+
+
+def test_it_computes_what_timm_computes(backbone: EfficientNetLite0) -> None:
+    import timm
+
+    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
+    named = dict(zip(reference.state_dict(), stored.values(), strict=True))
+    reference.load_state_dict(named)
+    batch = preprocessing.to_batch([_photo("chelsea.png")], torch.device("cpu"))
+    with torch.inference_mode():
+        expected = reference(batch).numpy()
+    np.testing.assert_allclose(backbone.logits([_photo("chelsea.png")]), expected, atol=1e-3)
+
+
+def test_one_pass_gives_features_and_logits(backbone: EfficientNetLite0) -> None:
+    photos = [_photo("chelsea.png"), _photo("coffee.png")]
+    output = backbone(photos)
+    assert output.features.shape == (2, 1280)
+    assert output.logits.shape == (2, 1000)
+    assert output.features.dtype == output.logits.dtype == np.float32
+    np.testing.assert_array_equal(output.features, backbone.features(photos))
+
+
+def test_a_photo_gives_the_same_alone_as_among_others(backbone: EfficientNetLite0) -> None:
+    photos = [_photo("chelsea.png"), _photo("coffee.png"), _photo("camera.png")]
+    together = backbone(photos)
+    for index, photo in enumerate(photos):
+        alone = backbone([photo])
+        np.testing.assert_allclose(alone.features[0], together.features[index], atol=1e-4)
+        np.testing.assert_allclose(alone.logits[0], together.logits[index], atol=1e-3)
+
+
+def test_the_same_photo_gives_the_same_numbers_each_time(backbone: EfficientNetLite0) -> None:
+    photo = _photo("coffee.png")
+    np.testing.assert_array_equal(backbone.features([photo]), backbone.features([photo]))
+
+
+def test_no_photos_give_no_rows(backbone: EfficientNetLite0) -> None:
+    output = backbone([])
+    assert output.features.shape == (0, 1280)
+    assert output.logits.shape == (0, 1000)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 3), (1, 5000), (5000, 1), (3, 224)])
+def test_every_shape_gives_finite_numbers(
+    backbone: EfficientNetLite0, size: tuple[int, int]
+) -> None:
+    output = backbone([Image.new("RGB", size, "orange")])
+    assert np.isfinite(output.features).all()
+    assert np.isfinite(output.logits).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK"])
+def test_other_modes_are_made_rgb(backbone: EfficientNetLite0, mode: str) -> None:
+    photo = _photo("coffee.png").convert(mode)
+    np.testing.assert_allclose(
+        backbone.features([photo]), backbone.features([photo.convert("RGB")]), atol=1e-5
+    )
+
+
+def test_a_large_flat_picture_looks_like_a_small_one(backbone: EfficientNetLite0) -> None:
+    small, large = (Image.new("RGB", size, "teal") for size in ((224, 224), (2048, 1536)))
+    np.testing.assert_allclose(backbone.features([small]), backbone.features([large]), atol=1e-4)
+
+
+def test_the_version_names_the_weight_file(backbone: EfficientNetLite0) -> None:
+    assert backbone.model_version == "efficientnet-lite0@579344248a93"
+    assert backbone.device == "cpu"
+
+
+def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert EfficientNetLite0("auto").device == "cpu"
+
+
+def test_a_file_with_missing_tensors_is_refused(tmp_path: Path) -> None:
+    stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
+    path = tmp_path / "short.pth"
+    torch.save(dict(list(stored.items())[:-1]), path)
+    with pytest.raises(WeightsError, match="295 tensors instead of 296"):
+        weights.load(path)
+
+
+def test_a_file_with_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> None:
+    stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
+    stored["_fc.bias"] = torch.zeros(10)
+    path = tmp_path / "other.pth"
+    torch.save(stored, path)
+    with pytest.raises(WeightsError, match=r"shape \(10,\)"):
+        weights.load(path)
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), MemoryError),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError),
+        (RuntimeError("CUDA error: an illegal memory access"), BackboneError),
+    ],
+)
+def test_torch_errors_become_two_kinds(
+    backbone: EfficientNetLite0,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: Exception,
+    expected: type[Exception],
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(preprocessing, "to_batch", fail)
+    with pytest.raises(expected, match=r".+"):
+        backbone([Image.new("RGB", (8, 8))])

@@ -1,0 +1,167 @@
+"""`darkroom import | analyze | search | photo`."""
+
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from darkroom_cli import door, show
+from darkroom_cli.client import Gateway, GatewayError, Json
+from darkroom_cli.follow import StalledError, counts, follow, follow_with_bar
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Url = Annotated[
+    str | None,
+    typer.Option(envvar="DARKROOM_URL", help="The gateway; else the one that runs here."),
+]
+LANES = ("high", "default", "batch", "learning")
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Errors for people: one line on standard error and exit code 1."""
+    try:
+        yield
+    except (GatewayError, StalledError) as error:
+        typer.echo(f"darkroom: {error}", err=True)
+        raise typer.Exit(1) from error
+
+
+def check_lane(lane: str) -> str:
+    """Typer's callback for a lane."""
+    if lane not in LANES:
+        raise typer.BadParameter(f"choose {', '.join(LANES)}")
+    return lane
+
+
+Lane = Annotated[str, typer.Option(callback=check_lane, help=f"One of {', '.join(LANES)}.")]
+
+
+def import_(
+    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files and folders.")],
+    lane: Lane = "batch",
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Import files and folders and show what became of every file.
+
+    Folders are taken whole; hidden files and symbolic links are left out. Importing a folder again
+    analyses only what is new. Exit code 1 if the import failed; rejected files are reported.
+    """
+    roots = [path.resolve() for path in paths]
+    with explained():
+        gateway = door.gateway(url)
+        door.allow(roots)
+        started = gateway.start_import(roots, lane)
+        if as_json:
+            batch = follow(gateway, started["batch_id"], lambda _batch: None)
+            items = list(gateway.items(batch["batch_id"]))
+            typer.echo(json.dumps({"batch": batch, "photos": items}, indent=2, ensure_ascii=False))
+        else:
+            console = Console()
+            batch = follow_with_bar(gateway, started["batch_id"], console)
+            items = list(gateway.items(batch["batch_id"]))
+            console.print(show.items_table(items, f"Import {batch['batch_id']}"))
+            console.print(f"{batch['found']} files: {counts(batch)}")
+    if batch["state"] == "failed":
+        typer.echo(f"darkroom: the import failed: {batch['error']}", err=True)
+        raise typer.Exit(1)
+
+
+def analyze(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A photo.")],
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Hand in a single photo and answer when its outcome is there.
+
+    Exit code 1 if it is rejected or not decided within a minute.
+    """
+    with explained():
+        photo = door.gateway(url).analyze(file)
+    _print_photo(photo, as_json)
+    if photo["status"] == "pending":
+        again = f"darkroom photo {photo['photo_id']}"
+        typer.echo(f"darkroom: not decided yet; ask again with `{again}`", err=True)
+    if photo["status"] != "analyzed":
+        raise typer.Exit(1)
+
+
+def photo(
+    photo_id: Annotated[str, typer.Argument(help="Its id, as the other commands show it.")],
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Show all that is known of a photo."""
+    with explained():
+        found = door.gateway(url).photo(photo_id)
+    _print_photo(found, as_json)
+
+
+def search(
+    text: Annotated[str | None, typer.Argument(help="Words: labels, categories, text.")] = None,
+    like: Annotated[str | None, typer.Option(help="A photo's id, or a file.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 20,
+    as_json: AsJson = False,
+    url: Url = None,
+) -> None:
+    """Find photos by words, or those that resemble a photo."""
+    if (text is None) == (like is None):
+        raise typer.BadParameter("give either words or --like")
+    with explained():
+        gateway = door.gateway(url)
+        known = _photo_id(gateway, like) if like is not None else None
+        found = gateway.search(text=text, like=known, limit=limit)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    if not found:
+        console.print("Nothing found.")
+        return
+    console.print(_hits(found))
+
+
+def _photo_id(gateway: Gateway, like: str) -> str:
+    """The id that is meant: itself, or that of a file, which is analysed if it is new."""
+    try:
+        return str(uuid.UUID(like))
+    except ValueError:
+        pass
+    if not Path(like).is_file():
+        raise typer.BadParameter(f"{like} is neither a photo's id nor a file")
+    analyzed = gateway.analyze(Path(like))
+    if analyzed["status"] != "analyzed":
+        reason = (analyzed["error"] or {}).get("message", "it is not decided yet")
+        raise GatewayError(f"{like} can't be compared: {reason}")
+    return str(analyzed["photo_id"])
+
+
+def _hits(found: list[Json]) -> Table:
+    table = Table(header_style="bold", expand=True)
+    for name in ("score", "file", "outcome", "labels", "text", "photo"):
+        table.add_column(name, overflow="fold")
+    for hit in found:
+        one = hit["photo"]
+        table.add_row(
+            f"{hit['score']:.2f}",
+            one["file_name"] or "",
+            show.outcome_of(one),
+            show.labels_of(one),
+            show.one_line(one["text"]),
+            one["photo_id"],
+        )
+    return table
+
+
+def _print_photo(photo: Json, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(photo, indent=2, ensure_ascii=False))
+    else:
+        Console().print(show.photo_table(photo))

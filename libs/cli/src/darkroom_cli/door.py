@@ -1,0 +1,1 @@
+"""Finding the gateway that runs on this machine, and letting it read what its owner names."""

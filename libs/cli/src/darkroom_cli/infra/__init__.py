@@ -1,0 +1,1 @@
+"""The programs that a local stack is made of, and how each is configured."""

@@ -1,0 +1,62 @@
+"""Free loopback ports that stay the same from start to start."""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from darkroom_cli.errors import StackError
+
+# Below the ranges from which Linux (32768 up) and macOS (49152 up) take outgoing ports: a port
+# must not be lost to a client while its server is being restarted.
+_RANGE = range(18_000, 30_000)
+_TRIES = 200
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on that loopback port now."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def claim(file: Path, names: Sequence[str], preferred: Mapping[str, int]) -> dict[str, int]:
+    """A free port for each name, remembered in `file`.
+
+    A remembered port is kept while it is free, then the preferred one is tried, then any.
+    Raises StackError when no port is free.
+    """
+    remembered = _read(file)
+    chosen: dict[str, int] = {}
+    for name in names:
+        candidates = [remembered.get(name), preferred.get(name)]
+        taken = set(chosen.values()) | (set(remembered.values()) - set(candidates))
+        wanted = [port for port in candidates if port and port not in chosen.values()]
+        chosen[name] = next((port for port in wanted if is_free(port)), 0) or _any_port(taken)
+    file.write_text(json.dumps({**remembered, **chosen}, indent=1))
+    return chosen
+
+
+def _read(file: Path) -> dict[str, int]:
+    try:
+        return {str(name): int(port) for name, port in json.loads(file.read_text()).items()}
+    except (FileNotFoundError, ValueError):
+        return {}
+
+
+def _any_port(taken: set[int]) -> int:
+    for _ in range(_TRIES):
+        port = random.choice(_RANGE)  # noqa: S311 - a port is no secret
+        if port not in taken and is_free(port):
+            return port
+    raise StackError(
+        f"No free loopback port between {_RANGE.start} and {_RANGE.stop}.",
+        "Stop programs that hold them.",
+    )

@@ -1,0 +1,19 @@
+"""The command's own settings, read once from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class CliSettings(BaseSettings):
+    """Environment variables that steer the command, prefix DARKROOM_."""
+
+    model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="ignore")
+
+    home: Path | None = Field(default=None, description="Data folder; default .darkroom/ here.")
+    api_port: int = Field(
+        default=8080, ge=1, le=65535, description="Port of the page and the API, if it is free."
+    )

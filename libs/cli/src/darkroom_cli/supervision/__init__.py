@@ -1,0 +1,1 @@
+"""Starting, watching and stopping programs. Knows nothing of photographs, Kafka or databases."""

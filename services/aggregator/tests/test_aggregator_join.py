@@ -1,0 +1,186 @@
+"""Joining parts and imports, one photo at a time."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from aggregator_events import (
+    analysis,
+    at,
+    batch,
+    detected,
+    embedded,
+    failed,
+    identity,
+    joined,
+    photo,
+    read,
+    rejected,
+)
+from aggregator_machine import LASTING, OUTCOMES, Machine, values
+
+from aggregator import join
+from streamkit import Reject
+
+PARTS = (detected(), read(), embedded())
+ENDED = "batch.photo-ended.v1"
+
+
+def test_a_repeated_input_of_a_decided_analysis_says_the_same_again() -> None:
+    machine = Machine()
+    machine.feed(joined(), *PARTS)
+    outcome = next(one for one in machine.emitted if one.topic in OUTCOMES)
+    end = next(one for one in machine.emitted if one.topic == ENDED)
+    for repeated in (*PARTS, failed("ocr"), detected(confidence=0.1)):
+        again = machine.feed(repeated)
+        assert outcome in again
+        assert end in again
+
+
+def test_the_first_part_of_a_stage_wins() -> None:
+    machine = Machine()
+    machine.feed(detected(confidence=0.9), detected(confidence=0.1), read(), embedded())
+    (value,) = values(machine.emitted, *OUTCOMES)
+    assert value["confidence"] == 0.9
+
+
+def test_a_part_after_the_failure_of_its_stage_changes_nothing() -> None:
+    machine = Machine()
+    machine.feed(failed("ocr"), read(), detected(), embedded())
+    (value,) = values(machine.emitted, *OUTCOMES)
+    assert value["failed_stages"] == ["ocr"]
+
+
+def test_a_failure_after_the_part_of_its_stage_changes_nothing() -> None:
+    machine = Machine()
+    machine.feed(read(), failed("ocr"), detected(), embedded())
+    (value,) = values(machine.emitted, *OUTCOMES)
+    assert value["failed_stages"] == []
+
+
+def test_an_import_that_joins_late_ends_at_once() -> None:
+    machine = Machine()
+    machine.feed(*PARTS)
+    assert values(machine.emitted, ENDED) == []
+    (end,) = values(machine.feed(joined(index=7)), ENDED)
+    assert (end["batch_id"], end["index"], end["end"]) == (batch(), 7, "auto_labeled")
+    assert end["ended_at"] == at(3)
+
+
+def test_one_analysis_ends_every_import_that_waits_for_it() -> None:
+    machine = Machine()
+    machine.feed(joined(index=3), joined(index=9, in_batch=1), joined(index=4), *PARTS)
+    ends = {(one["batch_id"], one["index"]) for one in values(machine.emitted, ENDED)}
+    assert ends == {(batch(), 3), (batch(), 4), (batch(1), 9)}
+
+
+def test_the_end_is_keyed_by_the_chunk_that_counts_it() -> None:
+    (emit,) = [one for one in Machine().feed(joined(index=4096), *PARTS) if one.topic == ENDED]
+    assert emit.key == f"{batch()}/1"
+
+
+def test_a_rejected_photo_ends_its_imports_without_an_outcome() -> None:
+    machine = Machine()
+    machine.feed(joined(index=1), rejected(), joined(index=2))
+    assert values(machine.emitted, *OUTCOMES) == []
+    ends = values(machine.emitted, ENDED)
+    assert {(one["index"], one["end"], one["partial"]) for one in ends} == {
+        (1, "rejected", False),
+        (2, "rejected", False),
+    }
+
+
+def test_parts_after_a_rejection_make_no_outcome() -> None:
+    machine = Machine()
+    machine.feed(rejected(), *PARTS)
+    assert values(machine.emitted, *OUTCOMES) == []
+
+
+def test_a_rejection_after_the_outcome_changes_nothing() -> None:
+    machine = Machine()
+    machine.feed(joined(), *PARTS)
+    before = machine.said(*LASTING)
+    machine.feed(rejected())
+    assert machine.said(*LASTING) == before
+
+
+def test_a_second_analysis_of_the_photo_has_its_own_outcome() -> None:
+    machine = Machine()
+    second = {"analysis_id": analysis(submission="two")}
+    machine.feed(*PARTS, detected(0, 0.6, **second), read(**second), embedded(**second))
+    outcomes = machine.said(*OUTCOMES)
+    assert len(outcomes) == 2
+    assert {value["outcome"] for _, _, value in outcomes.values()} == {
+        "auto_labeled",
+        "suggested",
+    }
+
+
+def test_a_new_revision_makes_an_outcome_of_its_own() -> None:
+    machine = Machine()
+    second = {"revision": 2, "policy_revision": 5}
+    machine.feed(joined(), *PARTS, detected(**second), read(**second), embedded(**second))
+    found = [(value["revision"], value["policy_revision"]) for value in _outcomes(machine)]
+    assert found == [(1, 1), (2, 5)]
+
+
+def test_the_first_policy_revision_counts() -> None:
+    machine = Machine()
+    machine.feed(detected(policy_revision=3), read(policy_revision=4), embedded())
+    (value,) = _outcomes(machine)
+    assert value["policy_revision"] == 3
+
+
+def test_the_state_is_json_and_holds_neither_vectors_nor_text() -> None:
+    machine = Machine()
+    letter = "a very private letter"
+    machine.feed(joined(), detected(), read(text=letter), embedded(vector=[0.1234567] * 1280))
+    stored = machine.tables["analyses"][photo()]
+    assert len(stored) < 1500
+    assert letter.encode() not in stored
+    assert b"0.1234567" not in stored
+    assert json.loads(stored)["analyses"][analysis()]["members"] == {batch(): [0]}
+
+
+def test_a_step_changes_neither_its_state_nor_its_event() -> None:
+    state: dict[str, Any] | None = None
+    for topic, _, event in (joined(), rejected(1, analysis_id=analysis()), joined(index=5)):
+        before, original = copy.deepcopy(state), copy.deepcopy(event)
+        step = join.batch_joined if topic == "photo.batch-joined.v1" else join.rejected
+        following, _ = step(state, event)
+        assert state == before
+        assert event == original
+        state = following
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        detected(analysis_id="no uuid"),
+        detected(revision=0),
+        detected(labels=[{"name": "cat", "confidence": float("nan")}]),
+        detected(labels=[{"name": "cat", "confidence": 1.5}]),
+        failed("painter"),
+        joined(batch_id="no uuid"),
+        joined(index=-1),
+        joined(index=2**50),
+    ],
+)
+def test_an_impossible_event_is_rejected_and_leaves_the_table_alone(event: Any) -> None:
+    machine = Machine()
+    with pytest.raises(Reject) as caught:
+        machine.apply(event)
+    assert caught.value.code == "impossible_record"
+    assert machine.tables["analyses"] == {}
+
+
+def test_a_record_under_a_wrong_key_is_rejected() -> None:
+    topic, _, value = detected()
+    with pytest.raises(Reject):
+        Machine().apply((topic, photo(1), value))
+
+
+def _outcomes(machine: Machine) -> list[Any]:
+    assert identity()["revision"] == 1
+    return [value for _, _, value in machine.said(*OUTCOMES).values()]

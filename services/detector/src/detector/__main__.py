@@ -1,0 +1,21 @@
+"""`python -m detector`."""
+
+import sys
+
+from detector.app import run
+from detector.settings import Settings
+from streamkit import UnknownEngineError
+
+
+def main() -> str | None:
+    """Run until asked to stop; a sentence where the settings name no engine."""
+    settings = Settings.from_command_line("python -m detector")
+    try:
+        run(settings)
+    except UnknownEngineError as error:
+        return f"detector: {error}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

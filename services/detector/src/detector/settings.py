@@ -1,0 +1,18 @@
+"""Settings of the detector."""
+
+from pydantic import Field
+
+from streamkit import ObjectSettings, WorkerSettings
+
+
+class Settings(ObjectSettings, WorkerSettings):
+    """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
+
+    detector_engine: str = Field(
+        "auto", description="auto, efficientnet-lite0, or package.module:factory"
+    )
+    detector_device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda:N")
+    detector_threads: int = Field(
+        0, ge=0, description="CPU threads of the engine; 0: OMP_NUM_THREADS, else all cores"
+    )
+    detector_labels: int = Field(5, ge=1, le=100, description="labels kept of a photo, best first")

@@ -1,0 +1,17 @@
+"""Settings of the embedder."""
+
+from pydantic import Field
+
+from streamkit import ObjectSettings, WorkerSettings
+
+
+class Settings(ObjectSettings, WorkerSettings):
+    """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
+
+    embedder_engine: str = Field(
+        "auto", description="auto, efficientnet-lite0, or package.module:factory"
+    )
+    embedder_device: str = Field("auto", description="auto (CUDA where there is one), cpu, cuda:N")
+    embedder_threads: int = Field(
+        0, ge=0, description="CPU threads of the engine; 0: OMP_NUM_THREADS, else all cores"
+    )

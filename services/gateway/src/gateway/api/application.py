@@ -1,0 +1,78 @@
+"""The application: routes, errors and the guards around them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Final
+
+from fastapi import FastAPI
+
+from gateway.api import (
+    events,
+    health,
+    imports,
+    media,
+    page,
+    photos,
+    problems,
+    search,
+)
+from gateway.api.bodies import FORM_OVERHEAD, SMALL_BODY, BodyLimit
+from gateway.api.door import Door
+from gateway.api.guard import Guard
+from gateway.api.headers import SecurityHeaders
+from gateway.api.metrics import Measured
+
+_DESCRIPTION: Final = """\
+Hand photos in, read what was found on them, search them.
+
+Errors are problem details (RFC 9457) with a stable `code`. Follow what happens by the WebSocket
+`/v1/events` (`?photo=ID`, `?batch=ID`, or everything): messages are
+`{"type": "photo", "photo": Photo}` and `{"type": "batch", "batch": Batch}`.
+"""
+
+
+def application(door: Door) -> FastAPI:
+    """The ASGI application around a door; while it runs, the door's feed does."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        feeding = asyncio.create_task(door.feed.run())
+        try:
+            yield
+        finally:
+            feeding.cancel()
+            with suppress(asyncio.CancelledError):
+                await feeding
+
+    app = FastAPI(
+        title="Darkroom",
+        version=version("darkroom-gateway"),
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        openapi_url="/v1/openapi.json",
+        docs_url=None,  # its page would load scripts from another host
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.door = door
+    for resource in (photos, media, search, imports, events, health, page):
+        app.include_router(resource.router)
+    app.mount("/static", page.PageFiles(directory=page.FOLDER), name="static")
+    problems.install(app)
+    _surround(app, door)
+    return app
+
+
+def _surround(app: FastAPI, door: Door) -> None:
+    """Middleware; the last one added is the outermost."""
+    upload_limit = door.settings.photo_limit + FORM_OVERHEAD
+
+    def limit_of(method: str, path: str) -> int:
+        return upload_limit if (method, path) == ("POST", "/v1/photos") else SMALL_BODY
+
+    app.add_middleware(BodyLimit, limit_of=limit_of)
+    app.add_middleware(Guard, allowed_hosts=door.settings.allowed_hosts)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Measured)

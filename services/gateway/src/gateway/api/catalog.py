@@ -1,0 +1,53 @@
+"""Asking the catalog from the event loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Concatenate, Final, ParamSpec, TypeVar
+
+from gateway.api.hub import Thing
+from gateway.catalog.read import photos_by_id
+from gateway.catalog.read_batches import batches_by_id
+from gateway.db import Conn, Pool
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CONNECTION_S: Final = 3.0
+"""How long a question waits for a connection before the database counts as away."""
+
+
+class Catalog:
+    """The catalog as one owner sees it. Questions run in threads and may be asked at once."""
+
+    def __init__(self, pool: Pool, owner: str) -> None:
+        self._pool = pool
+        self.owner = owner
+
+    async def ask(
+        self,
+        question: Callable[Concatenate[Conn, str, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        """The answer of `question(connection, owner, …)`; raises psycopg's errors, PoolTimeout."""
+
+        def asking() -> T:
+            with self._pool.connection(timeout=_CONNECTION_S) as conn:
+                return question(conn, self.owner, *args, **kwargs)
+
+        return await asyncio.to_thread(asking)
+
+    async def load(self, things: Sequence[Thing]) -> Mapping[Thing, str]:
+        """The present states of photos and imports, as the WebSocket sends them."""
+        photos = [each for kind, each in things if kind == "photo"]
+        batches = [each for kind, each in things if kind == "batch"]
+        states: dict[Thing, str] = {}
+        if photos:
+            for photo_id, photo in (await self.ask(photos_by_id, photos)).items():
+                text = f'{{"type":"photo","photo":{photo.model_dump_json()}}}'
+                states[("photo", photo_id)] = text
+        if batches:
+            for batch_id, batch in (await self.ask(batches_by_id, batches)).items():
+                text = f'{{"type":"batch","batch":{batch.model_dump_json()}}}'
+                states[("batch", batch_id)] = text
+        return states

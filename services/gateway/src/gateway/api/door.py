@@ -1,0 +1,52 @@
+"""What the routes share, made once by the wiring."""
+
+from dataclasses import dataclass
+from typing import Annotated, Protocol
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from gateway.api.bodies import UploadBudget
+from gateway.api.catalog import Catalog
+from gateway.api.feed import Feed
+from gateway.api.hub import Hub
+from gateway.api.system import System
+from gateway.api.writes import Writes
+from gateway.settings import Settings
+
+
+class Objects(Protocol):
+    """The bytes of photos (streamkit's ObjectStore); calls block, raise Reject and Retry."""
+
+    def get(self, uri: str, *, limit: int) -> bytes:
+        """The bytes at a URI."""
+        ...
+
+    def put(self, key: str, data: bytes) -> str:
+        """Store bytes once; returns the URI."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Everything that a route may need."""
+
+    settings: Settings
+    catalog: Catalog
+    objects: Objects
+    writes: Writes
+    hub: Hub
+    feed: Feed
+    system: System
+    uploads: UploadBudget
+
+
+def _door(connection: HTTPConnection) -> Door:
+    door = connection.app.state.door
+    if not isinstance(door, Door):  # pragma: no cover  # set by the wiring
+        raise TypeError("the application was started without its door")
+    return door
+
+
+Wired = Annotated[Door, Depends(_door)]
+"""A route's parameter that gets the door."""

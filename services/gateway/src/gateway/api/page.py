@@ -1,0 +1,49 @@
+"""The page at / and its files."""
+
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from gateway.api.headers import PAGE_POLICY
+
+router = APIRouter()
+
+FOLDER: Final = Path(str(files("gateway"))) / "static"
+
+_ASK_AGAIN: Final = {"Cache-Control": "no-cache"}
+"""Browsers keep the files and ask whether they are still the same."""
+
+
+@router.get("/", include_in_schema=False)
+async def page() -> Response:
+    """The page."""
+    headers = {**_ASK_AGAIN, "Content-Security-Policy": PAGE_POLICY}
+    return FileResponse(FOLDER / "index.html", headers=headers)
+
+
+@router.get("/favicon.ico", include_in_schema=False)
+async def favicon() -> Response:
+    """The icon, for browsers that ask here without being told."""
+    return FileResponse(FOLDER / "icon.svg", headers=_ASK_AGAIN)
+
+
+class PageFiles(StaticFiles):
+    """Scripts, styles and pictures of the page."""
+
+    def file_response(
+        self,
+        full_path: str | os.PathLike[str],
+        stat_result: os.stat_result,
+        scope: Scope,
+        status_code: int = 200,
+    ) -> Response:
+        """A file, to be asked for again."""
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers.update(_ASK_AGAIN)
+        return response

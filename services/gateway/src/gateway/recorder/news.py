@@ -1,0 +1,88 @@
+"""News of what was recorded, on Redis: whoever waits for a photo or a batch looks again."""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from gateway.metrics import NEWS_LOST
+
+_log = structlog.get_logger("gateway.news")
+
+_TIMEOUT_S: Final = 0.5
+_WARN_EVERY_S: Final = 60.0
+_TRY_AGAIN_S: Final = 1.0
+"""While Redis is away, recording must not wait for it at every record."""
+
+
+def channel(prefix: str) -> str:
+    """Where the news is published; `prefix` is that of the topics."""
+    return f"{prefix}darkroom:events"
+
+
+def open_redis(url: str) -> Redis:
+    """A client that gives up soon: news is worth less than recording."""
+    return Redis.from_url(
+        url,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+    )
+
+
+class Publishes(Protocol):
+    """The part of a Redis client that is needed here."""
+
+    def publish(self, channel: str, message: str, /) -> Any:
+        """Raises RedisError."""
+        ...
+
+
+class News:
+    """Publishes news and goes on without Redis, with a warning once a minute and a metric."""
+
+    def __init__(
+        self, redis: Publishes, prefix: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._redis = redis
+        self._channel = channel(prefix)
+        self._clock = clock
+        self._not_before = float("-inf")
+        self._warned_at = float("-inf")
+
+    def photo(self, photo_id: str, analysis_id: str, batches: Sequence[str]) -> None:
+        """Something new is recorded of an analysis."""
+        self._publish(
+            {
+                "type": "photo",
+                "photo_id": photo_id,
+                "analysis_id": analysis_id,
+                "batches": list(batches),
+            }
+        )
+
+    def batch(self, batch_id: str) -> None:
+        """An import's totals changed."""
+        self._publish({"type": "batch", "batch_id": batch_id})
+
+    def _publish(self, news: Mapping[str, object]) -> None:
+        if self._clock() < self._not_before:
+            NEWS_LOST.inc()
+            return
+        try:
+            self._redis.publish(self._channel, json.dumps(news))
+        except RedisError as error:
+            NEWS_LOST.inc()
+            self._not_before = self._clock() + _TRY_AGAIN_S
+            self._warn(error)
+
+    def _warn(self, error: RedisError) -> None:
+        if self._clock() - self._warned_at >= _WARN_EVERY_S:
+            self._warned_at = self._clock()
+            _log.warning("redis_away", reason=str(error))

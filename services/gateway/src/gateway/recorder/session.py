@@ -1,0 +1,59 @@
+"""The recorder's connection to the catalog, with its troubles as instructions to the worker."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+
+from gateway.db import Conn, away
+from streamkit import Busy, Reject
+
+T = TypeVar("T")
+
+
+class Session:
+    """One connection, made when it is needed and made again after it broke. One thread."""
+
+    def __init__(self, connect: Callable[[], Conn]) -> None:
+        self._connect = connect
+        self._conn: Conn | None = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether the last transaction found the database."""
+        return self._conn is not None
+
+    def transact(self, work: Callable[[Conn], T]) -> T:
+        """Run `work` in a transaction and commit it.
+
+        Raises Busy where the database is away: for as long as it takes, nothing is lost. Raises
+        Reject for values that the catalog can never hold. Any other psycopg.Error is a defect.
+        """
+        try:
+            if self._conn is None:
+                self._conn = self._connect()
+            with self._conn.transaction():
+                return work(self._conn)
+        except psycopg.Error as error:
+            if away(error):
+                self.close()
+                raise Busy(f"the catalog is away: {error}") from error
+            if _unstorable(error):
+                raise Reject("unstorable", f"The catalog can't hold it: {_said(error)}") from error
+            raise
+
+    def close(self) -> None:
+        """Give the connection up; the next transaction makes a new one."""
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None
+
+
+def _unstorable(error: psycopg.Error) -> bool:
+    """Whether the values are at fault: their form, a constraint, or a limit of PostgreSQL (54)."""
+    limit = (error.sqlstate or "").startswith("54")
+    return limit or isinstance(error, psycopg.DataError | psycopg.IntegrityError)
+
+
+def _said(error: psycopg.Error) -> str:
+    return error.diag.message_primary or str(error)

@@ -1,0 +1,108 @@
+"""What the tests across services share: the real infrastructure, and a part of it for each test."""
+
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+from uuid import uuid4
+
+import fastavro
+import psycopg
+import pytest
+
+from darkroom_schemas import avro, catalogue
+from gateway import db, migrations
+from gateway.catalog.outbox import Outbox
+from streamkit import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Infrastructure:
+    """Where the real services are."""
+
+    kafka: str
+    registry: str
+    database: str
+    redis: str
+    objects: str
+
+
+@pytest.fixture(scope="session")
+def infrastructure() -> Infrastructure:
+    return Infrastructure(
+        **{n: os.environ[f"DARKROOM_TEST_{n.upper()}"] for n in Infrastructure.__slots__}
+    )
+
+
+def in_database(url: str, name: str) -> str:
+    """The URL of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+@pytest.fixture(scope="session")
+def catalog_template(infrastructure: Infrastructure) -> Iterator[str]:
+    """Name of a database with an empty catalog, to be copied."""
+    name = f"template_{uuid4().hex}"
+    with psycopg.connect(infrastructure.database, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"')
+        migrations.upgrade(in_database(infrastructure.database, name))
+        yield name
+        conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def database(infrastructure: Infrastructure, catalog_template: str) -> Iterator[str]:
+    """URL of a database with an empty catalog, for one test."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(infrastructure.database, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{catalog_template}"')
+        yield in_database(infrastructure.database, name)
+        conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def conn(database: str) -> Iterator[db.Conn]:
+    """A connection to the test's own catalog."""
+    with db.connect(database, name="test") as conn:
+        yield conn
+
+
+@pytest.fixture
+def outbox(codec: Codec) -> Outbox:
+    """Writes events into the test's own catalog."""
+    return Outbox(codec)
+
+
+class FixedIds:
+    """Schema ids without a registry: a schema's place among the names of all."""
+
+    def id_of(self, _subject: str, schema: Mapping[str, Any]) -> int:
+        return next(i for i, name in enumerate(avro.names()) if avro.schema(name) == schema)
+
+    def schema(self, number: int) -> Mapping[str, Any]:
+        return avro.schema(avro.names()[number])
+
+
+@pytest.fixture(scope="session")
+def codec() -> Codec:
+    """A codec for tests in which no record leaves the process."""
+    return Codec(FixedIds(), avro.schema_of)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="session")
+def example() -> Callable[..., dict[str, Any]]:
+    """The example of a topic's event, with the fields changed that a test cares for."""
+
+    def make(topic: str, **changes: Any) -> dict[str, Any]:
+        name = catalogue.load()[topic].schema
+        if name is None:
+            raise LookupError(topic)
+        text = (catalogue.data_folder() / "examples" / f"{name}.json").read_text(encoding="utf-8")
+        line = io.StringIO(json.dumps(json.loads(text)))
+        (value,) = fastavro.json_reader(line, fastavro.parse_schema(avro.schema(name)))
+        return {**dict(value), **changes}
+
+    return make
