@@ -2,9 +2,8 @@
 
 import io
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import fields
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -13,28 +12,20 @@ import fastavro
 import psycopg
 import pytest
 
+from darkroom_cli.stack import Stack
 from darkroom_schemas import avro, catalogue
 from gateway import db, migrations
 from gateway.catalog.outbox import Outbox
+from infrastructure import Infrastructure
 from streamkit import Codec
 
 
-@dataclass(frozen=True, slots=True)
-class Infrastructure:
-    """Where the real services are."""
-
-    kafka: str
-    registry: str
-    database: str
-    redis: str
-    objects: str
-
-
 @pytest.fixture(scope="session")
-def infrastructure() -> Infrastructure:
-    return Infrastructure(
-        **{n: os.environ[f"DARKROOM_TEST_{n.upper()}"] for n in Infrastructure.__slots__}
-    )
+def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrastructure]:
+    """Kafka, registry, PostgreSQL and Redis, started for this run of tests."""
+    with Stack(tmp_path_factory.mktemp("infrastructure"), services=()) as stack:
+        places = stack.addresses
+        yield Infrastructure(**{f.name: places[f.name] for f in fields(Infrastructure)})
 
 
 def in_database(url: str, name: str) -> str:

@@ -9,8 +9,10 @@ import pytest
 from aiokafka import AIOKafkaProducer
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-from darkroom_cli.infra.java import kafka_tool
 
+from infrastructure import Infrastructure
+from java_tool import java_tool
+from streamkit.lanes import taken
 from streamkit.publisher import producer_config
 
 PARTITIONS = 4
@@ -18,11 +20,15 @@ KEYS = [str(uuid5(NAMESPACE_URL, str(n))) for n in range(1000)]
 
 
 @pytest.fixture
-def topic(infrastructure: object) -> str:
-    name = f"keys.{uuid4().hex}"
-    admin = AdminClient({"bootstrap.servers": infrastructure.kafka})  # type: ignore[attr-defined]
-    admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(20)
-    return name
+def make_topic(infrastructure: Infrastructure) -> Callable[[], str]:
+    admin = AdminClient({"bootstrap.servers": infrastructure.kafka})
+
+    def make() -> str:
+        name = f"keys.{uuid4().hex}"
+        admin.create_topics([NewTopic(name, PARTITIONS, 1)])[name].result(20)
+        return name
+
+    return make
 
 
 def by_confluent(kafka: str, topic: str) -> None:
@@ -45,7 +51,7 @@ def by_java(kafka: str, topic: str) -> None:
     options = ["--bootstrap-server", kafka, "--topic", topic]
     options += ["--reader-property", "parse.key=true", "--reader-property", "key.separator=|"]
     lines = "".join(f"{key}|x\n" for key in KEYS)
-    command = kafka_tool("ConsoleProducer", *options)
+    command = java_tool("ConsoleProducer", *options)
     subprocess.run(command, input=lines, text=True, check=True, capture_output=True, timeout=60)
 
 
@@ -57,7 +63,8 @@ def partition_of_each_key(kafka: str, topic: str) -> dict[str, int]:
         while len(found) < len(KEYS):
             message = consumer.poll(20)
             assert message is not None, f"only {len(found)} keys arrived"
-            found[(message.key() or b"").decode()] = message.partition() or 0  # type: ignore[union-attr]
+            record = taken(message, "")
+            found[(record.key or b"").decode()] = record.partition
     finally:
         consumer.close()
     return found
@@ -65,16 +72,13 @@ def partition_of_each_key(kafka: str, topic: str) -> dict[str, int]:
 
 @pytest.mark.parametrize("produce", [by_aiokafka, by_java])
 def test_a_thousand_keys_get_the_partitions_that_our_producer_gives_them(
-    infrastructure: object, topic: str, produce: Callable[[str, str], None]
+    infrastructure: Infrastructure,
+    make_topic: Callable[[], str],
+    produce: Callable[[str, str], None],
 ) -> None:
-    kafka: str = infrastructure.kafka  # type: ignore[attr-defined]
-    ours = f"{topic}"
-    by_confluent(kafka, ours)
-    expected = partition_of_each_key(kafka, ours)
+    ours, theirs = make_topic(), make_topic()
+    by_confluent(infrastructure.kafka, ours)
+    produce(infrastructure.kafka, theirs)
+    expected = partition_of_each_key(infrastructure.kafka, ours)
     assert set(expected.values()) == set(range(PARTITIONS))
-    theirs = f"keys.{uuid4().hex}"
-    AdminClient({"bootstrap.servers": kafka}).create_topics([NewTopic(theirs, PARTITIONS, 1)])[
-        theirs
-    ].result(20)
-    produce(kafka, theirs)
-    assert partition_of_each_key(kafka, theirs) == expected
+    assert partition_of_each_key(infrastructure.kafka, theirs) == expected

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from aggregator_events import (
     Event,
     detected,
@@ -13,8 +16,6 @@ from aggregator_events import (
     rejected,
 )
 from aggregator_machine import LASTING, Machine
-from hypothesis import given
-from hypothesis import strategies as st
 
 CONFIDENCES = st.sampled_from([0.0, 0.49, 0.5, 0.65, 0.8, 0.81, 1.0]) | st.floats(0, 1)
 
@@ -99,7 +100,7 @@ def test_events_interleaved_as_by_three_agents_come_to_the_same(data: Any) -> No
     events, _ = data.draw(imports())
     straight, other = Machine(), Machine()
     straight.feed(*events)
-    waiting, feedback = list(events), []
+    waiting, feedback = list(events), list[Event]()
     while waiting or feedback:
         source = feedback if feedback and (not waiting or data.draw(st.booleans())) else waiting
         for emit in other.apply(source.pop(0)):

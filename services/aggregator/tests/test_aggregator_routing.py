@@ -4,10 +4,10 @@ import math
 from typing import Any
 
 import pytest
-from aggregator_events import at, detected, embedded, failed, labels, read
-from aggregator_machine import OUTCOMES, Machine, values
 
 from aggregator.routing import Policy, Thresholds
+from aggregator_events import at, detected, embedded, failed, labels, read
+from aggregator_machine import OUTCOMES, Machine, values
 
 
 def outcome_of(*events: Any, policy: Policy | None = None) -> tuple[str, Any]:

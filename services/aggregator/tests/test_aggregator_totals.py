@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+
 from aggregator_events import at, batch, ended, intake
 from aggregator_machine import Machine, values
-
 from streamkit import Reject
 
 PROGRESSED = "batch.progressed.v1"

@@ -106,5 +106,5 @@ def test_a_lack_of_memory_is_retried_and_any_other_failure_rejects_the_photo(
         def __call__(self, images: object) -> object:  # type: ignore[override]
             raise raised
 
-    with pytest.raises(instruction, match=r"memory is short|engine_failed"):
+    with pytest.raises(instruction, match=r"too little memory|engine_failed"):
         EfficientNetLite0Engine(Failing(), labels=5).detect([Image.new("RGB", (8, 8))])

@@ -38,7 +38,7 @@ _STAGES: Final = (
 )
 
 
-def _convolution(  # noqa: PLR0913 - as many as a convolution has
+def _convolution(
     inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, active: bool = True
 ) -> list[nn.Module]:
     """A convolution padded as TensorFlow's SAME does, with ReLU6 if `active`.

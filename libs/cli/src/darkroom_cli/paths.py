@@ -76,6 +76,11 @@ class DataFolder:
         return self.run / "state.json"
 
     @property
+    def import_roots_file(self) -> Path:
+        """Folders that `darkroom import` was asked for, one a line: the gateway may read them."""
+        return self.run / "import-roots"
+
+    @property
     def lock_file(self) -> Path:
         return self.run / "supervisor.lock"
 

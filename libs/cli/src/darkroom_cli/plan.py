@@ -88,6 +88,7 @@ def service_environment(data: DataFolder, addresses: Mapping[str, str]) -> dict[
         "DARKROOM_OBJECTS": addresses["objects"],
         "DARKROOM_STORES": json.dumps([]),
         "DARKROOM_CACHE": str(data.cache),
+        "DARKROOM_IMPORT_ROOTS_FILE": str(data.import_roots_file),
     }
 
 

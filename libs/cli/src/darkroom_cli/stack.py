@@ -23,7 +23,7 @@ from darkroom_cli.plan import Wishes, service_environment
 from darkroom_cli.provision import provide
 from darkroom_cli.run_stack import LOCKED, end_left_over
 from darkroom_cli.supervision.identity import is_alive, kill_tree
-from darkroom_cli.supervision.logfile import last_lines
+from darkroom_cli.supervision.logreader import last_lines
 from darkroom_cli.supervision.memory import MemoryPeaks
 from darkroom_cli.supervision.state import Phase, StackPhase, StackState, read_state
 
@@ -165,6 +165,13 @@ class Stack:
     def log(self, name: str, lines: int = 20) -> list[str]:
         """The last lines of a program's log."""
         return last_lines(self.data.log_file(name), lines)
+
+    def wait_ready(self, timeout: float) -> StackState:
+        """Wait until a stack that runs is ready (another process may have started it).
+
+        Raises StackError when it is not after `timeout` seconds.
+        """
+        return self.wait_until(lambda state: state.all_ready, timeout, "the stack is ready")
 
     def wait_until(
         self, condition: Callable[[StackState], bool], timeout: float, what: str

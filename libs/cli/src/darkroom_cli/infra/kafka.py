@@ -137,9 +137,10 @@ def same_cluster(port: int, cluster_id: str) -> Probe:
 
     def probe() -> None:
         require_listener(port)
-        settings = {"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0}
+        # Named, because the answer is lost when the client is collected before it is there.
+        client = AdminClient({"bootstrap.servers": f"127.0.0.1:{port}", "log_level": 0})
         try:
-            cluster = AdminClient(settings).describe_cluster(request_timeout=3).result(timeout=4)
+            cluster = client.describe_cluster(request_timeout=3).result(timeout=4)
         except (KafkaException, TimeoutError) as error:
             raise NotReadyError("the broker does not answer yet") from error
         if cluster.cluster_id != cluster_id:

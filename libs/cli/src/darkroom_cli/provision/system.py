@@ -1,4 +1,4 @@
-"""Programs that come from the operating system's packages: Maven and Redis."""
+"""Programs that come from the operating system's packages: Maven, Redis, what tests need."""
 
 from __future__ import annotations
 
@@ -12,11 +12,21 @@ from darkroom_cli.errors import SetupError
 _PACKAGES = {
     "mvn": {"apt": "maven", "dnf": "maven", "brew": "maven"},
     "redis-server": {"apt": "redis-server", "dnf": "valkey", "brew": "redis"},
+    "heif-enc": {"apt": "libheif-examples", "dnf": "libheif-tools", "brew": "libheif"},
+    "kcat": {"apt": "kcat", "dnf": "kcat", "brew": "kcat"},
+    "chromium": {"apt": "chromium", "dnf": "chromium", "brew": "chromium"},
 }
 _APT_ENVIRONMENT = {
     "DEBIAN_FRONTEND": "noninteractive",
     "RUNLEVEL": "1",  # in a container: do not start the daemon that a package brings
 }
+
+
+def ensure_programs(programs: Sequence[str], report: Callable[[str], None]) -> None:
+    """Install those of the programs that are missing; raises SetupError where we may not."""
+    missing = [program for program in programs if not shutil.which(program)]
+    if missing and not install_with_apt(missing, report):
+        raise SetupError(*what_to_install(missing))
 
 
 def what_to_install(missing: Sequence[str]) -> tuple[str, str]:

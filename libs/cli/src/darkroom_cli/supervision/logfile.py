@@ -86,13 +86,3 @@ class LogFile:
         file = self._path.open("ab")
         file.seek(0, 2)
         return file
-
-
-def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log, older first; none when there is no log yet."""
-    if count <= 0 or not path.is_file():
-        return []
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - max(4096, count * 400)))
-        return file.read().decode(errors="replace").splitlines()[-count:]

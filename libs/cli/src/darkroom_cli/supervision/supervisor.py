@@ -176,9 +176,9 @@ def _dependents(specs: Sequence[ProcessSpec]) -> dict[str, set[str]]:
     """Every program that directly or indirectly comes after the key."""
     direct = {spec.name: {s.name for s in specs if spec.name in s.after} for spec in specs}
     closed: dict[str, set[str]] = {}
-    for name in direct:
+    for name, nearest in direct.items():
         reached: set[str] = set()
-        frontier = set(direct[name])
+        frontier = set(nearest)
         while frontier:
             reached |= frontier
             frontier = {n for f in frontier for n in direct[f]} - reached

@@ -35,7 +35,7 @@ class EfficientNetLite0Engine:
         try:
             logits = self._backbone.logits(images)
         except MemoryError as error:
-            raise Retry(f"memory is short: {error}") from error
+            raise Retry("The machine has too little memory left for this photo.") from error
         except BackboneError as error:
             raise Reject("engine_failed", "The model could not look at this photo.") from error
         return [self._detection(probabilities) for probabilities in softmax(logits)]

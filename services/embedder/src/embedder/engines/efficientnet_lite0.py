@@ -33,7 +33,7 @@ class EfficientNetLite0Engine:
         try:
             features = self._backbone.features(images)
         except MemoryError as error:
-            raise Retry(f"memory is short: {error}") from error
+            raise Retry("The machine has too little memory left for this photo.") from error
         except BackboneError as error:
             raise Reject("engine_failed", "The model could not look at this photo.") from error
         return [unit(row) for row in features]

@@ -103,12 +103,12 @@ class Scan:
     def _advance(self) -> Step:
         if self._announcement_is_due():
             self._announce()
-        if self._is_full():
-            return Step.WAITING
         seen = self._peek()
         if seen is None:
             imports.seal(self._conn, self._outbox, self._batch)
             return Step.SEALED
+        if self._is_full():
+            return Step.WAITING
         item = self._record(seen)
         self._ahead.popleft()
         self._took(item)

@@ -71,11 +71,9 @@ class RapidOcrEngine:
         pixels = np.ascontiguousarray(np.asarray(_enlarged(image.convert("RGB")))[:, :, ::-1])
         try:
             found = self._recognise(pixels)
-        except MemoryError as error:
-            raise Retry(f"memory is short: {error}") from error
         except Exception as error:  # RapidOCR, OpenCV and ONNX Runtime each raise their own
             if _is_lack_of_memory(error):
-                raise Retry("memory is short") from error
+                raise Retry("The machine has too little memory left for this photo.") from error
             raise Reject("engine_failed", "The text reader could not read this photo.") from error
         lines = [(quad, _line(quad, line)) for quad, line in found if self._is_text(line)]
         return reading_order(lines)
@@ -162,6 +160,8 @@ def _enlarged(image: Image.Image) -> Image.Image:
 
 def _is_lack_of_memory(error: Exception) -> bool:
     text = str(error).lower()
+    if isinstance(error, MemoryError):
+        return True
     return "allocate memory" in text or "bad_alloc" in text or "insufficient memory" in text
 
 

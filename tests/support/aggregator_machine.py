@@ -4,10 +4,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from aggregator_events import Event
-
 from aggregator.handlers import routes
 from aggregator.routing import Policy
+from aggregator_events import Event
 from streamkit import Emit
 
 

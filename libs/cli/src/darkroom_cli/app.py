@@ -1,0 +1,57 @@
+"""The `darkroom` command: which words it knows. Each is a function in `commands/`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import typer
+
+from darkroom_cli.commands import contracts, demo, photos, stack, tests
+from darkroom_cli.errors import DarkroomError
+
+COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
+    ("demo", demo.demo),
+    ("up", stack.up),
+    ("down", stack.down),
+    ("status", stack.status),
+    ("logs", stack.logs),
+    ("import", photos.import_),
+    ("analyze", photos.analyze),
+    ("search", photos.search),
+    ("photo", photos.photo),
+    ("test", tests.run_tests),
+)
+"""Word → function; in the order in which help shows them."""
+
+GROUPS: tuple[tuple[str, typer.Typer], ...] = (
+    ("topics", contracts.topics),
+    ("schemas", contracts.schemas),
+)
+"""Words that are followed by another one."""
+
+
+def build() -> typer.Typer:
+    """The whole command."""
+    app = typer.Typer(
+        help="Darkroom understands photographs. Start with: ./darkroom demo",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for word, function in COMMANDS:
+        app.command(word)(function)
+    for word, group in GROUPS:
+        app.add_typer(group, name=word)
+    return app
+
+
+def main() -> None:
+    """Run the command line; errors that the user can put right end with exit code 1."""
+    try:
+        build()(prog_name="darkroom")
+    except DarkroomError as error:
+        typer.secho(f"darkroom: {error.cause}", fg="red", err=True)
+        if error.cure:
+            typer.echo(error.cure, err=True)
+        sys.exit(1)

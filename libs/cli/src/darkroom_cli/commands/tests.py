@@ -1,0 +1,55 @@
+"""`darkroom test`."""
+
+from typing import Annotated
+
+import typer
+
+from darkroom_cli.paths import repository_root
+from darkroom_cli.provision.system import ensure_programs
+from darkroom_cli.suites import PLANNED, SUITES, Result, run_suite
+
+_NAMES = (*(suite.name for suite in SUITES), *PLANNED, "all")
+
+
+def _known(name: str) -> str:
+    if name not in _NAMES:
+        raise typer.BadParameter(f"choose {', '.join(_NAMES)}")
+    return name
+
+
+def run_tests(
+    suite: Annotated[
+        str, typer.Argument(callback=_known, help=f"One of {', '.join(_NAMES)}.")
+    ] = "all",
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="Further arguments for pytest, after `--`.")
+    ] = None,
+) -> None:
+    """Run checks and tests, on services that they start themselves."""
+    if suite in PLANNED:
+        typer.echo(f"The suite {suite} does not exist yet: {PLANNED[suite]}.")
+        raise typer.Exit(2)
+    chosen = [one for one in SUITES if suite in (one.name, "all")]
+    ensure_programs([program for one in chosen for program in one.programs], typer.echo)
+    results = []
+    for one in chosen:
+        typer.secho(f"\n── {one.name}: {', '.join(one.paths)}", bold=True)
+        results.append(run_suite(one, repository_root(), arguments or ()))
+    _tell(results)
+    if not all(result.good for result in results):
+        raise typer.Exit(1)
+
+
+def _tell(results: list[Result]) -> None:
+    typer.echo("")
+    for result in results:
+        over = "  OVER ITS BUDGET" if result.seconds > result.suite.budget_s else ""
+        broken = f"  broken: {'; '.join(result.broken_checks)}" if result.broken_checks else ""
+        typer.echo(
+            f"{result.suite.name:12} {result.passed:4} passed {result.failed:3} failed "
+            f"{result.seconds:6.1f} s of {result.suite.budget_s} s{over}{broken}"
+        )
+    for name, what in PLANNED.items():
+        typer.echo(f"{name:12} does not exist yet: {what}")
+    passed, failed = (sum(getattr(r, name) for r in results) for name in ("passed", "failed"))
+    typer.echo(f"{passed} passed, {failed} failed")

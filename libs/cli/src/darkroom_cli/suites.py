@@ -1,0 +1,97 @@
+"""The checks and test suites of the repository, as data and as one run."""
+
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Tests that are run together.
+
+    `programs` are what they need beside Python. `checks` are commands that must exit with 0 before.
+    `budget_s` is how long all that may take.
+    """
+
+    name: str
+    paths: tuple[str, ...]
+    budget_s: int
+    programs: tuple[str, ...] = ()
+    checks: tuple[tuple[str, ...], ...] = ()
+
+
+_CHECKS: Final = (
+    ("ruff", "check", "."),
+    ("ruff", "format", "--check", "."),
+    ("mypy", "libs", "services", "schemas", "tests", "examples"),
+    ("lint-imports",),
+    ("python", "schemas/generate.py", "--check"),
+)
+
+SUITES: Final = (
+    Suite("unit", ("libs", "services", "schemas"), 120, ("heif-enc",), _CHECKS),
+    Suite("integration", ("tests/contract", "tests/integration"), 240, ("kcat",)),
+    Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
+    Suite("web", ("tests/web",), 240, ("chromium",)),
+    Suite("chaos", ("tests/chaos",), 240),
+)
+
+PLANNED: Final = {"edges": "every edge of the architecture diagram, seen as a trace and a metric"}
+"""Suites that are spoken of and do not exist yet."""
+
+
+@dataclass(slots=True)
+class Result:
+    """How a suite went."""
+
+    suite: Suite
+    passed: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+    broken_checks: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether all checks and at least one test passed, and none failed."""
+        return not self.failed and not self.broken_checks and self.passed > 0
+
+
+def run_suite(suite: Suite, root: Path, arguments: Sequence[str]) -> Result:
+    """Run the suite's checks and tests in `root`; their output goes to ours."""
+    result = Result(suite)
+    began = time.monotonic()
+    for check in suite.checks:
+        program = sys.executable if check[0] == "python" else str(_beside_python(check[0]))
+        if subprocess.run((program, *check[1:]), cwd=root, check=False).returncode:
+            result.broken_checks.append(" ".join(check))
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = (sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments)
+        code = subprocess.run((*command, *suite.paths), cwd=root, check=False).returncode
+        result.passed, result.failed = _counts(report)
+    if code and not result.failed:
+        result.broken_checks.append(f"pytest ended with {code}")
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _beside_python(program: str) -> Path:
+    return Path(sys.executable).with_name(program)
+
+
+def _counts(report: Path) -> tuple[int, int]:
+    """Tests that passed, and that did not, in a JUnit report of ours."""
+    if not report.is_file():
+        return 0, 0
+    suites = ET.parse(report).getroot().iter("testsuite")  # noqa: S314 - written by our own pytest
+    numbers = [
+        {k: int(s.get(k, 0)) for k in ("tests", "failures", "errors", "skipped")} for s in suites
+    ]
+    failed = sum(n["failures"] + n["errors"] for n in numbers)
+    return sum(n["tests"] - n["skipped"] for n in numbers) - failed, failed

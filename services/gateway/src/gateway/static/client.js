@@ -1,0 +1,48 @@
+// The REST surface. Every failure is a Problem with a code and a sentence.
+
+export class Problem extends Error {
+  constructor(status, code, detail, retryAfter = null) {
+    super(detail);
+    this.status = status;
+    this.code = code;
+    this.retryAfter = retryAfter;
+  }
+}
+
+async function ask(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, "unreachable", "Darkroom does not answer.");
+  }
+  const told = await answer.json().catch(() => null);
+  if (!answer.ok) {
+    const wait = Number(answer.headers.get("Retry-After")) || null;
+    throw new Problem(answer.status, told?.code ?? "unknown", told?.detail ?? `Error ${answer.status}.`, wait);
+  }
+  return { status: answer.status, told };
+}
+
+const get = async (path, signal) => (await ask(path, { signal })).told;
+
+function query(parameters) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== null && value !== undefined);
+  return new URLSearchParams(given).toString();
+}
+
+export const photos = (parameters, signal) => get(`/v1/photos?${query(parameters)}`, signal);
+export const photo = (id) => get(`/v1/photos/${encodeURIComponent(id)}`);
+export const search = (parameters, signal) => get(`/v1/search?${query(parameters)}`, signal);
+export const imports = (limit) => get(`/v1/imports?${query({ limit })}`);
+export const files = (batch, parameters) => get(`/v1/imports/${encodeURIComponent(batch)}/photos?${query(parameters)}`);
+export const system = () => get("/v1/system");
+
+/** Hand in a file; {fresh, photo}. */
+export async function upload(file) {
+  const path = `/v1/photos?${query({ lane: "high", file_name: file.name })}`;
+  const headers = { "Content-Type": "application/octet-stream" };
+  const { status, told } = await ask(path, { method: "POST", body: file, headers });
+  return { fresh: status === 202, photo: told };
+}

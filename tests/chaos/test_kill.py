@@ -1,0 +1,226 @@
+"""Effectively once: every service is killed with -9 in the middle of an import of 200 photos."""
+
+import io
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psycopg
+import pytest
+from PIL import Image
+from psycopg.rows import dict_row
+
+from darkroom_cli.stack import SERVICES, Stack
+from darkroom_schemas import names
+from topic_reader import TopicReader
+
+PHOTOS = 200
+COPIES = 5
+BAD = 5
+DEADLINE_S = 150.0
+OUTCOME_TOPICS = {
+    names.PHOTO_AUTO_LABELED: "auto_labeled",
+    names.PHOTO_SUGGESTED: "suggested",
+    names.PHOTO_REVIEW_REQUESTED: "review",
+}
+SUPPORT = Path(__file__).parents[1] / "support"
+
+
+def photo(number: int) -> bytes:
+    """A small picture of its own; the stub's confidence is its brightness."""
+    noise = np.random.default_rng(number).integers(0, 50, (96, 128, 3))
+    pixels = np.clip(noise + number * 205 // PHOTOS, 0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """200 photos, 5 of them twice, and 5 files that are none."""
+    root = tmp_path_factory.mktemp("photos")
+    for number in range(PHOTOS):
+        (root / f"{number:03}.jpg").write_bytes(photo(number))
+    for number in range(COPIES):
+        (root / f"copy-{number}.jpg").write_bytes(photo(number * 7))
+    for number in range(BAD):
+        (root / f"bad-{number}.jpg").write_bytes(b"no photo %d" % number)
+    return root
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Stack]:
+    stubs = {
+        "DARKROOM_DETECTOR_ENGINE": "stub_engines:detector",
+        "DARKROOM_OCR_ENGINE": "stub_engines:ocr",
+        "DARKROOM_EMBEDDER_ENGINE": "stub_engines:embedder",
+        "DARKROOM_IMPORT_ROOTS": f'["{folder}"]',
+        "PYTHONPATH": str(SUPPORT),
+    }
+    with Stack(tmp_path_factory.mktemp("data"), env=stubs) as running:
+        yield running
+
+
+def rows(stack: Stack, query: str, *values: object) -> list[dict[str, Any]]:
+    with psycopg.connect(stack.addresses["database"], row_factory=dict_row) as conn:
+        return conn.execute(query, values).fetchall()
+
+
+def wait(condition: Callable[[], bool], what: str) -> None:
+    """Poll until the condition holds; fail after the deadline."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_S} s"
+        time.sleep(0.1)
+
+
+def ended(stack: Stack, batch: str) -> int:
+    """Files of the import that have their end in the catalog."""
+    (found,) = rows(
+        stack,
+        "SELECT count(*) AS n FROM batch_items i WHERE batch_id = %s AND (state <> 'submitted' OR"
+        " EXISTS (SELECT FROM outcomes o WHERE o.analysis_id = i.analysis_id) OR"
+        " EXISTS (SELECT FROM rejections r WHERE r.analysis_id = i.analysis_id))",
+        batch,
+    )
+    return int(found["n"])
+
+
+def start_import(stack: Stack, folder: Path) -> str:
+    answer = httpx.post(
+        f"{stack.addresses['api']}/v1/imports", json={"paths": [str(folder)]}, timeout=30
+    )
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["batch_id"])
+
+
+@pytest.fixture(scope="module")
+def batch(stack: Stack, folder: Path) -> str:
+    """The import, in the course of which every service was killed once, one after another."""
+    batch = start_import(stack, folder)
+    for turn, name in enumerate(SERVICES):
+        wait(lambda: ended(stack, batch) >= 10 + 20 * turn, f"progress before {name} is killed")  # noqa: B023
+        os.kill(stack.pid(name), signal.SIGKILL)
+    wait(
+        lambda: (
+            rows(stack, "SELECT state FROM batches WHERE batch_id = %s", batch)[0]["state"]
+            == "completed"
+        ),
+        "the import completes",
+    )
+    return batch
+
+
+@pytest.fixture(scope="module")
+def topics(stack: Stack, batch: str, tmp_path_factory: pytest.TempPathFactory) -> TopicReader:
+    cache = tmp_path_factory.mktemp("schema-ids")
+    return TopicReader(stack.addresses["kafka"], stack.addresses["registry"], cache)
+
+
+def test_every_service_was_killed_and_came_back(stack: Stack, batch: str) -> None:
+    state = stack.wait_until(lambda now: now.all_ready, 60, "all are ready again")
+    assert all(state.process(name).restarts >= 1 for name in SERVICES)
+
+
+def test_the_totals_are_exact(stack: Stack, batch: str) -> None:
+    found = httpx.get(f"{stack.addresses['api']}/v1/imports/{batch}", timeout=10).json()
+    assert found["found"] == PHOTOS + COPIES + BAD
+    assert found["duplicates"] == COPIES
+    assert found["rejected"] == BAD
+    assert found["accepted"] == PHOTOS
+    assert found["accepted"] == found["auto_labeled"] + found["suggested"] + found["review"]
+    assert (found["pending"], found["partial"], found["cancelled"]) == (0, 0, 0)
+
+
+def outcomes(topics: TopicReader) -> dict[str, dict[str, Any]]:
+    """The one outcome of each analysis; repetitions must be equal and have the same id."""
+    found: dict[str, tuple[str, str, dict[str, Any]]] = {}
+    for topic, outcome in OUTCOME_TOPICS.items():
+        for event_id, value in topics.events(topic):
+            told = (topic, event_id, value)
+            assert found.setdefault(value["analysis_id"], told) == told
+            assert value["outcome"] == outcome
+    return {analysis: value for analysis, (_, _, value) in found.items()}
+
+
+def test_every_photo_has_exactly_one_outcome_in_the_topics(topics: TopicReader) -> None:
+    found = outcomes(topics)
+    assert len(found) == PHOTOS
+    assert len({value["photo_id"] for value in found.values()}) == PHOTOS
+    assert set(Counter(value["outcome"] for value in found.values())) == set(
+        OUTCOME_TOPICS.values()
+    )
+
+
+def test_the_catalog_tells_the_same_outcomes_as_the_topics(
+    stack: Stack, topics: TopicReader
+) -> None:
+    catalog = {
+        str(row["analysis_id"]): (str(row["photo_id"]), row["outcome"], row["confidence"])
+        for row in rows(stack, "SELECT analysis_id, photo_id, outcome, confidence FROM outcomes")
+    }
+    told = {
+        analysis: (value["photo_id"], value["outcome"], value["confidence"])
+        for analysis, value in outcomes(topics).items()
+    }
+    assert catalog == told
+
+
+def test_every_part_is_in_the_catalog_once(stack: Stack, batch: str) -> None:
+    counts = rows(stack, "SELECT stage, count(*) AS n FROM parts GROUP BY stage ORDER BY stage")
+    assert [(row["stage"], row["n"]) for row in counts] == [
+        ("detector", PHOTOS),
+        ("embedder", PHOTOS),
+        ("ocr", PHOTOS),
+    ]
+    assert rows(stack, "SELECT count(*) AS n FROM embeddings") == [{"n": PHOTOS}]
+
+
+def test_every_submitted_file_ended_once(stack: Stack, topics: TopicReader, batch: str) -> None:
+    ends: dict[int, dict[str, Any]] = {}
+    for _, value in topics.events(names.BATCH_PHOTO_ENDED):
+        assert ends.setdefault(value["index"], value) == value
+    submitted = rows(
+        stack,
+        "SELECT index, analysis_id FROM batch_items WHERE batch_id = %s AND state = 'submitted'",
+        batch,
+    )
+    assert {row["index"]: str(row["analysis_id"]) for row in submitted} == {
+        index: value["analysis_id"] for index, value in ends.items()
+    }
+    assert len(ends) == PHOTOS + BAD
+
+
+def test_the_tables_of_faust_tell_the_same(topics: TopicReader, batch: str) -> None:
+    decided = {
+        (analysis, int(number)): revision["decision"]["outcome"]
+        for photo in topics.table("darkroom-aggregator-analyses-changelog").values()
+        for analysis, known in photo["analyses"].items()
+        for number, revision in known["revisions"].items()
+        if "decision" in revision
+    }
+    assert decided == {
+        (analysis, value["revision"]): value["outcome"]
+        for analysis, value in outcomes(topics).items()
+    }
+    (ends,) = topics.table("darkroom-aggregator-chunks-changelog").values()
+    assert len(ends["ends"].replace(".", "")) == PHOTOS + BAD
+
+
+def test_the_import_completed_with_one_answer(topics: TopicReader, batch: str) -> None:
+    told = list(topics.events(names.BATCH_COMPLETED))
+    assert len({event_id for event_id, _ in told}) == 1
+    assert all(value == told[0][1] for _, value in told)
+    assert told[0][1]["batch_id"] == batch
+    assert told[0][1]["accepted"] == PHOTOS
+
+
+def test_nothing_was_given_up(topics: TopicReader, batch: str) -> None:
+    for service in ("intake", "detector", "ocr", "embedder", "aggregator", "gateway"):
+        assert list(topics.records(f"darkroom.{service}.dlq")) == []

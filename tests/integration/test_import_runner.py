@@ -1,0 +1,535 @@
+"""Imports on a real PostgreSQL: what is found, in which order, at which pace, and after a kill."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.rows import DictRow, dict_row
+
+from darkroom_schemas import ids, names
+from gateway import db
+from gateway.catalog import imports, results
+from gateway.catalog.outbox import Outbox
+from gateway.catalog.submissions import Submission, submit_photo
+from gateway.control.duty import Duty
+from gateway.control.imports import ImportRunner
+from gateway.control.scan import Means, Pace, Scan, Step
+from gateway.originals import store_original
+from streamkit import Codec, ObjectStore, Retry
+
+Example = Callable[..., dict[str, Any]]
+Row = dict[str, Any]
+
+PACE = Pace(in_flight=1000, limit=1000)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "photos"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(f"file://{tmp_path}/objects")
+
+
+@pytest.fixture
+def means(outbox: Outbox, store: ObjectStore) -> Means:
+    return Means(outbox, store, PACE)
+
+
+def fill(folder: Path, **files: str) -> None:
+    for name, content in files.items():
+        path = folder / f"{name.replace('__', '/')}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+
+
+def create(conn: db.Conn, outbox: Outbox, *roots: Path) -> str:
+    return imports.create_import(
+        conn, outbox, owner=ids.LOCAL_OWNER, lane="batch", roots=[str(root) for root in roots]
+    )
+
+
+def scan_of(conn: db.Conn, batch_id: str, means: Means) -> Scan:
+    (batch,) = [one for one in imports.scanning(conn) if one.batch_id == batch_id]
+    return Scan(conn, batch, means)
+
+
+def to_the_end(scan: Scan) -> None:
+    while (step := scan.step()) is not Step.SEALED:
+        assert step is Step.WORKED
+
+
+def run(conn: db.Conn, means: Means, *roots: Path) -> str:
+    batch_id = create(conn, means.outbox, *roots)
+    to_the_end(scan_of(conn, batch_id, means))
+    return batch_id
+
+
+def items(conn: db.Conn, batch_id: str) -> list[Row]:
+    return conn.execute(
+        "SELECT * FROM batch_items WHERE batch_id = %s ORDER BY index", (batch_id,)
+    ).fetchall()
+
+
+def states(conn: db.Conn, batch_id: str, folder: Path) -> dict[str, str]:
+    return {
+        item["path"].removeprefix(f"{folder}/"): item["state"] for item in items(conn, batch_id)
+    }
+
+
+def batch_row(conn: db.Conn, batch_id: str) -> Row:
+    row = conn.execute("SELECT * FROM batches WHERE batch_id = %s", (batch_id,)).fetchone()
+    assert row is not None
+    return row
+
+
+def events(conn: db.Conn, codec: Codec, topic: str) -> list[Row]:
+    rows = conn.execute("SELECT value FROM outbox WHERE topic = %s ORDER BY id", (topic,))
+    return [codec.decode(topic, row["value"]) for row in rows]
+
+
+def end(conn: db.Conn, example: Example, item: Row) -> None:
+    """Record an outcome for a file."""
+    outcome = example(
+        names.PHOTO_SUGGESTED,
+        photo_id=str(item["photo_id"]),
+        analysis_id=str(item["analysis_id"]),
+    )
+    results.record_outcome(conn, outcome, str(uuid4()))  # type: ignore[arg-type]
+
+
+def submitted(conn: db.Conn, outbox: Outbox, store: ObjectStore, content: str) -> Row:
+    """A photo handed in through another door."""
+    original = store_original(store, content.encode())
+    answer = submit_photo(
+        conn,
+        outbox,
+        Submission(
+            owner=ids.LOCAL_OWNER,
+            sha256=original.sha256,
+            source_uri=original.uri,
+            byte_size=original.byte_size,
+            file_name=None,
+            lane="high",
+            submission_id=str(uuid4()),
+        ),
+    )
+    return {"photo_id": answer.photo_id, "analysis_id": answer.analysis_id}
+
+
+# --- what is found ---------------------------------------------------------------------------
+
+
+def test_all_files_below_the_folder_are_taken_in_a_fixed_order(
+    conn: db.Conn, means: Means, folder: Path
+) -> None:
+    fill(folder, b="1", a="2", sub__z="3", sub__a="4", c__deep__er="5", B="6")
+    batch_id = run(conn, means, folder)
+
+    assert list(states(conn, batch_id, folder)) == [
+        "B.jpg",
+        "a.jpg",
+        "b.jpg",
+        "c/deep/er.jpg",
+        "sub/a.jpg",
+        "sub/z.jpg",
+    ]
+    assert [item["index"] for item in items(conn, batch_id)] == [0, 1, 2, 3, 4, 5]
+
+
+def test_roots_are_taken_in_their_order_and_a_file_once(
+    conn: db.Conn, means: Means, folder: Path
+) -> None:
+    fill(folder, b="1", sub__a="2", sub__c="3")
+    batch_id = run(conn, means, folder / "sub", folder, folder / "sub" / "c.jpg")
+
+    assert list(states(conn, batch_id, folder)) == ["sub/a.jpg", "sub/c.jpg", "b.jpg"]
+
+
+def test_hidden_names_links_and_pipes_are_passed_over(
+    conn: db.Conn, means: Means, folder: Path, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    fill(elsewhere, private="s")
+    fill(folder, a="1", **{".hidden": "2", ".cache__b": "3"})
+    (folder / "file-link.jpg").symlink_to(elsewhere / "private.jpg")
+    (folder / "folder-link").symlink_to(elsewhere)
+    os.mkfifo(folder / "pipe.jpg")
+
+    batch_id = run(conn, means, folder)
+    assert list(states(conn, batch_id, folder)) == ["a.jpg"]
+
+
+def test_a_name_that_is_not_utf8_is_shown_with_backslashes(
+    conn: db.Conn, means: Means, folder: Path, codec: Codec
+) -> None:
+    for number, name in enumerate((b"caf\xe9.jpg", b"caf\\xe9.jpg", "café.jpg".encode())):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text(str(number))
+
+    batch_id = run(conn, means, folder)
+    assert list(states(conn, batch_id, folder)) == [r"caf\\xe9.jpg", "café.jpg", r"caf\xe9.jpg"]
+    told = events(conn, codec, "photo.submitted.batch.v1")
+    assert [one["file_name"] for one in told] == [r"caf\\xe9.jpg", "café.jpg", r"caf\xe9.jpg"]
+
+
+def test_an_empty_folder_is_sealed_at_once(
+    conn: db.Conn, means: Means, folder: Path, codec: Codec
+) -> None:
+    batch_id = run(conn, means, folder)
+
+    assert batch_row(conn, batch_id)["state"] == "running"
+    assert [(e["state"], e["found"]) for e in events(conn, codec, names.BATCH_INTAKE)] == [
+        ("started", 0),
+        ("sealed", 0),
+    ]
+
+
+def test_what_can_not_be_read_is_refused_with_a_reason(
+    conn: db.Conn, means: Means, folder: Path, tmp_path: Path, codec: Codec
+) -> None:
+    fill(folder, a="fine", b="gone", c="x" * 1001, d="turned into a link", e="fine too")
+    batch_id = create(conn, means.outbox, folder, tmp_path / "nowhere")
+    scan = scan_of(conn, batch_id, means)
+    assert scan.step() is Step.WORKED  # the folder is listed now
+    (folder / "b.jpg").unlink()
+    (folder / "d.jpg").unlink()
+    (folder / "d.jpg").symlink_to(folder / "a.jpg")
+    to_the_end(scan)
+
+    assert [(i["state"], i["code"]) for i in items(conn, batch_id)] == [
+        ("submitted", None),
+        ("refused", "file_missing"),
+        ("refused", "file_too_large"),
+        ("refused", "not_a_file"),
+        ("submitted", None),
+        ("refused", "file_missing"),
+    ]
+    assert items(conn, batch_id)[2]["message"] == "It has 1001 bytes; the limit is 1000."
+    sealed = events(conn, codec, names.BATCH_INTAKE)[-1]
+    assert (sealed["found"], sealed["refused"], sealed["submitted"]) == (6, 4, 2)
+    assert len(events(conn, codec, "photo.submitted.batch.v1")) == 2
+
+
+# --- duplicates ------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_twice_in_an_import_are_a_duplicate(
+    conn: db.Conn, means: Means, folder: Path
+) -> None:
+    fill(folder, a="same", b="other", c="same")
+    batch_id = run(conn, means, folder)
+
+    first, _, third = items(conn, batch_id)
+    assert (third["state"], third["analysis_id"]) == ("duplicate", None)
+    assert third["duplicate_of"] == third["photo_id"] == first["photo_id"]
+
+
+def test_a_photo_with_an_outcome_is_a_duplicate(
+    conn: db.Conn, means: Means, folder: Path, store: ObjectStore, example: Example
+) -> None:
+    fill(folder, a="known", b="new")
+    known = submitted(conn, means.outbox, store, "known")
+    end(conn, example, known)
+    batch_id = run(conn, means, folder)
+
+    assert states(conn, batch_id, folder) == {"a.jpg": "duplicate", "b.jpg": "submitted"}
+    assert str(items(conn, batch_id)[0]["duplicate_of"]) == known["photo_id"]
+
+
+def test_a_photo_that_another_door_waits_for_joins_its_analysis(
+    conn: db.Conn, means: Means, folder: Path, store: ObjectStore, codec: Codec
+) -> None:
+    fill(folder, a="waited for")
+    waiting = submitted(conn, means.outbox, store, "waited for")
+    first, second = run(conn, means, folder), run(conn, means, folder)
+
+    for batch_id in (first, second):
+        (item,) = items(conn, batch_id)
+        assert (item["state"], str(item["analysis_id"])) == ("submitted", waiting["analysis_id"])
+    assert len(events(conn, codec, "photo.submitted.high.v1")) == 1
+    assert events(conn, codec, "photo.submitted.batch.v1") == []
+    joined = events(conn, codec, names.PHOTO_BATCH_JOINED)
+    assert [(one["batch_id"], one["index"]) for one in joined] == [(first, 0), (second, 0)]
+
+
+def test_a_photo_that_was_only_refused_is_tried_again_but_once_in_an_import(
+    conn: db.Conn, means: Means, folder: Path, example: Example, codec: Codec
+) -> None:
+    fill(folder, a="torn")
+    (item,) = items(conn, run(conn, means, folder))
+    rejection = example(
+        names.PHOTO_REJECTED,
+        photo_id=str(item["photo_id"]),
+        analysis_id=str(item["analysis_id"]),
+    )
+    results.record_rejection(conn, rejection)  # type: ignore[arg-type]
+    fill(folder, b="torn")
+
+    batch_id = run(conn, means, folder)
+    assert states(conn, batch_id, folder) == {"a.jpg": "submitted", "b.jpg": "duplicate"}
+    assert items(conn, batch_id)[0]["analysis_id"] != item["analysis_id"]
+    assert len(events(conn, codec, "photo.submitted.batch.v1")) == 2
+
+
+# --- pace and totals -------------------------------------------------------------------------
+
+
+def test_no_more_photos_are_under_way_than_allowed(
+    conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, example: Example
+) -> None:
+    fill(folder, **{f"f{number}": str(number) for number in range(8)})
+    means = Means(outbox, store, Pace(in_flight=3, limit=1000))
+    batch_id = create(conn, outbox, folder)
+    scan = scan_of(conn, batch_id, means)
+
+    ended = 0
+    while (step := scan.step()) is not Step.SEALED:
+        under_way = len(imports.in_flight(conn, batch_id))
+        assert under_way <= 3
+        if step is Step.WAITING:
+            assert under_way == 3
+            end(conn, example, items(conn, batch_id)[ended])
+            ended += 1
+    assert ended == 5
+
+
+def test_an_import_taken_up_again_counts_what_is_under_way(
+    conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, example: Example
+) -> None:
+    fill(folder, **{f"f{number}": str(number) for number in range(8)})
+    means = Means(outbox, store, Pace(in_flight=3, limit=1000))
+    batch_id = create(conn, outbox, folder)
+    first = scan_of(conn, batch_id, means)
+    while first.step() is Step.WORKED:
+        pass
+    end(conn, example, items(conn, batch_id)[1])
+
+    second = scan_of(conn, batch_id, means)
+    assert second.under_way == 2
+    assert [second.step(), second.step()] == [Step.WORKED, Step.WAITING]
+
+
+def test_totals_are_announced_every_so_many_files_and_seconds_and_only_grow(
+    conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, codec: Codec
+) -> None:
+    fill(folder, **{f"f{number}": str(number // 2) for number in range(10)})
+    moment = 0.0
+    pace = Pace(in_flight=1000, limit=1000, announce_files=4, announce_s=1.0)
+    batch_id = create(conn, outbox, folder)
+    scan = scan_of(conn, batch_id, Means(outbox, store, pace, clock=lambda: moment))
+    for _ in range(5):
+        scan.step()
+    moment = 1.5
+    to_the_end(scan)
+
+    told = events(conn, codec, names.BATCH_INTAKE)
+    assert [(e["state"], e["found"], e["duplicates"], e["submitted"]) for e in told] == [
+        ("started", 0, 0, 0),
+        ("scanning", 4, 2, 2),
+        ("scanning", 5, 2, 3),
+        ("scanning", 9, 4, 5),
+        ("sealed", 10, 5, 5),
+    ]
+    ce_ids = conn.execute(
+        "SELECT DISTINCT event_id FROM outbox WHERE topic = %s", (names.BATCH_INTAKE,)
+    )
+    assert len(ce_ids.fetchall()) == len(told)
+    row = batch_row(conn, batch_id)
+    assert (row["found"], row["duplicates"], row["submitted"]) == (10, 5, 5)
+
+
+# --- trouble ---------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is gone: nothing after this line happens."""
+
+
+class Fuse:
+    """Kills at the n-th thing that is done."""
+
+    def __init__(self, steps: int) -> None:
+        self.left = steps
+
+    def burn(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+class FragileConnection(psycopg.Connection[DictRow]):
+    """A connection on which the n-th statement is never sent."""
+
+    fuse: Fuse
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        self.fuse.burn()
+        return super().cursor(*args, **kwargs)
+
+
+class FragileStore:
+    """An object store whose process dies before or after a file is stored."""
+
+    def __init__(self, store: ObjectStore, fuse: Fuse) -> None:
+        self._store, self._fuse = store, fuse
+
+    def put(self, key: str, data: bytes) -> str:
+        self._fuse.burn()
+        uri = self._store.put(key, data)
+        self._fuse.burn()
+        return uri
+
+
+def fragile(database: str, fuse: Fuse) -> FragileConnection:
+    conn = FragileConnection.connect(database, autocommit=True, row_factory=dict_row)
+    conn.fuse = fuse
+    return conn
+
+
+def test_an_import_killed_at_any_step_goes_on_where_it_stood(
+    database: str, conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, codec: Codec
+) -> None:
+    fill(folder, a="1", b="same", sub__c="same", sub__d="x" * 2000, sub__e="3")
+    pace = Pace(in_flight=1000, limit=1000, announce_files=2)
+    steps = 0
+    while True:
+        steps += 1
+        conn.execute("TRUNCATE photos, analyses, batch_items, batches, outbox")
+        batch_id = create(conn, outbox, folder)
+        fuse = Fuse(steps)
+        with fragile(database, fuse) as dying:
+            try:
+                means = Means(outbox, FragileStore(store, fuse), pace)
+                to_the_end(scan_of(dying, batch_id, means))
+            except Killed:
+                dying.close()
+        if fuse.left > 0:
+            break
+        if batch_row(conn, batch_id)["state"] == "scanning":
+            to_the_end(scan_of(conn, batch_id, Means(outbox, store, pace)))
+        check_exact(conn, codec, batch_id, folder)
+    assert steps > 30
+
+
+def check_exact(conn: db.Conn, codec: Codec, batch_id: str, folder: Path) -> None:
+    assert states(conn, batch_id, folder) == {
+        "a.jpg": "submitted",
+        "b.jpg": "submitted",
+        "sub/c.jpg": "duplicate",
+        "sub/d.jpg": "refused",
+        "sub/e.jpg": "submitted",
+    }
+    assert [item["index"] for item in items(conn, batch_id)] == [0, 1, 2, 3, 4]
+    joined = [one["index"] for one in events(conn, codec, names.PHOTO_BATCH_JOINED)]
+    assert joined == [0, 1, 4]
+    assert len(events(conn, codec, "photo.submitted.batch.v1")) == 3
+    row = batch_row(conn, batch_id)
+    assert (row["state"], row["found"], row["duplicates"], row["refused"], row["submitted"]) == (
+        "running",
+        5,
+        1,
+        1,
+        3,
+    )
+    found = [one["found"] for one in events(conn, codec, names.BATCH_INTAKE)]
+    assert found == sorted(found)
+    sealed = [one for one in events(conn, codec, names.BATCH_INTAKE) if one["state"] == "sealed"]
+    assert [(one["found"], one["submitted"]) for one in sealed] == [(5, 3)]
+
+
+class MoodyStore:
+    """An object store that fails at its first calls."""
+
+    def __init__(self, store: ObjectStore, failures: int) -> None:
+        self._store, self._failures = store, failures
+
+    def put(self, key: str, data: bytes) -> str:
+        if self._failures:
+            self._failures -= 1
+            raise Retry("the disk is full")
+        return self._store.put(key, data)
+
+
+def test_an_object_store_that_fails_is_waited_for_and_no_file_is_passed_over(
+    conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path
+) -> None:
+    fill(folder, a="1", b="2")
+    moment = 0.0
+    batch_id = create(conn, outbox, folder)
+    means = Means(outbox, MoodyStore(store, 2), PACE, clock=lambda: moment)
+    scan = scan_of(conn, batch_id, means)
+
+    assert [scan.step(), scan.step()] == [Step.WAITING, Step.WAITING]
+    moment = 10.0
+    assert scan.step() is Step.WAITING
+    moment = 20.0
+    to_the_end(scan)
+    assert states(conn, batch_id, folder) == {"a.jpg": "submitted", "b.jpg": "submitted"}
+
+
+@pytest.fixture
+def runner(database: str, means: Means) -> Iterator[None]:
+    """A running import runner."""
+    connect = partial(db.connect, database, name="runner")
+    duty = Duty("imports", 2, connect, ImportRunner(means).work)
+    stop = threading.Event()
+    thread = threading.Thread(target=duty.run, args=(stop,))
+    thread.start()
+    yield
+    stop.set()
+    thread.join(timeout=20)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
+    """Wait for a condition; fails after `seconds`."""
+    pause = threading.Event()
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        pause.wait(0.02)
+
+
+@pytest.mark.usefixtures("runner")
+def test_imports_are_noticed_at_once_and_run_side_by_side(
+    conn: db.Conn, outbox: Outbox, folder: Path
+) -> None:
+    fill(folder / "one", a="1", b="2")
+    fill(folder / "two", a="3", b="4")
+    until(
+        lambda: (
+            conn.execute("SELECT FROM pg_locks WHERE locktype = 'advisory'").fetchone() is not None
+        ),
+        "the runner leads",
+    )
+    asked = [create(conn, outbox, folder / "one"), create(conn, outbox, folder / "two")]
+    until(
+        lambda: all(batch_row(conn, one)["state"] == "running" for one in asked),
+        "both imports are sealed",
+        seconds=5,
+    )
+
+
+@pytest.mark.usefixtures("runner")
+def test_a_runner_whose_connection_is_cut_goes_on(
+    conn: db.Conn, outbox: Outbox, folder: Path
+) -> None:
+    fill(folder, **{f"f{number}": str(number) for number in range(50)})
+    batch_id = create(conn, outbox, folder)
+    until(lambda: items(conn, batch_id), "the first file is recorded")
+    conn.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runner'"
+    )
+    until(lambda: batch_row(conn, batch_id)["state"] == "running", "the import is sealed")
+    assert [item["index"] for item in items(conn, batch_id)] == list(range(50))
