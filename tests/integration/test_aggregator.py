@@ -34,8 +34,8 @@ from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds
 from topic_reader import TopicReader
 
 PHOTOS = 200
-READY_S = 30.0
-RESTART_S = 15.0
+READY_S = 60.0
+RESTART_S = 30.0
 OUTCOMES = (names.PHOTO_AUTO_LABELED, names.PHOTO_SUGGESTED, names.PHOTO_REVIEW_REQUESTED)
 DEAD_LETTERS = "darkroom.aggregator.dlq"
 

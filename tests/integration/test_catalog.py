@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 from redis.exceptions import ConnectionError as RedisAway
 
 from darkroom_schemas import ids, names
@@ -45,7 +46,7 @@ def submission(sha256: str = "ab" * 32, **changes: Any) -> Submission:
 
 
 def rows(conn: db.Conn, table: str) -> list[dict[str, Any]]:
-    found = conn.execute(f"SELECT * FROM {table}").fetchall()
+    found = conn.execute(SQL("SELECT * FROM {}").format(Identifier(table))).fetchall()
     moving = ("created_at",)
     return sorted(({k: v for k, v in row.items() if k not in moving} for row in found), key=repr)
 

@@ -11,13 +11,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from darkroom_schemas import names
 from gateway import db
 from gateway.catalog.outbox import Outbox, backlog
 from gateway.control.duty import Duty
 from gateway.control.relay import Relay
-from streamkit import Emit, PublishError, RawRecord
+from infrastructure import Infrastructure
+from streamkit import Codec, Emit, Publisher, PublishError, RawRecord
 
 Example = Callable[..., dict[str, Any]]
 
@@ -247,3 +250,67 @@ def test_of_two_replicas_one_relays_and_the_other_takes_over(
         stops[leader].set()
         written = write(conn, 3)
         until(lambda: brokers[1 - leader].taken == written, "the other has taken over")
+
+
+# --- on a real broker ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prefix(infrastructure: Infrastructure) -> Iterator[str]:
+    """A topic prefix of the test's own, with the topic of submissions."""
+    prefix = f"outbox-{uuid4().hex}."
+    admin = AdminClient({"bootstrap.servers": infrastructure.kafka})
+    topic = NewTopic(prefix + names.PHOTO_SUBMITTED["high"], num_partitions=4)
+    admin.create_topics([topic])[topic.topic].result(timeout=30)
+    yield prefix
+    admin.delete_topics([topic.topic])[topic.topic].result(timeout=30)
+
+
+def read(kafka: str, topic: str, count: int) -> list[Any]:
+    """`count` records of a topic, or what came within 30 s."""
+    group = {"bootstrap.servers": kafka, "group.id": str(uuid4()), "auto.offset.reset": "earliest"}
+    consumer = Consumer(group)
+    consumer.subscribe([topic])
+    found: list[Any] = []
+    deadline = time.monotonic() + 30
+    while len(found) < count and time.monotonic() < deadline:
+        found += consumer.consume(count, timeout=1)
+    consumer.close()
+    return found
+
+
+@pytest.fixture
+def publisher(infrastructure: Infrastructure, prefix: str, codec: Codec) -> Iterator[Publisher]:
+    """Publishes to the real broker."""
+    publisher = Publisher(infrastructure.kafka, source="gateway", codec=codec, prefix=prefix)
+    yield publisher
+    publisher.close()
+
+
+def test_events_reach_kafka_once_in_the_order_of_their_key(
+    infrastructure: Infrastructure,
+    publisher: Publisher,
+    prefix: str,
+    database: str,
+    conn: db.Conn,
+    outbox: Outbox,
+    example: Example,
+) -> None:
+    topic = names.PHOTO_SUBMITTED["high"]
+    given: dict[str, list[str]] = {}
+    for number in range(300):
+        event_id = str(uuid4())
+        given.setdefault(f"key-{number % 17}", []).append(event_id)
+        outbox.add(conn, [event(example, event_id, f"key-{number % 17}")])
+    rows = conn.execute("SELECT event_id, value FROM outbox")
+    values = {str(row["event_id"]): row["value"] for row in rows}
+
+    with running(relaying(database, Relay(publisher.publish_raw, rows=64))):
+        until(lambda: backlog(conn).rows == 0, "the outbox is empty", seconds=60)
+
+    taken: dict[str, list[str]] = {}
+    for record in read(infrastructure.kafka, prefix + topic, 300):
+        ce_id = dict(record.headers())["ce_id"].decode()
+        assert record.value() == values[ce_id]
+        taken.setdefault(record.key().decode(), []).append(ce_id)
+    assert taken == given

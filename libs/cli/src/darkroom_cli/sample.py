@@ -117,7 +117,7 @@ def _photographs(edition: int) -> Iterator[tuple[SampleFile, bytes]]:
     for name in _PHOTOGRAPHS:
         yield SampleFile(name, SampleKind.PHOTO), _encoded(name, _photograph(name), edition)
     original = "astronaut.jpg"
-    copy = SampleFile("astronaut-again.jpg", SampleKind.DUPLICATE, same_as=original)
+    copy = SampleFile("copy-of-astronaut.jpg", SampleKind.DUPLICATE, same_as=original)
     yield copy, _encoded(original, _photograph(original), edition)
 
 

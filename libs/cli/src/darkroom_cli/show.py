@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -40,9 +41,11 @@ def labels_of(photo: Json, count: int = 2) -> str:
 
 def items_table(items: list[Json], title: str) -> Table:
     """What became of each file of an import."""
-    table = Table(title=title, title_justify="left", header_style="bold", expand=True)
-    for name in ("file", "outcome", "labels", "text"):
-        table.add_column(name, overflow="fold")
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    table.add_column("file", no_wrap=True, overflow="ellipsis", min_width=20)
+    table.add_column("outcome", no_wrap=True)
+    table.add_column("found", overflow="fold", ratio=2)
+    table.add_column("text", overflow="fold", ratio=1)
     for item in items:
         table.add_row(_name(item), *_found(item))
     return table
@@ -55,7 +58,7 @@ def _name(item: Json) -> str:
 def _found(item: Json) -> tuple[Text | str, str, str]:
     if item["photo"] is not None:
         photo = item["photo"]
-        return outcome_of(photo), labels_of(photo), one_line(photo["text"])
+        return outcome_of(photo), labels_of(photo), one_line(photo["text"], 40)
     if item["status"] == "duplicate":
         same = item["duplicate_of_path"] or item["duplicate_of"]
         return Text("duplicate", style="cyan"), f"same as {str(same).rpartition('/')[2]}", ""

@@ -148,10 +148,10 @@ def record_photo(
     with conn.transaction():
         if _seen(conn, batch, submission.photo_id):
             return _insert_duplicate(conn, batch, place, submission.photo_id)
-        submitted = submit_within(conn, outbox, submission)
+        submitted, events = submit_within(conn, submission)
         if submitted.status is Status.ANALYZED:
             return _insert_duplicate(conn, batch, place, submitted.photo_id)
-        outbox.add(conn, [_joined_event(batch, place, submitted)])
+        outbox.add(conn, [_joined_event(batch, place, submitted), *events])
         return _insert_submitted(conn, batch, place, submitted)
 
 

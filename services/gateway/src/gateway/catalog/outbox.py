@@ -1,11 +1,10 @@
 """Events that are published if, and only if, the transaction that wrote them is committed."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 from uuid import UUID
-
-from psycopg.types.json import Jsonb
 
 from gateway.db import Conn
 from streamkit import Emit
@@ -40,18 +39,32 @@ class Outbox:
         """Add events, in order, to the transaction in progress on `conn`."""
         if not events:
             return
-        with conn.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO outbox (topic, key, event_id, value, headers)"
-                " VALUES (%s, %s, %s, %s, %s)",
-                [self._row(event) for event in events],
-            )
-            cursor.execute("SELECT pg_notify(%s, '')", (OUTBOX_CHANNEL,))
+        columns = {
+            "topics": [event.topic for event in events],
+            "keys": [event.key for event in events],
+            "event_ids": [event.id for event in events],
+            "values": [self._codec.encode(event.topic, event.value) for event in events],
+            "headers": [self._headers(event) for event in events],
+            "channel": OUTBOX_CHANNEL,
+        }
+        conn.execute(_ADD, columns)
 
-    def _row(self, event: Emit) -> tuple[object, ...]:
-        value = self._codec.encode(event.topic, event.value)
-        headers = {name: text.decode() for name, text in event_headers(event, source=self._source)}
-        return event.topic, event.key, event.id, value, Jsonb(headers)
+    def _headers(self, event: Emit) -> str:
+        headers = event_headers(event, source=self._source)
+        return json.dumps({name: text.decode() for name, text in headers})
+
+
+# One statement: an import writes this once per file, and every round trip counts.
+_ADD: Final = """
+WITH added AS (
+    INSERT INTO outbox (topic, key, event_id, value, headers)
+    SELECT topic, key, event_id, value, headers::jsonb
+    FROM unnest(%(topics)s::text[], %(keys)s::text[], %(event_ids)s::uuid[], %(values)s::bytea[],
+                %(headers)s::text[]) WITH ORDINALITY
+         AS given (topic, key, event_id, value, headers, place)
+    ORDER BY place)
+SELECT pg_notify(%(channel)s, '')
+"""
 
 
 @dataclass(frozen=True, slots=True)

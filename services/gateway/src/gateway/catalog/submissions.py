@@ -91,18 +91,23 @@ def submit_photo(conn: Conn, outbox: Outbox, submission: Submission) -> Submitte
     psycopg.Error with nothing written. Store the bytes before.
     """
     with conn.transaction():
-        return submit_within(conn, outbox, submission)
+        submitted, events = submit_within(conn, submission)
+        outbox.add(conn, events)
+    return submitted
 
 
-def submit_within(conn: Conn, outbox: Outbox, submission: Submission) -> Submitted:
-    """`submit_photo` as a part of the caller's transaction on `conn`."""
+def submit_within(conn: Conn, submission: Submission) -> tuple[Submitted, list[Emit]]:
+    """`submit_photo` as a part of the caller's transaction on `conn`.
+
+    The caller adds the events to the outbox in that transaction.
+    """
     _hold_photo(conn, submission)
     submitted = decide(submission, _known(conn, submission))
-    if submitted.status is Status.NEW:
-        submitted_at = now()
-        _begin_analysis(conn, submission, submitted_at)
-        outbox.add(conn, [_submitted_event(submission, submitted_at)])
-    return submitted
+    if submitted.status is not Status.NEW:
+        return submitted, []
+    submitted_at = now()
+    _begin_analysis(conn, submission, submitted_at)
+    return submitted, [_submitted_event(submission, submitted_at)]
 
 
 def _hold_photo(conn: Conn, submission: Submission) -> None:

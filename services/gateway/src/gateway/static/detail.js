@@ -1,7 +1,7 @@
 // One photo, large, with everything that was found on it.
 
 import { describe, nameOf } from "./card.js";
-import { bytes, h, icon, ICONS, percent, ratio, s, toneOf, TONES, UNCALIBRATED, when } from "./dom.js";
+import { bytes, h, icon, ICONS, percent, ratio, s, sentence, toneOf, TONES, UNCALIBRATED, when } from "./dom.js";
 
 const STAGES = ["detector", "ocr", "embedder"];
 
@@ -73,7 +73,7 @@ export class Detail {
   }
 
   #easel(photo) {
-    const has = photo.lines.length || photo.objects.length;
+    const has = photo.lines.length + photo.objects.length > 0;
     return h("div", { class: "easel" },
       h("div", { class: "stage" }, photo.links.rendition ? picture(photo, this.#boxes) : h("p", { class: "muted" }, photo.status === "pending" ? "Still in the developer." : "There is no picture to show.")),
       h("div", { class: "tools" },
@@ -149,7 +149,6 @@ function verdict(photo) {
     photo.partial && h("p", {}, `Incomplete: ${photo.failed_stages.join(" and ")} gave up on this photo.`));
 }
 
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.?$/, ".");
 
 function labels(photo) {
   if (!photo.labels.length) return null;

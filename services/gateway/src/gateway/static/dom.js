@@ -74,6 +74,9 @@ export function bytes(size) {
   return `${(size / 1e6).toFixed(1)} MB`;
 }
 
+/** A reason as a sentence. */
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.?$/, ".");
+
 const moment = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 export const when = (iso) => (iso ? moment.format(new Date(iso)) : "");
 

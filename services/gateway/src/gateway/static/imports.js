@@ -1,7 +1,7 @@
 // Imports: where they stand, and which of their files were duplicates or refused.
 
 import * as client from "./client.js";
-import { count, duration, h, icon, ICONS } from "./dom.js";
+import { count, duration, h, icon, ICONS, sentence } from "./dom.js";
 
 const SHOWN = 3;
 const KEPT_MS = 15 * 60 * 1000; // how long an import that ended stays on the page
@@ -65,8 +65,8 @@ export class Imports {
     this.#dialog.replaceChildren(
       h("header", {}, h("h2", { id: "report-name" }, `Import of ${nameOf(batch)}`),
         h("button", { class: "button quiet close", type: "button", "aria-label": "Close", onclick: () => this.#dialog.close() }, icon(ICONS.close))),
-      h("p", {}, `${count(batch.found)} files found: ${count(batch.accepted)} analysed, ${count(batch.duplicates)} duplicates, ${count(batch.rejected)} rejected${batch.pending ? `, ${count(batch.pending)} on their way` : ""}.`),
-      batch.error && h("p", { "data-tone": "rejected" }, batch.error));
+      h("p", {}, `${count(batch.found)} files found: ${count(batch.accepted)} analysed, ${count(batch.duplicates)} ${batch.duplicates === 1 ? "duplicate" : "duplicates"}, ${count(batch.rejected)} rejected${batch.pending ? `, ${count(batch.pending)} on their way` : ""}.`),
+      ...(batch.error ? [h("p", {}, batch.error)] : []));
     this.#dialog.showModal();
     for (const [status, title] of [["rejected", "Rejected"], ["duplicate", "Duplicates"]]) {
       const { items, next } = await client.files(batch.batch_id, { status, limit: 200 });
@@ -81,7 +81,7 @@ export class Imports {
     const open = item.duplicate_of && h("button", { type: "button", onclick: () => { this.#dialog.close(); this.#on.openPhoto(item.duplicate_of); } }, split(item.duplicate_of_path ?? "a known photo")[1]);
     return h("li", { "data-tone": item.status },
       h("b", {}, h("span", { class: "path" }, folder), name),
-      h("span", { class: "why" }, ...(item.error ? [item.error.message] : ["same bytes as ", open])),
+      h("span", { class: "why" }, ...(item.error ? [sentence(item.error.message)] : ["same bytes as ", open])),
       item.error && h("span", { class: "aside" }, h("code", {}, item.error.code)));
   }
 }

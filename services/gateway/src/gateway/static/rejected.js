@@ -1,7 +1,7 @@
 // Files that were refused, each with its reason.
 
 import * as client from "./client.js";
-import { h, when } from "./dom.js";
+import { h, sentence, when } from "./dom.js";
 
 /** A page of refused photos; behind the last one the files that imports could not read at all. */
 export async function load(cursor, batches, signal) {
@@ -31,5 +31,3 @@ function row(id, name, error, at, original) {
     h("span", { class: "aside" }, h("code", {}, error?.code ?? ""), h("br"), when(at),
       original && h("span", {}, " · ", h("a", { href: original, download: true }, "file"))));
 }
-
-const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.?$/, ".");

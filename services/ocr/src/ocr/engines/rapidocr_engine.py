@@ -159,10 +159,9 @@ def _enlarged(image: Image.Image) -> Image.Image:
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    if isinstance(error, MemoryError):
-        return True
-    return "allocate memory" in text or "bad_alloc" in text or "insufficient memory" in text
+    """ONNX Runtime and OpenCV have no class of their own for it."""
+    signs = ("allocate memory", "bad_alloc", "insufficient memory")
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
 
 def _is_upright_strip(box: NDArray[np.float32]) -> bool:

@@ -1,0 +1,69 @@
+"""Settings, and how they become Faust's."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from aggregator.app import build, faust_settings
+from aggregator.handlers import PRODUCED, routes
+from aggregator.routing import Policy, Thresholds
+from aggregator.settings import AggregatorSettings
+from darkroom_schemas import catalogue
+from streamkit import Codec
+
+
+def test_the_policy_comes_from_the_settings() -> None:
+    settings = AggregatorSettings.model_validate(
+        {"auto_above": 0.9, "review_below": 0.4, "label_thresholds": {"cat": (0.7, 0.6)}}
+    )
+    wanted = Policy(Thresholds(0.9, 0.4), {"cat": Thresholds(0.7, 0.6)})
+    assert settings.policy() == wanted
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"auto_above": 0.4, "review_below": 0.5},
+        {"auto_above": 1.1},
+        {"label_thresholds": {"cat": (0.1, 0.9)}},
+    ],
+)
+def test_thresholds_that_contradict_each_other_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        AggregatorSettings.model_validate(wrong)
+
+
+def test_the_topic_prefix_goes_before_group_and_changelogs(tmp_path: Path) -> None:
+    settings = faust_settings(AggregatorSettings.model_validate({"topic_prefix": "t."}), tmp_path)
+    assert settings["id"] == "t.darkroom-aggregator"
+
+
+async def test_tables_topics_and_partitions_are_those_of_the_catalogue(tmp_path: Path) -> None:
+    settings = AggregatorSettings.model_validate({"topic_prefix": "t."})
+    codec = Codec(None, dict, "t.")  # type: ignore[arg-type]
+    app = build(settings, codec, tmp_path).app
+    declared = catalogue.load()
+    for table in app.tables.values():
+        topic = declared[table.changelog_topic_name.removeprefix("t.")]
+        assert "aggregator" in topic.producers
+        assert table.partitions == topic.partitions
+    assert app.conf.topic_allow_declare is False
+
+
+def test_every_topic_that_it_reads_or_writes_is_declared_as_its_own() -> None:
+    declared = catalogue.load()
+    for topic in routes(Policy()):
+        assert "aggregator" in declared[topic].consumers
+    for topic in PRODUCED:
+        assert "aggregator" in declared[topic].producers
+    read = {topic.name for topic in declared if "aggregator" in topic.consumers}
+    assert {name for name in read if not name.endswith("-changelog")} == set(routes(Policy()))
+
+
+def test_what_is_joined_in_one_table_has_equal_partitions() -> None:
+    declared = catalogue.load()
+    for topic, route in routes(Policy()).items():
+        changelog = declared[f"darkroom-aggregator-{route.table}-changelog"]
+        assert declared[topic].partitions == changelog.partitions
+        assert declared[topic].group == changelog.group

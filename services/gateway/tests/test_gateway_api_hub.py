@@ -1,0 +1,133 @@
+"""Fan-out of news: everyone gets the newest state, nobody holds up the others."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+import pytest
+
+from gateway.api.feed import Feed, parse_notice
+from gateway.api.hub import SHUTTING_DOWN, TOO_SLOW, Closed, Hub, Notice, Thing
+from gateway.catalog.changes import Change
+
+CAT, DOG, BATCH = UUID(int=1), UUID(int=2), UUID(int=3)
+
+
+class Shelf:
+    """States to load, and how often that was done."""
+
+    def __init__(self) -> None:
+        self.loaded: list[list[Thing]] = []
+
+    async def load(self, things: Sequence[Thing]) -> Mapping[Thing, str]:
+        self.loaded.append(list(things))
+        return {thing: f"{thing[0]} {thing[1].int} v{len(self.loaded)}" for thing in things}
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def hub(shelf: Shelf) -> Hub:
+    return Hub(shelf.load, bound=3)
+
+
+async def test_filters_let_through_what_was_asked_for(hub: Hub) -> None:
+    notices = [
+        Notice("photo", CAT),
+        Notice("photo", DOG, frozenset([BATCH])),
+        Notice("batch", BATCH),
+    ]
+    with (
+        hub.subscribe() as everything,
+        hub.subscribe(photo=CAT) as cat,
+        hub.subscribe(batch=BATCH) as batch,
+    ):
+        await hub.deliver(notices)
+        assert await everything.take() == ["photo 1 v1", "photo 2 v1", "batch 3 v1"]
+        assert await cat.take() == ["photo 1 v1"]
+        assert await batch.take() == ["photo 2 v1", "batch 3 v1"]
+
+
+async def test_nothing_is_loaded_when_nobody_listens(hub: Hub, shelf: Shelf) -> None:
+    await hub.deliver([Notice("photo", CAT)])
+    with hub.subscribe(photo=DOG):
+        await hub.deliver([Notice("photo", CAT)])
+    assert shelf.loaded == []
+
+
+async def test_one_look_serves_all_listeners(hub: Hub, shelf: Shelf) -> None:
+    with hub.subscribe(), hub.subscribe(), hub.subscribe(photo=CAT):
+        await hub.deliver([Notice("photo", CAT), Notice("photo", CAT, frozenset([BATCH]))])
+    assert shelf.loaded == [[("photo", CAT)]]
+
+
+async def test_a_slow_client_gets_the_newest_state_once(hub: Hub) -> None:
+    with hub.subscribe() as slow:
+        for _ in range(9):
+            await hub.deliver([Notice("photo", CAT)])
+        assert await slow.take() == ["photo 1 v9"]
+
+
+async def test_a_client_too_far_behind_is_closed_and_the_others_are_not(hub: Hub) -> None:
+    with hub.subscribe() as slow, hub.subscribe(photo=CAT) as other:
+        await hub.deliver([Notice("photo", UUID(int=each)) for each in range(4)])
+        with pytest.raises(Closed) as caught:
+            await slow.take()
+        assert caught.value.code == TOO_SLOW
+        assert await other.take() == ["photo 1 v1"]
+
+
+async def test_stopping_ends_those_who_wait_and_those_who_come_later(hub: Hub) -> None:
+    with hub.subscribe() as waiting:
+        taking = asyncio.create_task(waiting.take())
+        await asyncio.sleep(0)
+        hub.close()
+        with pytest.raises(Closed) as caught:
+            await taking
+    assert caught.value.code == SHUTTING_DOWN
+    with hub.subscribe() as late, pytest.raises(Closed):
+        await late.take()
+
+
+async def test_waiting_for_a_change_ends_with_the_time(hub: Hub) -> None:
+    with hub.subscribe(photo=CAT) as cat:
+        await cat.changed(0.01)
+        await hub.deliver([Notice("photo", CAT)])
+        await asyncio.wait_for(cat.changed(60), 1)
+
+
+def test_messages_of_the_recorder_are_understood_and_others_passed_over() -> None:
+    told = f'{{"type":"photo","photo_id":"{CAT}","analysis_id":"x","batches":["{BATCH}"]}}'
+    assert parse_notice(told.encode()) == Notice("photo", CAT, frozenset([BATCH]))
+    batch = f'{{"type":"batch","batch_id":"{BATCH}"}}'
+    assert parse_notice(batch.encode()) == Notice("batch", BATCH)
+    for foreign in (
+        b"",
+        b"[]",
+        b"7",
+        b'{"type":"photo"}',
+        b'{"type":"photo","photo_id":4}',
+        b"\xff",
+    ):
+        assert parse_notice(foreign) is None
+
+
+async def test_without_redis_only_what_changed_is_told() -> None:
+    found = [Change("photo", CAT, "1", frozenset()), Change("batch", BATCH, "a", frozenset())]
+    told: list[list[UUID]] = []
+
+    async def look() -> Sequence[Change]:
+        return found
+
+    async def deliver(notices: Sequence[Notice]) -> None:
+        told.append([each.id for each in notices])
+
+    feed = Feed("redis://127.0.0.1:1", "events", look, deliver)
+    await feed.poll()
+    await feed.poll()
+    found[0] = Change("photo", CAT, "2", frozenset())
+    await feed.poll()
+    assert told == [[CAT, BATCH], [], [CAT]]
