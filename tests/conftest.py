@@ -94,6 +94,8 @@ def example() -> Callable[..., dict[str, Any]]:
         text = (catalogue.data_folder() / "examples" / f"{name}.json").read_text(encoding="utf-8")
         line = io.StringIO(json.dumps(json.loads(text)))
         (value,) = fastavro.json_reader(line, fastavro.parse_schema(avro.schema(name)))
-        return {**dict(value), **changes}
+        if not isinstance(value, dict):
+            raise TypeError(topic)
+        return {**value, **changes}
 
     return make

@@ -288,6 +288,27 @@ def test_a_foreign_photo_that_was_refused_is_known_with_its_reason(
     assert analysis["analysis_id"] == rejection["analysis_id"]
 
 
+def test_a_refused_photo_with_a_false_id_does_not_stand_in_the_way_of_the_true_one(
+    conn: db.Conn, example: Example, record: Callable[..., Wire], outbox: Outbox
+) -> None:
+    false = example(names.PHOTO_REJECTED, photo_id=str(uuid4()), code="photo_id_mismatch")
+    record(names.PHOTO_REJECTED, false)
+    answer = submit_photo(conn, outbox, submission(false["sha256"], owner=false["owner"]))
+
+    (photo,) = rows(conn, "photos")
+    assert (answer.status, str(photo["photo_id"])) == (Status.NEW, answer.photo_id)
+    assert len(rows(conn, "rejections")) == 1
+
+
+def test_a_request_with_a_false_photo_id_is_rejected(
+    conn: db.Conn, example: Example, record: Callable[..., Wire], outbox: Outbox
+) -> None:
+    topic = names.PHOTO_ANALYSIS_REQUESTED["high"]
+    submit_photo(conn, outbox, submission(example(topic)["sha256"]))
+    with pytest.raises(Reject, match="foreign_photo_id"):
+        record(topic, example(topic, photo_id=str(uuid4())))
+
+
 def test_zero_characters_do_not_stop_a_text(
     conn: db.Conn, example: Example, record: Callable[..., Wire]
 ) -> None:

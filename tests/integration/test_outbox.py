@@ -12,7 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from confluent_kafka import Consumer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 from darkroom_schemas import names
 from gateway import db
@@ -288,6 +288,7 @@ def publisher(infrastructure: Infrastructure, prefix: str, codec: Codec) -> Iter
 
 
 def test_events_reach_kafka_once_in_the_order_of_their_key(
+    *,
     infrastructure: Infrastructure,
     publisher: Publisher,
     prefix: str,

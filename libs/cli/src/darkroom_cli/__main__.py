@@ -1,6 +1,11 @@
 """`python -m darkroom_cli`; ./darkroom at the root of the repository ends here."""
 
-from darkroom_cli.app import main
+import sys
 
 if __name__ == "__main__":
-    main()
+    try:
+        from darkroom_cli.app import main
+
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -71,20 +71,40 @@ class Work:
         return Outgoing(self.prefix + letter.topic, letter.key, letter.value, letter.headers)
 
 
-async def consume(
-    stream: Any, work: Work, delivery: Delivery, acknowledge: Callable[[Any], None]
-) -> None:
+class Tenure(Protocol):
+    """Says how long a record may be worked on: while the partitions stay as they are."""
+
+    def term(self) -> int:
+        """The present term; to be asked when a record is received."""
+        ...
+
+    def holds(self, term: int) -> bool:
+        """Whether that term still lasts."""
+        ...
+
+
+async def consume(stream: Any, work: Work, delivery: Delivery, tenure: Tenure) -> None:
     """The body of an agent. Raises only what is a defect: records never make it raise."""
     async for event in stream.noack().events():
-        started = time.monotonic()
-        records, outcome = await _settled(work, event.message)
-        done = partial(_done, work.lane, outcome, started, event, acknowledge)
+        started, term = time.monotonic(), tenure.term()
+        settled = await _settled(work, event.message, partial(tenure.holds, term))
+        if settled is None:
+            continue
+        records, outcome = settled
+        done = partial(_done, work.lane, outcome, started, event, partial(tenure.holds, term))
         await delivery.admit(records, done)
 
 
-async def _settled(work: Work, message: Any) -> tuple[list[Outgoing], str]:
-    """What a record came to, for as long as it takes: its effects, or its dead letter."""
+async def _settled(
+    work: Work, message: Any, ours: Callable[[], bool]
+) -> tuple[list[Outgoing], str] | None:
+    """What a record came to, for as long as it takes: its effects, or its dead letter.
+
+    None if it is not ours any more.
+    """
     for attempt in itertools.count(1):
+        if not ours():
+            break
         try:
             return work.records_of(message), "done"
         except Reject as reason:
@@ -94,7 +114,7 @@ async def _settled(work: Work, message: Any) -> tuple[list[Outgoing], str]:
             _log.warning("busy", lane=work.lane, reason=str(reason), times=attempt)
             metrics.RETRIES.labels(SERVICE, work.lane, type(reason).__name__).inc()
             await asyncio.sleep(delay_s(attempt))
-    raise AssertionError("unreachable")
+    return None
 
 
 def _text(key: bytes | None) -> str:
@@ -116,10 +136,9 @@ def _count_dead_letter(work: Work, message: Any, reason: Reject) -> None:
     )
 
 
-def _done(
-    lane: str, outcome: str, started: float, event: Any, acknowledge: Callable[[Any], None]
-) -> None:
-    acknowledge(event)
+def _done(lane: str, outcome: str, started: float, event: Any, ours: Callable[[], bool]) -> None:
+    if ours():
+        event.ack()
     metrics.PROCESSED.labels(SERVICE, lane, outcome).inc()
     metrics.DURATION.labels(SERVICE, lane).observe(time.monotonic() - started)
     age_s = max(0.0, time.time() - event.message.timestamp)

@@ -1,6 +1,7 @@
 """Wires the aggregator: Faust, its tables and agents, and the process around them."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,11 @@ import structlog
 
 from aggregator import handlers
 from aggregator.agents import Work, consume
+from aggregator.consuming import mend
 from aggregator.delivery import Acknowledgement, Delivery, Outgoing, Send
 from aggregator.handlers import PRODUCED
 from aggregator.settings import AggregatorSettings
 from aggregator.tables import JoinedTable
-from aggregator.transport import PromptTransport
 from darkroom_schemas import avro, catalogue
 from streamkit import Codec, Readiness, SchemaIds
 
@@ -89,7 +90,7 @@ def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any
 def build(settings: AggregatorSettings, codec: Codec, datadir: Path) -> Aggregator:
     """The aggregator, not started. To be called in the event loop that shall run it."""
     app = faust.App(**faust_settings(settings, datadir))
-    app.transport = PromptTransport(app.conf.broker_consumer, app)
+    mend(app)
     routes = handlers.routes(settings.policy())
     deliveries = {}
     for lane, table in _TABLES.items():
@@ -125,23 +126,32 @@ def _add_agent(app: faust.App, work: Work, delivery: Delivery, partitions: int) 
     app.agent(source, name=work.lane, concurrency=1)(run)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tenure:
+    """Whether what was received still is this process's to work on.
+
+    Once a rebalance has begun, or tables are being recovered, it is not: the record is read again
+    from the committed offset afterwards, here or elsewhere, and must not change a table now.
+    """
+
+    app: faust.App
+
+    def term(self) -> int:
+        return int(self.app.rebalancing_count)
+
+    def holds(self, term: int) -> bool:
+        return self.app.rebalancing_count == term and not self.app.in_recovery
+
+
 async def _guarded(app: faust.App, stream: Any, work: Work, delivery: Delivery) -> None:
     """Run an agent; a defect stops the process, loudly and with nothing acknowledged.
 
     Were it raised, Faust would acknowledge the record and go on.
     """
-
-    def acknowledge(event: Any) -> None:
-        # After a rebalance the record is read again, by whoever has its partition now.
-        if event.message.generation_id == app.consumer_generation_id:
-            event.ack()
-
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(delivery.run())
-            await consume(stream, work, delivery, acknowledge)
-    except ExceptionGroup as defects:
-        await app.crash(defects)
+            await consume(stream, work, delivery, _Tenure(app))
     except Exception as defect:  # noqa: BLE001 - the process ends by it
         await app.crash(defect)
 
@@ -159,11 +169,19 @@ def _sender(app: faust.App) -> Send:
 
 def run(settings: AggregatorSettings, stop: threading.Event, readiness: Readiness) -> None:
     """Work until `stop` is set. Blocks; raises what crashed the worker."""
+    _quiet(settings)
     ids = SchemaIds(settings.registry, settings.cache)
     codec = Codec(ids, avro.schema_of, settings.topic_prefix)
     codec.preload(PRODUCED)
     with TemporaryDirectory(prefix="darkroom-aggregator-") as folder:
         asyncio.run(_serve(settings, codec, Path(folder), stop, readiness))
+
+
+def _quiet(settings: AggregatorSettings) -> None:
+    """Faust tells of every service that it starts; only warnings are for the reader of a log."""
+    if settings.log_level != "debug":
+        for library in ("faust", "mode", "aiokafka"):
+            logging.getLogger(library).setLevel(logging.WARNING)
 
 
 async def _serve(
@@ -177,6 +195,7 @@ async def _serve(
     app = aggregator.app
     starting = asyncio.create_task(app.start())
     readiness.follow(lambda: aggregator.waiting_for(started=starting.done()))
+    starting.add_done_callback(lambda _: _log.info("started"))
     # A signal wakes no coroutine: the event is a thread's, so it is looked at.
     while not stop.is_set() and not app.crashed:
         if starting.done():

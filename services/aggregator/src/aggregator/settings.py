@@ -1,5 +1,6 @@
 """Settings of the aggregator."""
 
+import socket
 from collections.abc import Mapping
 from typing import Annotated, Self
 
@@ -21,9 +22,10 @@ class AggregatorSettings(WorkerSettings):
         {}, description='own thresholds of labels, JSON: {"label": [auto_above, review_below]}'
     )
     instance: str = Field(
-        "0",
+        default_factory=socket.gethostname,
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
-        description="name of this process, unlike that of any other running aggregator",
+        description="name of this process, unlike that of any other running aggregator; "
+        "that of the machine by default",
     )
     in_flight: int = Field(
         512, ge=1, le=10_000, description="records per agent whose events await the broker"

@@ -1,10 +1,14 @@
 """Settings of the gateway's doors."""
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import Field
 
 from streamkit import ObjectSettings, WorkerSettings
+
+SERVICE: Final = "gateway"
+"""Name of the service in groups, dead letters, events and metrics."""
 
 
 class Settings(ObjectSettings, WorkerSettings):

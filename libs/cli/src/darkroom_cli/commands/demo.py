@@ -7,9 +7,8 @@ import typer
 from rich.console import Console
 
 from darkroom_cli.commands.photos import explained
+from darkroom_cli.commands.stack import Data, local_stack
 from darkroom_cli.demo import run, tell
-from darkroom_cli.paths import DataFolder
-from darkroom_cli.stack import Stack
 
 
 def demo(
@@ -17,7 +16,7 @@ def demo(
         Path | None, typer.Option("--json", help="Write everything found to this file.")
     ] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop everything at the end.")] = False,
-    data: Annotated[Path | None, typer.Option(help="Data folder.")] = None,
+    data: Data = None,
 ) -> None:
     """Start everything, import real photographs, show what was found.
 
@@ -25,7 +24,7 @@ def demo(
     """
     console = Console()
     with explained():
-        found = run(Stack(DataFolder.at(data).root), console, stop=stop)
+        found = run(local_stack(data), console, stop=stop)
         tell(found, console, json_file, stopped=stop)
     if found.problems:
         raise typer.Exit(1)

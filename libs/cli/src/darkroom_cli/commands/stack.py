@@ -36,7 +36,7 @@ def up(
     Exit code 0 when all was ready, 1 with the failing program's last log lines.
     """
     console = Console()
-    stack = _stack(data)
+    stack = local_stack(data)
     if stack.running:
         with console.status("already up; waiting until all is ready"):
             stack.wait_ready(300.0)
@@ -59,7 +59,7 @@ def up(
 def down(data: Data = None) -> None:
     """Stop everything, in reverse order. No error when nothing runs."""
     console = Console()
-    stack = _stack(data)
+    stack = local_stack(data)
     was_running = stack.running
     with console.status("stopping"):
         stack.stop()
@@ -73,7 +73,7 @@ def status(
     data: Data = None,
 ) -> None:
     """Show every program: state, pid, port, restarts, memory, time up. Exit 0 if all is ready."""
-    stack = _stack(data)
+    stack = local_stack(data)
     if as_json:
         typer.echo(stack_view.as_json(stack))
     else:
@@ -108,7 +108,8 @@ def logs(
             time.sleep(_WATCH_EVERY)
 
 
-def _stack(data: Path | None) -> Stack:
+def local_stack(data: Path | None) -> Stack:
+    """The stack of a data folder, its page at the usual port if that is free."""
     return Stack(DataFolder.at(data).root, api_port=CliSettings().api_port)
 
 

@@ -24,7 +24,7 @@ PAGE_POLICY: Final = "; ".join(
 NOTHING_POLICY: Final = "default-src 'none'; frame-ancestors 'none'; sandbox"
 """Content-Security-Policy of everything else, photos above all: opened alone, they run nothing."""
 
-_ALWAYS: Final = {
+ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
@@ -32,6 +32,7 @@ _ALWAYS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=(), payment=(), usb=()",
 }
+"""Headers of every answer."""
 
 
 class SecurityHeaders:
@@ -46,7 +47,7 @@ class SecurityHeaders:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in _ALWAYS.items():
+                for name, value in ALWAYS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("Content-Security-Policy", NOTHING_POLICY)
                 headers.setdefault("Cache-Control", "no-store")

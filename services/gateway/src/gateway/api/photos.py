@@ -132,7 +132,7 @@ def _answer(photo: Photo, wait_s: int | None) -> Response:
 
 
 @router.get("", summary="List photos, newest first", responses=documented(422, 503))
-async def list_photos(  # noqa: PLR0913, PLR0917  # the query's parameters
+async def list_photos(
     door: Wired,
     limit: Annotated[int, Query(ge=1, le=200)] = 60,
     cursor: Annotated[str | None, Query(max_length=300, description="an answer's `next`")] = None,

@@ -11,7 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
+from gateway.api.headers import ALWAYS
 from streamkit import Busy, Reject, Retry
 
 _log = structlog.get_logger("gateway.api")
@@ -102,10 +104,15 @@ def _object_refused(_request: Request, error: Exception) -> JSONResponse:
     return answer(404, error.code, error.message)
 
 
+def _gone(_request: Request, _error: Exception) -> JSONResponse:
+    return answer(400, "upload_broken_off", "The client left before the body was complete.")
+
+
 def _defect(request: Request, error: Exception) -> JSONResponse:
     _log.error("request_failed", path=request.url.path, exc_info=error)
     detail = "Something went wrong inside Darkroom; its log says what."
-    return answer(500, "internal_error", detail)
+    # Starlette answers this one outside of all middleware, so the headers come from here.
+    return answer(500, "internal_error", detail, dict(ALWAYS))
 
 
 def install(app: FastAPI) -> None:
@@ -115,6 +122,7 @@ def install(app: FastAPI) -> None:
     # A server that is away, not a defective query: those are errors of ours.
     for away in (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout):
         app.add_exception_handler(away, _database_away)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Retry, _store_away)
     app.add_exception_handler(Busy, _store_away)
     app.add_exception_handler(Reject, _object_refused)

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 _ASK_S: Final = 3.0
 _COMPONENTS_FRESH_S: Final = 10.0
-_COUNTS_FRESH_S: Final = 1.0
+_COUNTS_FRESH_S: Final = 0.5  # below the second in which the page asks at most once
 _AWAY: Final = (
     OSError,
     TimeoutError,

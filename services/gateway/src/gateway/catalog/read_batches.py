@@ -92,7 +92,7 @@ ORDER BY item.index LIMIT %(limit)s
 """
 
 
-def items(  # noqa: PLR0913  # one argument per part of the question
+def items(  # one argument per part of the question
     conn: Conn,
     owner: str,
     batch_id: UUID,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
+from darkroom_schemas import ids
 from darkroom_schemas.events import (
     BatchCompleted,
     BatchProgressed,
@@ -155,6 +156,8 @@ def record_rejection(conn: Conn, event: PhotoRejected) -> None:
         """,
         event,
     )
+    if ids.photo_id(event["owner"], event["sha256"]) != event["photo_id"]:
+        return  # refused for that; as a photo it would stand in the way of the true one
     conn.execute(
         "INSERT INTO photos (photo_id, owner, sha256, file_name)"
         " VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(file_name)s) ON CONFLICT DO NOTHING",

@@ -1,5 +1,6 @@
 """The control door's duties, a thread each."""
 
+import contextvars
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -29,7 +30,13 @@ class Control:
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set; raises what broke a duty, after stopping the others."""
         threads = [
-            threading.Thread(target=self._guarded, args=(duty, stop), name=duty.name, daemon=True)
+            threading.Thread(
+                # The log's context (which service speaks) does not follow into threads by itself.
+                target=contextvars.copy_context().run,
+                args=(self._guarded, duty, stop),
+                name=duty.name,
+                daemon=True,
+            )
             for duty in self._duties
         ]
         for thread in threads:

@@ -34,7 +34,7 @@ const detail = new Detail({
   closed: (photo) => photo && sheet.focus(photo.photo_id),
 });
 const imports = new Imports({ openPhoto });
-const uploads = new Uploads({ openPhoto });
+const uploads = new Uploads({ openPhoto, added: hear });
 
 function open(photo) {
   detail.open(photo);
@@ -220,6 +220,12 @@ const drawNews = throttled(() => requestAnimationFrame(() => {
   if (fresh && !document.hidden) say(fresh === 1 ? "A photo was updated" : `${fresh} photos were updated`);
 }), 120);
 
+function hear(photo) {
+  news.set(photo.photo_id, photo);
+  drawNews();
+  recount();
+}
+
 function addRejected(photo) {
   if (toneOf(photo) !== "rejected") return;
   const list = at("instead").querySelector(".files");
@@ -230,11 +236,11 @@ function addRejected(photo) {
 let everLive = false;
 const retry = connect({
   message(told) {
-    if (told.type === "photo") {
-      news.set(told.photo.photo_id, told.photo);
-      drawNews();
-    } else if (told.type === "batch") imports.update(told.batch);
-    recount();
+    if (told.type === "photo") hear(told.photo);
+    else if (told.type === "batch") {
+      imports.update(told.batch);
+      recount();
+    }
   },
   state(state, seconds) {
     const words = { connecting: "Connecting", live: "Live", lost: "Offline" };

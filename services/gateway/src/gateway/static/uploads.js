@@ -19,7 +19,7 @@ export class Uploads {
   #rows = new Map(); // photo id → row, to tell what came of it
   #on;
 
-  /** `on` has openPhoto(id). */
+  /** `on` has openPhoto(id) and added(photo). */
   constructor(on) {
     this.#on = on;
     this.#tray.append(h("header", {}, this.#title,
@@ -73,6 +73,7 @@ export class Uploads {
       const { photo } = await this.#send(file);
       this.#rows.set(photo.photo_id, row);
       this.#tell(row, photo);
+      if (!photo.duplicate_of) this.#on.added(photo);
     } catch (problem) {
       this.#fail(row, problem.message);
     }

@@ -1,0 +1,53 @@
+"""Wires the api door."""
+
+from functools import partial
+
+from darkroom_schemas import ids
+from darkroom_schemas.avro import schema_of
+from gateway import db
+from gateway.api.bodies import UploadBudget
+from gateway.api.catalog import Catalog
+from gateway.api.door import Door
+from gateway.api.feed import Feed
+from gateway.api.hub import Hub
+from gateway.api.server import Server, server
+from gateway.api.system import System
+from gateway.api.writes import Writes
+from gateway.catalog.changes import changes
+from gateway.catalog.outbox import Outbox
+from gateway.recorder.news import channel
+from gateway.settings import Settings
+from streamkit import Codec, ObjectStore, SchemaIds
+from streamkit.logs import configure_logs
+
+
+def build_api(settings: Settings, pool: db.Pool) -> Server:
+    """The api door, not listening. Nothing that it needs has to be there yet."""
+    catalog = Catalog(pool, ids.LOCAL_OWNER)
+    codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
+    hub = Hub(catalog.load, settings.websocket_backlog)
+    feed = Feed(
+        settings.redis, channel(settings.topic_prefix), partial(catalog.ask, changes), hub.deliver
+    )
+    return server(
+        Door(
+            settings=settings,
+            catalog=catalog,
+            objects=ObjectStore(settings.objects, settings.stores),
+            writes=Writes(Outbox(codec), settings.outbox_limit),
+            hub=hub,
+            feed=feed,
+            system=System(settings, catalog),
+            uploads=UploadBudget(settings.upload_memory),
+        )
+    )
+
+
+def run_api(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT; health is served on the API's own port."""
+    configure_logs("gateway-api", settings.log_level)
+    pool = db.open_pool(settings.database, name="darkroom-gateway-api")
+    try:
+        build_api(settings, pool).run()
+    finally:
+        pool.close()

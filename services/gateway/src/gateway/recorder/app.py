@@ -1,0 +1,40 @@
+"""Wires the recorder door."""
+
+from functools import partial
+from importlib.metadata import version
+
+from darkroom_schemas import catalogue
+from darkroom_schemas.avro import schema_of
+from gateway import db
+from gateway.recorder.handlers import Recorder, handlers
+from gateway.recorder.news import News, open_redis
+from gateway.recorder.session import Session
+from gateway.settings import SERVICE, Settings
+from streamkit import Job, Lane, Readiness, Worker, connect, service_frame
+
+
+def build_recorder(settings: Settings, session: Session) -> Worker:
+    """The recorder, not started. `session` is its connection to the catalog."""
+    news = News(open_redis(settings.redis), settings.topic_prefix)
+    by_topic = handlers(Recorder(session, news))
+    job = Job(
+        service=SERVICE,
+        version=version("darkroom-gateway"),
+        lanes=(Lane("recorder", tuple(by_topic)),),
+        handlers=by_topic,
+        dead_letters=catalogue.load().dead_letters(SERVICE),
+    )
+    return connect(job, settings, schema_of, writes=())
+
+
+def run_recorder(settings: Settings) -> None:
+    """Record until SIGTERM or SIGINT."""
+    readiness = Readiness("start")
+    session = Session(partial(db.connect, settings.database, name="darkroom-gateway-recorder"))
+    with service_frame("gateway-recorder", settings, readiness) as stop:
+        worker = build_recorder(settings, session)
+        readiness.follow(worker.waiting_for)
+        try:
+            worker.run(stop)
+        finally:
+            session.close()

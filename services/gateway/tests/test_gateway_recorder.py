@@ -1,0 +1,84 @@
+"""The recorder's table of topics, and its news without Redis."""
+
+import json
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+from redis.exceptions import ConnectionError as RedisAway
+from structlog.testing import capture_logs
+
+from darkroom_schemas import catalogue
+from gateway.db import connect
+from gateway.recorder.handlers import Recorder, handlers, storable
+from gateway.recorder.news import News
+from gateway.recorder.session import Session
+
+
+class Wire:
+    """A Redis that remembers what was said, or is away."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, Any]] = []
+        self.away = False
+
+    def publish(self, channel: str, message: str, /) -> None:
+        if self.away:
+            raise RedisAway("nobody listens")
+        self.said.append((channel, json.loads(message)))
+
+
+def test_every_topic_that_the_gateway_consumes_has_a_handler() -> None:
+    session = Session(lambda: connect("", name="never"))
+    declared = {topic.name for topic in catalogue.load() if "gateway" in topic.consumers}
+
+    assert set(handlers(Recorder(session, News(Wire(), "")))) == declared
+
+
+def test_zero_characters_are_taken_out_wherever_they_are() -> None:
+    event = {"text": "a\0b", "lines": [{"text": "\0", "polygon": [0.5]}], "ms": 1.0, "none": None}
+
+    assert storable(event) == {
+        "text": "ab",
+        "lines": [{"text": "", "polygon": [0.5]}],
+        "ms": 1.0,
+        "none": None,
+    }
+
+
+def lost() -> float:
+    return REGISTRY.get_sample_value("darkroom_news_lost_total") or 0.0
+
+
+def test_without_redis_there_is_one_warning_a_minute_and_all_losses_are_counted() -> None:
+    now, wire, before = 0.0, Wire(), lost()
+    wire.away = True
+    news = News(wire, "", clock=lambda: now)
+    with capture_logs() as logs:
+        for second in range(150):
+            now = float(second)
+            news.batch("b")
+
+    assert [one["event"] for one in logs] == ["redis_away"] * 3
+    assert lost() - before == 150
+
+
+def test_news_come_again_soon_after_redis_does() -> None:
+    now, wire = 0.0, Wire()
+    news = News(wire, "test.", clock=lambda: now)
+    wire.away = True
+    news.batch("lost")
+    wire.away, now = False, 1.0
+    news.photo("p", "a", ["b"])
+
+    assert wire.said == [
+        (
+            "test.darkroom:events",
+            {"type": "photo", "photo_id": "p", "analysis_id": "a", "batches": ["b"]},
+        )
+    ]
+
+
+@pytest.mark.parametrize("value", [{}, {"labels": []}])
+def test_events_without_text_are_left_as_they_are(value: dict[str, Any]) -> None:
+    assert storable(value) == value

@@ -1,0 +1,55 @@
+"""The gateway's api door as people meet it: a real server on a port of its own."""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from darkroom_schemas import avro
+from gateway import db
+from gateway.api.app import build_api
+from gateway.control.app import PRODUCED
+from gateway.settings import Settings
+
+
+def remember_ids(cache: Path, prefix: str) -> None:
+    """Fill a cache of schema ids, as if the registry had been asked before."""
+    cache.mkdir(parents=True, exist_ok=True)
+    for number, topic in enumerate(PRODUCED):
+        known = {"id": number, "schema": json.dumps(avro.schema_of(topic), sort_keys=True)}
+        (cache / f"{prefix}{topic}-value.json").write_text(json.dumps(known), encoding="utf-8")
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def api_door(settings: Settings) -> Iterator[str]:
+    """Serve in a thread until the context ends; gives the base URL.
+
+    The end is that of SIGTERM; raises AssertionError if it takes longer than it may.
+    """
+    pool = db.open_pool(settings.database, name="test-api")
+    server = build_api(settings, pool)
+    thread = threading.Thread(target=server.run, name="api")
+    thread.start()
+    try:
+        until = time.monotonic() + 20
+        while not server.started:
+            if time.monotonic() > until or not thread.is_alive():
+                raise AssertionError("the api door does not start")
+            threading.Event().wait(0.02)
+        yield f"http://127.0.0.1:{settings.api_port}"
+    finally:
+        server.should_exit = True
+        thread.join(8)
+        pool.close()
+        if thread.is_alive():
+            raise AssertionError("the api door does not stop within 8 seconds")

@@ -1,0 +1,322 @@
+"""The page, in a real browser against the real api door."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import redis
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from api_door import api_door, free_port, remember_ids
+from catalog_seed import BOX, Look, Seed, picture
+from gateway import db
+from gateway.recorder.news import News
+from gateway.settings import Settings
+from infrastructure import Infrastructure
+
+INSTALL = (
+    "These tests need Chromium. Debian, Ubuntu: apt install chromium · Fedora: dnf install "
+    "chromium · macOS: brew install --cask chromium; it must be on the PATH."
+)
+QUIET = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update"),
+)
+
+ON_SCREEN = """polygon => [...polygon.points].map(corner => {
+  const {x, y} = corner.matrixTransform(polygon.getScreenCTM()); return [x, y]; })"""
+"""Where a polygon's corners are in the window, in pixels."""
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.fail(INSTALL)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Path:
+    folder = tmp_path / "objects"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def settings(
+    infrastructure: Infrastructure, database: str, objects: Path, tmp_path: Path
+) -> Settings:
+    prefix = f"t{uuid4().hex[:8]}."
+    remember_ids(tmp_path / "ids", prefix)
+    return Settings(
+        database=database,
+        redis=infrastructure.redis,
+        kafka=infrastructure.kafka,
+        registry="http://127.0.0.1:9/absent",  # ids are remembered
+        cache=tmp_path / "ids",
+        objects=f"file://{objects}",
+        api_port=free_port(),
+        topic_prefix=prefix,
+        _cli_parse_args=[],
+    )  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def seed(conn: db.Conn, objects: Path) -> Seed:
+    return Seed(conn, objects)
+
+
+@pytest.fixture
+def news(settings: Settings) -> Iterator[News]:
+    with redis.Redis.from_url(settings.redis) as connection:
+        yield News(connection, settings.topic_prefix)
+
+
+@pytest.fixture
+def door(settings: Settings) -> Iterator[str]:
+    with api_door(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser's console said in anger."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, door: str, complaints: list[str]) -> Iterator[Page]:
+    """A tab that has not been anywhere; at the end it must have had nothing to complain about."""
+    context = browser.new_context(base_url=door, viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.set_default_timeout(10_000)
+    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    foreign: list[str] = []
+    page.on(
+        "request", lambda asked: None if asked.url.startswith(door) else foreign.append(asked.url)
+    )
+    yield page
+    assert complaints == []
+    assert foreign == [], "the page asks nobody but its own door"
+    context.close()
+
+
+def visit(page: Page) -> None:
+    """Open the page and wait until it is live."""
+    page.goto("/")
+    expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
+
+
+def test_an_empty_catalog_says_what_to_do(page: Page) -> None:
+    visit(page)
+    expect(page.get_by_text("./darkroom import FOLDER")).to_be_visible()
+    expect(page.locator(".card")).to_have_count(0)
+
+
+def test_a_photo_appears_as_soon_as_it_is_recorded(page: Page, seed: Seed, news: News) -> None:
+    visit(page)
+    photo = seed.requested("cat.jpg", picture())
+    news.photo(photo.photo_id, photo.analysis_id, [])
+    expect(page.locator(".card.pending")).to_contain_text("cat.jpg")
+    look = Look(text="HELLO WORLD", outcome="suggested")
+    seed.parts(photo, look)
+    seed.outcome(photo, look)
+    news.photo(photo.photo_id, photo.analysis_id, [])
+    card = page.locator(".card.suggested")
+    for text in ("tabby", "≈ 90 %", "cat", "HELLO WORLD", "Suggested"):
+        expect(card).to_contain_text(text)
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator('[data-filter="suggested"] .count')).to_have_text("1")
+
+
+def test_a_card_keeps_the_proportions_of_its_photo(page: Page, seed: Seed) -> None:
+    seed.analyzed("wide.jpg", picture("red", (600, 300)))
+    visit(page)
+    frame = page.locator(".card .frame").bounding_box()
+    assert frame is not None
+    assert frame["width"] / frame["height"] == pytest.approx(2.0, rel=0.02)
+
+
+def test_boxes_lie_where_the_polygons_say(page: Page, seed: Seed) -> None:
+    seed.analyzed("sign.jpg", picture(size=(800, 500)), Look(text="OPEN"))
+    visit(page)
+    page.locator(".card .open").click()
+    expect(page.locator("#detail .reading")).to_have_text("OPEN")
+    image = page.locator(".picture img").bounding_box()
+    assert image is not None
+    assert image["width"] / image["height"] == pytest.approx(1.6, rel=0.01)
+    corners = page.locator(".picture polygon.word").evaluate(ON_SCREEN)
+    expected = [
+        (image["x"] + x * image["width"], image["y"] + y * image["height"])
+        for x, y in zip(BOX[::2], BOX[1::2], strict=True)
+    ]
+    for corner, wanted in zip(corners, expected, strict=True):
+        assert corner == pytest.approx(wanted, abs=1.0)
+    page.keyboard.press("b")
+    expect(page.locator(".picture polygon.word")).to_be_hidden()
+    page.keyboard.press("b")
+    page.locator(".reading span").hover()
+    expect(page.locator(".picture polygon.word.on")).to_have_count(1)
+
+
+def test_the_details_name_engines_times_and_what_confidence_means(page: Page, seed: Seed) -> None:
+    seed.analyzed("cat.jpg", picture(), Look(labels=[("tabby", 0.9), ("lynx", 0.05)]))
+    visit(page)
+    page.locator(".card .open").click()
+    detail = page.locator("#detail")
+    for text in ("cat.jpg", "detector", "stub", "4 ms", "400 × 300 px", "3 dimensions", "lynx"):
+        expect(detail).to_contain_text(text)
+    detail.get_by_role("button", name="uncalibrated").focus()
+    expect(detail.get_by_role("tooltip")).to_be_visible()
+    href = detail.get_by_role("link", name="Original").get_attribute("href")
+    assert href is not None
+    assert page.request.get(href).headers["content-type"] == "image/jpeg"
+    page.keyboard.press("Escape")
+    expect(detail).to_be_hidden()
+    expect(page.locator(".card .open")).to_be_focused()
+
+
+def test_searching_shows_what_matches_and_escape_leads_back(page: Page, seed: Seed) -> None:
+    seed.analyzed("cat.jpg", picture("red"), Look(labels=[("tabby", 0.9)]))
+    seed.analyzed("cup.jpg", picture("blue"), Look(labels=[("espresso", 0.85)], category="food"))
+    visit(page)
+    expect(page.locator(".card")).to_have_count(2)
+    page.keyboard.press("/")
+    page.keyboard.type("espresso")
+    expect(page.locator("#lead")).to_contain_text("1 photo")
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator(".card")).to_contain_text("espresso")
+    page.keyboard.press("Escape")
+    expect(page.locator(".card")).to_have_count(2)
+
+
+def test_more_like_this_orders_by_likeness(page: Page, seed: Seed) -> None:
+    seed.analyzed("far.jpg", picture("red"), Look(labels=[("far", 0.9)], vector=[0, 1, 0]))
+    seed.analyzed("near.jpg", picture("blue"), Look(labels=[("near", 0.9)], vector=[0.9, 0.1, 0]))
+    seed.analyzed("this.jpg", picture("green"), Look(labels=[("this", 0.9)], vector=[1, 0, 0]))
+    visit(page)
+    card = page.locator(".card", has_text="this")
+    card.hover()
+    card.get_by_role("button", name="More like this.jpg").click()
+    expect(page.locator("#lead")).to_contain_text("More like this")
+    expect(page.locator(".card .name b")).to_have_text(["near", "far"])
+
+
+def test_filters_count_and_show_one_outcome(page: Page, seed: Seed) -> None:
+    for n, outcome in enumerate(("auto_labeled", "review", "review")):
+        seed.analyzed(f"{n}.jpg", picture(f"#{n}{n}{n}"), Look(outcome=outcome))
+    visit(page)
+    expect(page.locator('[data-filter="all"] .count')).to_have_text("3")
+    page.locator('[data-filter="review"]').click()
+    expect(page.locator(".card")).to_have_count(2)
+    expect(page.locator('[data-filter="review"]')).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_rejected_file_shows_its_reason(page: Page, seed: Seed, news: News) -> None:
+    seed.rejected("torn.jpg", "image_truncated", "it ends in the middle of the picture")
+    visit(page)
+    page.locator('[data-filter="rejected"]').click()
+    row = page.locator(".files li")
+    expect(row).to_contain_text("torn.jpg")
+    expect(row).to_contain_text("It ends in the middle of the picture.")
+    later = seed.rejected("notes.jpg", "not_an_image", "<b>this</b> is plain text")
+    news.photo(later.photo_id, later.analysis_id, [])
+    expect(row).to_have_count(2)
+    expect(row.first).to_contain_text("<b>this</b> is plain text")
+
+
+def test_photos_can_be_handed_in_and_every_answer_is_shown(
+    page: Page, seed: Seed, news: News, complaints: list[str]
+) -> None:
+    known = picture("red")
+    seed.analyzed("known.jpg", known)
+    visit(page)
+    files = [("fresh.jpg", picture("blue")), ("copy.jpg", known), ("diary.jpg", b"Dear diary")]
+    page.locator("#files").set_input_files(
+        [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files]
+    )
+    tray = page.locator("#tray")
+    expect(tray).to_contain_text("already here")
+    expect(tray).to_contain_text("This is not a picture, it seems to be plain text.")
+    expect(page.locator(".card.pending")).to_contain_text("fresh.jpg")
+    photo = seed.requested("fresh.jpg", files[0][1])
+    seed.parts(photo, Look())
+    seed.outcome(photo, Look())
+    news.photo(photo.photo_id, photo.analysis_id, [])
+    expect(tray.locator("li", has_text="fresh.jpg")).to_contain_text("tabby")
+    expect(page.locator(".card.pending")).to_have_count(0)
+    refused = "error: Failed to load resource: the server responded with a status of 415"
+    assert [each.startswith(refused) for each in complaints] == [True]
+    complaints.clear()
+
+
+def test_an_import_moves_its_bar_and_names_duplicates(
+    page: Page, seed: Seed, news: News, conn: db.Conn
+) -> None:
+    photos = [seed.analyzed(f"{n}.jpg", picture(f"#{n}{n}{n}")) for n in range(4)]
+    batch = seed.batch(photos, {"found": 4, "accepted": 1, "auto_labeled": 1})
+    seed.duplicate(batch, 4, "copy.jpg", of=photos[0])
+    visit(page)
+    bar = page.get_by_role("progressbar", name="Import of trip")
+    expect(bar).to_have_attribute("aria-valuenow", "1")
+    conn.execute(
+        "UPDATE batches SET found = 5, duplicates = 1,"
+        """ totals = '{"found": 5, "duplicates": 1, "accepted": 3, "auto_labeled": 3}'"""
+    )
+    news.batch(batch)
+    expect(bar).to_have_attribute("aria-valuenow", "4")
+    page.get_by_role("button", name="Details").click()
+    expect(page.locator("#report")).to_contain_text("copy.jpg")
+    page.locator("#report").get_by_role("button", name="0.jpg").click()
+    expect(page.locator("#detail")).to_contain_text("0.jpg")
+
+
+def test_arrows_move_between_photos(page: Page, seed: Seed) -> None:
+    for n in range(3):
+        seed.analyzed(f"{n}.jpg", picture(f"#{n}{n}{n}"))
+    visit(page)
+    page.locator(".card .open").first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".card .open").nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("#detail-name")).to_have_text("1.jpg")
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#detail-name")).to_have_text("0.jpg")
+
+
+@pytest.mark.parametrize("width", [360, 768, 2200])
+def test_the_page_fits_its_window(page: Page, seed: Seed, width: int) -> None:
+    for n, size in enumerate(((900, 100), (100, 900), (400, 300))):
+        seed.analyzed(f"{'long-' * 20}{n}.jpg", picture(f"#{n}{n}{n}", size), Look(text="A " * 90))
+    page.set_viewport_size({"width": width, "height": 740})
+    visit(page)
+    expect(page.locator(".card")).to_have_count(3)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.locator(".card .open").first.click()
+    expect(page.locator("#detail .picture")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_lost_connection_is_shown_and_mended(
+    browser: Browser, settings: Settings, seed: Seed
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    with api_door(settings) as url:
+        page.goto(url)
+        expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
+    expect(page.locator("#offline")).to_contain_text("No connection to Darkroom")
+    seed.analyzed("meanwhile.jpg", picture())
+    with api_door(settings):
+        page.get_by_role("button", name="Try now").click()
+        expect(page.locator("#link-state")).to_have_attribute("data-state", "live")
+        expect(page.locator(".card")).to_have_count(1)
+    context.close()
