@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 import redis
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
 from api_door import api_door, free_port, remember_ids
 from catalog_seed import BOX, Look, Seed, picture
@@ -30,8 +30,9 @@ ON_SCREEN = """polygon => [...polygon.points].map(corner => {
 """Where a polygon's corners are in the window, in pixels."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    # Not for the session: while Playwright runs, it has the event loop that other tests need.
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     path = next((found for name in names if (found := shutil.which(name))), None)
     if path is None:
@@ -241,7 +242,7 @@ def test_photos_can_be_handed_in_and_every_answer_is_shown(
     visit(page)
     files = [("fresh.jpg", picture("blue")), ("copy.jpg", known), ("diary.jpg", b"Dear diary")]
     page.locator("#files").set_input_files(
-        [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files]
+        [FilePayload(name=name, mimeType="image/jpeg", buffer=data) for name, data in files]
     )
     tray = page.locator("#tray")
     expect(tray).to_contain_text("already here")

@@ -277,15 +277,16 @@ def test_programs_die_when_the_supervisor_is_killed(tmp_path: Path, signal_name:
 
 
 def test_left_over_programs_are_ended_but_not_a_stranger_with_the_same_pid() -> None:
-    with (
-        subprocess.Popen(python(WAIT), start_new_session=True) as ours,
-        subprocess.Popen(python(WAIT), start_new_session=True) as stranger,
-    ):
+    ours, stranger = (subprocess.Popen(python(WAIT), start_new_session=True) for _ in range(2))
+    try:
         ended = kill_left_over([(ours.pid, birth_of(ours.pid)), (stranger.pid, "1"), (None, None)])
         assert ended == [ours.pid]
-        assert ours.wait(5) == -signal.SIGKILL
+        assert gone(ours.pid)
         assert is_alive(stranger.pid, birth_of(stranger.pid))
-        stranger.kill()
+    finally:
+        for program in (ours, stranger):
+            program.kill()
+            program.wait()
 
 
 @pytest.mark.parametrize(

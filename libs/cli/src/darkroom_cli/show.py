@@ -20,7 +20,7 @@ def percent(confidence: float | None) -> str:
     return "" if confidence is None else f"{confidence:.0%}".replace("%", " %")
 
 
-def one_line(text: str | None, width: int = 60) -> str:
+def one_line(text: str | None, width: int = 36) -> str:
     """Text on one line, cut with an ellipsis."""
     flat = " ".join((text or "").split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
@@ -42,10 +42,9 @@ def labels_of(photo: Json, count: int = 2) -> str:
 def items_table(items: list[Json], title: str) -> Table:
     """What became of each file of an import."""
     table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    table.add_column("file", no_wrap=True, overflow="ellipsis", min_width=20)
+    table.add_column("file", no_wrap=True, overflow="ellipsis", max_width=30)
     table.add_column("outcome", no_wrap=True)
-    table.add_column("found", overflow="fold", ratio=2)
-    table.add_column("text", overflow="fold", ratio=1)
+    table.add_column("found", overflow="fold")
     for item in items:
         table.add_row(_name(item), *_found(item))
     return table
@@ -55,16 +54,18 @@ def _name(item: Json) -> str:
     return str(item["path"]).rpartition("/")[2]
 
 
-def _found(item: Json) -> tuple[Text | str, str, str]:
+def _found(item: Json) -> tuple[Text, Text]:
+    """The outcome, and what led to it."""
     if item["photo"] is not None:
         photo = item["photo"]
-        return outcome_of(photo), labels_of(photo), one_line(photo["text"], 40)
+        written = f"\n“{one_line(photo['text'])}”" if photo["text"] else ""
+        return outcome_of(photo), Text(labels_of(photo)).append(written, style="dim")
     if item["status"] == "duplicate":
         same = item["duplicate_of_path"] or item["duplicate_of"]
-        return Text("duplicate", style="cyan"), f"same as {str(same).rpartition('/')[2]}", ""
+        return Text("duplicate", style="cyan"), Text(f"same as {str(same).rpartition('/')[2]}")
     if item["error"] is not None:
-        return Text("rejected", style="red"), item["error"]["message"], ""
-    return Text(item["status"], style="dim"), "", ""
+        return Text("rejected", style="red"), Text(item["error"]["message"])
+    return Text(item["status"], style="dim"), Text()
 
 
 def photo_table(photo: Json) -> Table:

@@ -180,8 +180,8 @@ def run(settings: AggregatorSettings, stop: threading.Event, readiness: Readines
 def _quiet(settings: AggregatorSettings) -> None:
     """Faust tells of every service that it starts; only warnings are for the reader of a log."""
     if settings.log_level != "debug":
-        for library in ("faust", "mode", "aiokafka"):
-            logging.getLogger(library).setLevel(logging.WARNING)
+        for name in ("faust", "mode", "aiokafka", "aggregator.tables", "aggregator.consuming"):
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 async def _serve(

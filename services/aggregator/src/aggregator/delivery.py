@@ -46,7 +46,7 @@ class Outgoing:
 class Send(Protocol):
     """Hands a record to the producer; may wait for room; raises one of NOT_DELIVERED."""
 
-    async def __call__(self, record: Outgoing) -> Acknowledgement: ...
+    async def __call__(self, record: Outgoing, /) -> Acknowledgement: ...
 
 
 @dataclass(slots=True)
