@@ -1,6 +1,9 @@
 """The api door on real PostgreSQL and Redis: what is recorded can be read, searched, followed."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -325,6 +328,32 @@ def test_stopping_closes_websockets_with_1012_within_seconds(settings: Settings)
             with pytest.raises(websockets.exceptions.ConnectionClosed):
                 socket.recv(timeout=5)
             assert socket.close_code == 1012
+
+
+def test_a_stopped_process_ends_cleanly_while_clients_wait(settings: Settings) -> None:
+    names = ("database", "redis", "registry", "objects", "cache", "api_port", "topic_prefix")
+    env = {f"DARKROOM_{name.upper()}": str(getattr(settings, name)) for name in names}
+    command = [sys.executable, "-m", "gateway", "api"]
+    door = f"http://127.0.0.1:{settings.api_port}"
+    with subprocess.Popen(command, env=os.environ | env) as process, ExitStack() as sockets:
+        try:
+            poll(lambda: answers(door))
+            socket = sockets.enter_context(events(door))
+            process.terminate()
+            with pytest.raises(websockets.exceptions.ConnectionClosed):
+                socket.recv(timeout=5)
+            assert socket.close_code == 1012
+            assert process.wait(5) == 0
+        finally:
+            process.kill()
+
+
+def answers(door: str) -> bool:
+    """Whether somebody is there."""
+    try:
+        return httpx.get(f"{door}/livez").is_success
+    except httpx.TransportError:
+        return False
 
 
 def test_a_foreign_page_gets_no_websocket(door: str) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import psycopg
 import pytest
 from confluent_kafka import Consumer, Producer
@@ -25,7 +25,7 @@ from darkroom_cli.supervision.spec import WrongPeerError
 
 pytestmark = pytest.mark.timeout(180)
 
-SCHEMA = json.dumps({"schema": '{"type": "record", "name": "Kept", "fields": []}'}).encode()
+SCHEMA = {"schema": '{"type": "record", "name": "Kept", "fields": []}'}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,7 @@ def consume_one(stack: Stack, topic: str, group: str) -> bytes:
     consumer = Consumer(
         {
             "bootstrap.servers": stack.addresses["kafka"],
+            "log_level": 0,
             "group.id": group,
             "group.protocol": "consumer",
             "auto.offset.reset": "earliest",
@@ -72,19 +73,13 @@ def create_topic(stack: Stack, topic: str) -> None:
 
 
 def register(stack: Stack, subject: str) -> int:
-    request = urllib.request.Request(
-        f"{stack.addresses['registry']}/subjects/{subject}/versions",
-        data=SCHEMA,
-        headers={"Content-Type": "application/vnd.schemaregistry.v1+json"},
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return int(json.load(answer)["id"])
+    url = f"{stack.addresses['registry']}/subjects/{subject}/versions"
+    return int(httpx.post(url, json=SCHEMA, timeout=20).raise_for_status().json()["id"])
 
 
 def registered(stack: Stack, schema_id: int) -> str:
     url = f"{stack.addresses['registry']}/schemas/ids/{schema_id}"
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return str(json.load(answer)["schema"])
+    return str(httpx.get(url, timeout=20).raise_for_status().json()["schema"])
 
 
 def test_the_broker_is_the_one_that_was_formatted_here_and_another_is_refused(

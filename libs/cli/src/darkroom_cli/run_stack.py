@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from darkroom_cli.errors import DarkroomError
 from darkroom_cli.paths import DataFolder
@@ -34,10 +36,8 @@ def main() -> int:
     """Run a stack until it is told to stop; the exit code of the process."""
     wishes = Wishes.model_validate_json(sys.stdin.buffer.readline())
     data = DataFolder(wishes.data)
-    with data.lock_file.open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with held(data) as mine:
+        if not mine:
             return LOCKED
         end_left_over(data)
         try:
@@ -45,6 +45,18 @@ def main() -> int:
         except DarkroomError as error:
             _report_failure(data, str(error))
             return 1
+
+
+@contextmanager
+def held(data: DataFolder) -> Iterator[bool]:
+    """Hold the data folder, which a supervisor does for its whole life; False if another has it."""
+    with data.lock_file.open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def end_left_over(data: DataFolder) -> list[int]:

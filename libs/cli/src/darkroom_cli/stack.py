@@ -21,7 +21,7 @@ from darkroom_cli.infra.services import INFRASTRUCTURE, SERVICES
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.plan import Wishes, service_environment
 from darkroom_cli.provision import provide
-from darkroom_cli.run_stack import LOCKED, end_left_over
+from darkroom_cli.run_stack import LOCKED, end_left_over, held
 from darkroom_cli.supervision.identity import is_alive, kill_tree
 from darkroom_cli.supervision.logreader import last_lines
 from darkroom_cli.supervision.memory import MemoryPeaks
@@ -91,7 +91,7 @@ class Stack:
         try:
             return self._wait_ready(progress, time.monotonic() + timeout)
         except BaseException:
-            self.stop()
+            self._abandon()
             raise
 
     def stop(self, timeout: float = _STOP_DEADLINE) -> None:
@@ -105,7 +105,9 @@ class Stack:
             self._let_go(self._supervisor)
             self._supervisor = None
         if self.data.run.is_dir():
-            end_left_over(self.data)
+            with held(self.data) as mine:
+                if mine:  # else somebody has started it again
+                    end_left_over(self.data)
 
     def __enter__(self) -> Stack:
         self.start()
@@ -225,15 +227,23 @@ class Stack:
             time.sleep(_POLL)
         raise StackError(f"Not ready in time; {said}.", f"See the logs in {self.data.logs}.")
 
+    def _abandon(self) -> None:
+        """Stop what this object started, and never a stack that somebody else did."""
+        if self._own_state():
+            self.stop()
+        elif self._supervisor:
+            self._supervisor.terminate()
+            self._let_go(self._supervisor)
+            self._supervisor = None
+
     def _own_state(self) -> StackState | None:
-        """The state, unless an earlier supervisor wrote it."""
+        """The state, unless another supervisor wrote it."""
         state = self.state()
         mine = self._supervisor and state and state.supervisor_pid == self._supervisor.pid
         return state if mine else None
 
     def _start_error(self, code: int) -> StackError:
         if code == LOCKED:
-            self._supervisor = None
             return StackError(
                 f"The stack in {self.data.root} is already up.", "Stop it with ./darkroom down."
             )

@@ -1,6 +1,8 @@
 """The HTTP server around the application, with an end that leaves nobody hanging."""
 
+import signal
 import socket
+from types import FrameType
 
 import structlog
 import uvicorn
@@ -20,6 +22,14 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, door: Door) -> None:
         super().__init__(config)
         self._door = door
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Drain at the first signal, give up at a second Ctrl+C.
+
+        uvicorn would raise the signal again at the end, so that a clean stop looked like a kill.
+        """
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say where."""
