@@ -81,6 +81,12 @@ def test_request_topics_are_kept_for_two_weeks() -> None:
         assert retention >= 14 * 86_400_000
 
 
+def test_a_dead_letter_has_room_for_the_largest_record_and_its_reason() -> None:
+    letters = catalogue.load()[catalogue.load().dead_letters("intake")]
+    assert int(letters.config()["max.message.bytes"]) == 2 * 1024 * 1024
+    assert "max.message.bytes" not in catalogue.load()[names.PHOTO_REJECTED].config()
+
+
 def test_the_id_of_a_photo_is_the_uuid5_that_anyone_can_compute() -> None:
     owner, sha256 = ids.LOCAL_OWNER, "ab" * 32
     photo = ids.photo_id(owner, sha256)

@@ -28,7 +28,7 @@ def plan_for(folder: Path, **wishes: object) -> Plan:
     data.create()
     anywhere = Path("/nowhere")
     tools = Tools(anywhere, anywhere, anywhere, anywhere, "redis-server", anywhere)
-    return make_plan(Wishes(data=folder, **wishes), tools)  # type: ignore[arg-type]
+    return make_plan(Wishes(data=folder, **wishes), tools)
 
 
 def environment_of(plan: Plan, name: str) -> dict[str, str]:

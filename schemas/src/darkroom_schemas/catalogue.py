@@ -24,6 +24,7 @@ class Topic:
     `schema` names the .avsc file of its values, None where values have no schema of ours (dead
     letters keep foreign bytes, changelogs are Faust's). `retention_ms` is None for compacted
     topics. Topics of one co-partition `group` have the same number of partitions.
+    `max_message_bytes` is None for the broker's default (1 MiB).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Topic:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     lane: str | None = None
+    max_message_bytes: int | None = None
 
     @property
     def subject(self) -> str:
@@ -43,9 +45,12 @@ class Topic:
 
     def config(self) -> dict[str, str]:
         """The broker's settings of this topic."""
-        if self.retention_ms is None:
-            return {"cleanup.policy": "compact"}
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        settings = {"cleanup.policy": "compact" if self.retention_ms is None else "delete"}
+        if self.retention_ms is not None:
+            settings["retention.ms"] = str(self.retention_ms)
+        if self.max_message_bytes is not None:
+            settings["max.message.bytes"] = str(self.max_message_bytes)
+        return settings
 
 
 class UnknownTopicError(KeyError):
@@ -102,7 +107,10 @@ def _dead_letters(entry: Mapping[str, Any]) -> Iterator[Topic]:
     for service in entry["services"]:
         name = entry["name"].format(service=service)
         retention = _days(entry["retention"])
-        yield Topic(name, None, entry["key"], 1, None, retention, (service,), ())
+        limit = entry["max_message_bytes"]
+        yield Topic(
+            name, None, entry["key"], 1, None, retention, (service,), (), max_message_bytes=limit
+        )
 
 
 def _changelog(entry: Mapping[str, Any], partitions: int) -> Topic:

@@ -91,4 +91,4 @@ def test_help_lists_doors_and_settings(capsys: pytest.CaptureFixture[str]) -> No
 def test_settings_can_not_be_changed() -> None:
     command = Command.from_command_line("gateway", ["control"])
     with pytest.raises(ValidationError):
-        command.api_port = 1
+        command.api_port = 1  # type: ignore[misc]

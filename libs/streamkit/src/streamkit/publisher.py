@@ -14,6 +14,9 @@ from streamkit.messages import Emit
 
 MESSAGE_TIMEOUT_S: Final = 30.0
 
+MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
+"""Twice a broker's default for one record: a dead letter is a whole record and more."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawRecord:
@@ -38,6 +41,7 @@ def producer_config(bootstrap: str, client: str) -> dict[str, Any]:
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
         "linger.ms": 1,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
         "message.timeout.ms": int(MESSAGE_TIMEOUT_S * 1000),
         "queue.buffering.max.kbytes": 65536,
     }

@@ -28,7 +28,7 @@ class ServiceSettings(BaseSettings):
         `--help` prints them all and exits.
         """
         given: list[str] | bool = True if arguments is None else arguments
-        return cls(_cli_parse_args=given, _cli_prog_name=program)  # type: ignore[call-arg]
+        return cls(_cli_parse_args=given, _cli_prog_name=program)
 
 
 class WorkerSettings(ServiceSettings):

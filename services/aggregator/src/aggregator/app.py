@@ -22,6 +22,7 @@ from aggregator.settings import AggregatorSettings
 from aggregator.tables import JoinedTable
 from darkroom_schemas import avro, catalogue
 from streamkit import Codec, Readiness, SchemaIds
+from streamkit.publisher import MAX_MESSAGE_BYTES
 
 _log = structlog.get_logger("aggregator.app")
 
@@ -82,6 +83,7 @@ def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any
         "producer_acks": -1,
         "producer_linger": 0.002,
         "producer_max_batch_size": 1 << 20,
+        "producer_max_request_size": MAX_MESSAGE_BYTES,
         "producer_request_timeout": 30.0,
         "worker_redirect_stdouts": False,
     }

@@ -34,8 +34,8 @@ def show(stack: Stack, console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in ("program", "state", "pid", "port", "restarts", "PSS MB", "up"):
-        right = column not in ("program", "state")
-        table.add_column(column, justify="right" if right else "left")
+        left = column in ("program", "state")
+        table.add_column(column, justify="left" if left else "right", no_wrap=True)
     memory = tree_memory_mb(stack.pids())
     for process in state.processes:
         if process.kind is Kind.DAEMON:
