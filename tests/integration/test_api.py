@@ -52,7 +52,7 @@ def settings(
         import_roots=(tmp_path,),
         outbox_limit=5,
         _cli_parse_args=[],
-    )  # type: ignore[call-arg]
+    )
 
 
 @pytest.fixture

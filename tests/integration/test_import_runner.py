@@ -304,6 +304,24 @@ def test_no_more_photos_are_under_way_than_allowed(
     assert ended == 5
 
 
+def test_all_files_are_counted_before_they_are_all_taken(
+    conn: db.Conn,
+    outbox: Outbox,
+    store: ObjectStore,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.control.scan._COUNT_AT_ONCE", 3)
+    fill(folder, **{f"f{number}": str(number) for number in range(8)})
+    batch_id = create(conn, outbox, folder)
+    assert batch_row(conn, batch_id)["expected"] is None
+    scan = scan_of(conn, batch_id, Means(outbox, store, Pace(in_flight=3, limit=1000)))
+    while scan.step() is Step.WORKED:
+        pass
+    row = batch_row(conn, batch_id)
+    assert (row["expected"], len(items(conn, batch_id))) == (8, 3)
+
+
 def test_an_import_taken_up_again_counts_what_is_under_way(
     conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, example: Example
 ) -> None:

@@ -66,7 +66,7 @@ def settings(
         api_port=free_port(),
         topic_prefix=prefix,
         _cli_parse_args=[],
-    )  # type: ignore[call-arg]
+    )
 
 
 @pytest.fixture

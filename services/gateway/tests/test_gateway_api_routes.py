@@ -94,7 +94,7 @@ def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
         import_roots=(tmp_path,),
         allowed_hosts=("photos.home",),
         _cli_parse_args=[],
-    )  # type: ignore[call-arg]
+    )
 
     async def nothing(*_: Any) -> Any:
         return {}

@@ -199,6 +199,7 @@ BATCH = {
     "state": "scanning",
     "lane": "batch",
     "roots": ["/photos"],
+    "expected": None,
     "found": 10,
     "duplicates": 2,
     "refused": 1,

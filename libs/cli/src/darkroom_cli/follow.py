@@ -67,8 +67,7 @@ def follow_with_bar(gateway: Gateway, batch_id: str, console: Console) -> Json:
         task: TaskID = bar.add_task("importing", total=None, counts="")
 
         def report(batch: Json) -> None:
-            known = batch["found"] if batch["sealed"] else None
-            bar.update(task, completed=done(batch), total=known, counts=counts(batch))
+            bar.update(task, completed=done(batch), total=batch["expected"], counts=counts(batch))
 
         return follow(gateway, batch_id, report)
 

@@ -31,7 +31,8 @@ Stage = Literal["started", "scanning", "sealed"]
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """A batch that is being scanned. `found` files are counted already; `roots` are absolute."""
+    """A batch that is being scanned. `roots` are absolute; `found` files are recorded already,
+    `expected` ones there are, None while that is not known."""
 
     batch_id: str
     owner: str
@@ -39,6 +40,7 @@ class Import:
     roots: tuple[str, ...]
     started_at: datetime
     found: int
+    expected: int | None = None
 
 
 class ItemState(StrEnum):
@@ -94,7 +96,7 @@ def create_import(
 def scanning(conn: Conn) -> list[Import]:
     """Imports whose folders are not read to the end, the oldest first."""
     rows = conn.execute(
-        "SELECT batch_id, owner, lane, roots, started_at, found FROM batches"
+        "SELECT batch_id, owner, lane, roots, started_at, found, expected FROM batches"
         " WHERE state = 'scanning' ORDER BY started_at, batch_id"
     )
     return [
@@ -105,9 +107,15 @@ def scanning(conn: Conn) -> list[Import]:
             roots=tuple(row["roots"]),
             started_at=row["started_at"],
             found=row["found"],
+            expected=row["expected"],
         )
         for row in rows
     ]
+
+
+def expect(conn: Conn, batch: Import, files: int) -> None:
+    """Say how many files there are, before they are all recorded: for progress, not for totals."""
+    conn.execute("UPDATE batches SET expected = %s WHERE batch_id = %s", (files, batch.batch_id))
 
 
 def next_index(conn: Conn, batch_id: str) -> int:

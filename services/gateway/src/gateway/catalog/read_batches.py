@@ -45,17 +45,19 @@ def batch_shown(row: Mapping[str, Any]) -> Batch:
     rejected = max(totals.get("rejected", 0), row["refused"])
     found = max(row["found"], totals.get("found", 0))
     duplicates = max(row["duplicates"], totals.get("duplicates", 0))
+    sealed = row["state"] in ("running", "completed")
     return Batch(
         batch_id=str(row["batch_id"]),
         state=row["state"],
         lane=row["lane"],
         roots=row["roots"],
+        expected=found if sealed else row["expected"],
         found=found,
         duplicates=duplicates,
         rejected=rejected,
         accepted=accepted,
         pending=max(0, found - duplicates - rejected - accepted),
-        sealed=row["state"] in ("running", "completed"),
+        sealed=sealed,
         elapsed_s=round(max(0.0, row["elapsed_s"]), 3),
         started_at=row["started_at"],
         completed_at=row["completed_at"],

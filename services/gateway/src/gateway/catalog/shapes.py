@@ -166,7 +166,10 @@ class Batch(Shape):
     state: BatchState
     lane: Lane
     roots: list[str] = Field(description="absolute paths as asked for")
-    found: int
+    expected: int | None = Field(description="files that there are; null until they are counted")
+    found: int = Field(
+        description="files met so far; an import does not run far ahead of its photos"
+    )
     duplicates: int
     rejected: int
     accepted: int

@@ -22,6 +22,9 @@ from streamkit.worker import delay_s
 
 _log = structlog.get_logger("gateway.imports")
 
+_COUNT_AT_ONCE: Final = 2_000
+"""Files that are counted between two that are recorded; some milliseconds."""
+
 _LOOK_AHEAD: Final = 100
 """Paths that are compared with the catalog at once when an import goes on."""
 
@@ -70,6 +73,10 @@ class Scan:
         self._pace, self._clock = means.pace, means.clock
         self._walk: Iterator[Seen] = walk(batch.roots)
         self._ahead: deque[Seen] = deque()
+        self._count: Iterator[Seen] | None = (
+            None if batch.expected is not None else walk(batch.roots)
+        )
+        self._counted = 0
         self._next_index = imports.next_index(conn, batch.batch_id)
         self._under_way = imports.in_flight(conn, batch.batch_id)
         self._unannounced = self._next_index - batch.found
@@ -103,6 +110,7 @@ class Scan:
     def _advance(self) -> Step:
         if self._announcement_is_due():
             self._announce()
+        self._count_on()
         seen = self._peek()
         if seen is None:
             imports.seal(self._conn, self._outbox, self._batch)
@@ -113,6 +121,20 @@ class Scan:
         self._ahead.popleft()
         self._took(item)
         return Step.WORKED
+
+    def _count_on(self) -> None:
+        """Count a slice of the files ahead of the work, so that people see a total and an ETA."""
+        if self._count is None:
+            return
+        try:
+            slice_ = sum(1 for _ in islice(self._count, _COUNT_AT_ONCE))
+        except Busy:
+            self._count, self._counted = walk(self._batch.roots), 0
+            raise
+        self._counted += slice_
+        if slice_ < _COUNT_AT_ONCE:
+            imports.expect(self._conn, self._batch, self._counted)
+            self._count = None
 
     def _is_full(self) -> bool:
         if len(self._under_way) >= self._pace.in_flight:

@@ -2,7 +2,7 @@
 
 import { h, icon, ICONS, percent, ratio, toneOf, TONES, UNCALIBRATED } from "./dom.js";
 
-const NARROWEST = 0.85; // so that a caption fits below a tower,
+const NARROWEST = 0.75; // so that a caption fits below a tower: the shape of an upright snapshot,
 const WIDEST = 2.6; // and a panorama leaves room beside it
 
 /** The card's element; `on` has open(photo) and like(photo). */

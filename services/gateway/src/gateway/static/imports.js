@@ -88,6 +88,7 @@ export class Imports {
 
 function fillRow(row, batch) {
   const ended = batch.accepted + batch.rejected + batch.duplicates;
+  const all = batch.expected ?? batch.found;
   row.classList.toggle("ended", batch.state === "completed");
   row.querySelector(".what b").textContent = nameOf(batch);
   row.querySelector(".what b").title = batch.roots.join("\n");
@@ -95,21 +96,20 @@ function fillRow(row, batch) {
   row.querySelector(".sums").replaceChildren(...sums(batch));
   const bar = row.querySelector(".bar");
   bar.setAttribute("aria-label", `Import of ${nameOf(batch)}`);
-  bar.setAttribute("aria-valuemax", String(batch.found));
+  bar.setAttribute("aria-valuemax", String(all));
   bar.setAttribute("aria-valuenow", String(ended));
   const amounts = { ...batch, duplicate: batch.duplicates };
   for (const part of bar.children) {
-    part.style.width = `${batch.found ? (100 * amounts[part.dataset.tone]) / batch.found : 0}%`;
+    part.style.width = `${all ? (100 * amounts[part.dataset.tone]) / all : 0}%`;
   }
 }
 
 function progress(batch, ended) {
   if (batch.state === "failed") return batch.error ?? "failed";
   if (batch.state === "completed") return `${count(batch.found)} files in ${duration(batch.elapsed_s)}`;
-  if (!batch.sealed) return `${count(ended)} of ${count(batch.found)} so far, still looking for files`;
-  const analysed = batch.accepted + batch.rejected;
-  const left = analysed > 4 ? `, about ${duration((batch.pending * batch.elapsed_s) / analysed)} left` : "";
-  return `${count(ended)} of ${count(batch.found)}${left}`;
+  if (batch.expected === null) return `${count(ended)} so far, still counting the files`;
+  const left = ended > 4 ? `, about ${duration(((batch.expected - ended) * batch.elapsed_s) / ended)} left` : "";
+  return `${count(ended)} of ${count(batch.expected)}${left}`;
 }
 
 const SUMS = [

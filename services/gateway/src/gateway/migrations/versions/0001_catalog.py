@@ -79,7 +79,7 @@ _BATCHES: Final = """
 CREATE TABLE batches (
   batch_id uuid PRIMARY KEY, owner uuid NOT NULL, lane text NOT NULL,
   state text NOT NULL CHECK (state IN ('scanning', 'running', 'completed', 'failed')),
-  roots jsonb NOT NULL,
+  roots jsonb NOT NULL, expected bigint,
   found bigint NOT NULL DEFAULT 0, duplicates bigint NOT NULL DEFAULT 0,
   refused bigint NOT NULL DEFAULT 0, submitted bigint NOT NULL DEFAULT 0,
   totals jsonb,
