@@ -199,7 +199,7 @@ BATCH = {
     "state": "scanning",
     "lane": "batch",
     "roots": ["/photos"],
-    "expected": None,
+    "expected": 12,
     "found": 10,
     "duplicates": 2,
     "refused": 1,
@@ -215,7 +215,7 @@ BATCH = {
 def test_an_import_without_totals_shows_what_the_scan_counted() -> None:
     batch = batch_shown(BATCH)
     assert (batch.found, batch.duplicates, batch.rejected, batch.pending) == (10, 2, 1, 7)
-    assert not batch.sealed
+    assert (batch.expected, batch.sealed) == (12, False)
 
 
 def test_an_import_adds_up_whichever_process_is_ahead() -> None:
@@ -223,4 +223,4 @@ def test_an_import_adds_up_whichever_process_is_ahead() -> None:
     batch = batch_shown({**BATCH, "totals": totals, "state": "running"})
     assert batch.found == batch.duplicates + batch.rejected + batch.accepted + batch.pending == 14
     assert batch.review == 4
-    assert batch.sealed
+    assert (batch.expected, batch.sealed) == (14, True)
