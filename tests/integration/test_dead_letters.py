@@ -94,7 +94,7 @@ class Seen:
 
     def run(self, settings: WorkerSettings) -> None:
         job = Job("intake", "1", (Lane("batch", (SUBMITTED,)),), {SUBMITTED: self}, LETTERS)
-        worker: Worker = connect(job, settings, avro.schema_of, [])
+        worker: Worker = connect(job, settings, avro.schema_of, [], self.stop)
         deadline = threading.Timer(60, self.stop.set)
         deadline.start()
         worker.run(self.stop)

@@ -9,8 +9,7 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from darkroom_schemas import avro
-from streamkit import Codec, SchemaIds
-from streamkit.headers import readable
+from streamkit import Codec, SchemaIds, readable
 from streamkit.lanes import Taken, taken
 
 

@@ -1,13 +1,22 @@
 """Codec and schema ids against a registry in memory."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from streamkit import Busy, Codec, Reject, SchemaIds, UnregisteredSchemaError
+from streamkit import (
+    Busy,
+    Codec,
+    RegistryRefusesError,
+    Reject,
+    SchemaIds,
+    Stopped,
+    UnregisteredSchemaError,
+)
 
 V1 = {"type": "record", "name": "Said", "fields": [{"name": "text", "type": "string"}]}
 V2 = {
@@ -27,10 +36,13 @@ class Registry:
     def __init__(self, *schemas: Any) -> None:
         self.schemas = [json.dumps(schema) for schema in schemas]
         self.away = False
+        self.status = 200
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         if self.away:
             raise httpx.ConnectError("refused")
+        if self.status != httpx.codes.OK:
+            return httpx.Response(self.status, text="no")
         if request.method == "POST":
             schema = json.loads(request.content)["schema"]
             if schema not in self.schemas:
@@ -82,7 +94,7 @@ def test_a_remembered_id_of_another_version_is_not_used(tmp_path: Path) -> None:
 
 def test_a_schema_that_was_never_applied_is_named_with_its_cure(tmp_path: Path) -> None:
     with pytest.raises(UnregisteredSchemaError, match="darkroom schemas apply"):
-        codec(Registry(), tmp_path, V1).preload(["said"])
+        codec(Registry(), tmp_path, V1).preload(["said"], threading.Event())
 
 
 @pytest.mark.parametrize(
@@ -108,3 +120,43 @@ def test_an_unknown_id_waits_for_the_registry_rather_than_losing_the_record(tmp_
     registry.away = True
     with pytest.raises(Busy):
         codec(registry, tmp_path, V1).decode("said", b"\x00\x00\x00\x00\x01\x02x")
+
+
+def test_a_start_waits_for_the_registry_until_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry(V1)
+    registry.away = True
+
+    def come_back(_attempt: int, _stop: threading.Event) -> None:
+        registry.away = False
+
+    monkeypatch.setattr("streamkit.codec.wait", come_back)
+    one = codec(registry, tmp_path, V1)
+    one.preload(["said"], threading.Event())
+    registry.away = True
+    assert one.encode("said", {"text": "x"})
+
+
+def test_a_start_that_waits_ends_when_it_shall_stop(tmp_path: Path) -> None:
+    registry, stop = Registry(V1), threading.Event()
+    registry.away = True
+    stop.set()
+    with pytest.raises(Stopped):
+        codec(registry, tmp_path, V1).preload(["said"], stop)
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_registry_with_trouble_is_waited_for(tmp_path: Path, status: int) -> None:
+    registry = Registry(V1)
+    registry.status = status
+    with pytest.raises(Busy):
+        codec(registry, tmp_path, V1).encode("said", {"text": "x"})
+
+
+@pytest.mark.parametrize("status", [401, 403, 422])
+def test_a_registry_that_refuses_is_no_absent_one(tmp_path: Path, status: int) -> None:
+    registry = Registry(V1)
+    registry.status = status
+    with pytest.raises(RegistryRefusesError, match=str(status)):
+        codec(registry, tmp_path, V1).encode("said", {"text": "x"})

@@ -6,7 +6,8 @@ import urllib.request
 
 import pytest
 
-from streamkit import Emit, Readiness, UnknownEngineError, WorkerSettings, factory_of
+from streamkit import Emit, Readiness, UnknownEngineError, WorkerSettings, load_engine
+from streamkit.engines import factory_of
 from streamkit.headers import event_headers, next_span, readable
 from streamkit.health import health_server
 
@@ -78,6 +79,19 @@ def test_help_lists_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
 def test_an_engine_is_found_by_name_or_by_module() -> None:
     assert factory_of("plain", {"plain": dict}) is dict
     assert factory_of("collections:OrderedDict", {"plain": dict}).__name__ == "OrderedDict"
+
+
+class Plain:
+    name = "plain"
+    model_version = "1"
+
+    def __init__(self, settings: str) -> None:
+        self.settings = settings
+
+
+def test_auto_is_the_default_engine_made_with_the_settings() -> None:
+    engine = load_engine("auto", {"plain": Plain}, "settings", default=("plain", "it is there"))
+    assert (engine.name, engine.settings) == ("plain", "settings")
 
 
 @pytest.mark.parametrize("name", ["unknown", "no_such_module:x", "collections:NoSuch"])

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from streamkit import Busy, Emit, Failure, Job, Lane, Message, RawRecord, Reject, Retry, Worker
+from streamkit.backoff import delay_s
 from streamkit.lanes import Source, Taken
-from streamkit.worker import delay_s
 
 HIGH, BULK = Lane("high", ("asked.high",)), Lane("bulk", ("asked.bulk",))
 

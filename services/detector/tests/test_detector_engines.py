@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from backbones import BackboneError, EfficientNetLite0
-from detector.engines import DetectorEngine, load_engine
+from detector.engines import DetectorEngine, load
 from detector.engines.efficientnet_lite0 import EfficientNetLite0Engine, softmax
 from detector.settings import Settings
 from streamkit import Reject, Retry, UnknownEngineError
@@ -27,7 +27,7 @@ def _settings(*flags: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def engine() -> DetectorEngine:
-    return load_engine(_settings("--detector-device=cpu"))
+    return load(_settings("--detector-device=cpu"))
 
 
 def test_auto_is_the_engine_whose_weights_are_installed(engine: DetectorEngine) -> None:
@@ -76,7 +76,7 @@ def test_probabilities_of_large_logits_stay_finite() -> None:
 
 def test_an_unknown_engine_is_refused_with_those_that_exist() -> None:
     with pytest.raises(UnknownEngineError, match="'yolo' is not known; choose efficientnet-lite0"):
-        load_engine(_settings("--detector-engine=yolo"))
+        load(_settings("--detector-engine=yolo"))
 
 
 def test_another_engine_is_made_by_its_factory_from_the_settings(
@@ -87,7 +87,7 @@ def test_another_engine_is_made_by_its_factory_from_the_settings(
     (tmp_path / "a_detector_of_mine.py").write_text(module + factory)
     monkeypatch.syspath_prepend(tmp_path)
     settings = _settings("--detector-engine=a_detector_of_mine:make", "--detector-labels=3")
-    assert load_engine(settings).name == "mine"
+    assert load(settings).name == "mine"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from backbones import BackboneError, EfficientNetLite0
-from embedder.engines import EmbedderEngine, load_engine
+from embedder.engines import EmbedderEngine, load
 from embedder.engines.efficientnet_lite0 import EfficientNetLite0Engine, unit
 from embedder.settings import Settings
 from streamkit import Reject, Retry, UnknownEngineError
@@ -27,7 +27,7 @@ def _settings(*flags: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def engine() -> EmbedderEngine:
-    return load_engine(_settings("--embedder-device=cpu"))
+    return load(_settings("--embedder-device=cpu"))
 
 
 def test_auto_is_the_engine_whose_weights_are_installed(engine: EmbedderEngine) -> None:
@@ -78,7 +78,7 @@ def test_features_without_a_direction_reject_the_photo(value: float) -> None:
 
 def test_an_unknown_engine_is_refused_with_those_that_exist() -> None:
     with pytest.raises(UnknownEngineError, match="'clip' is not known; choose efficientnet-lite0"):
-        load_engine(_settings("--embedder-engine=clip"))
+        load(_settings("--embedder-engine=clip"))
 
 
 def test_another_engine_is_made_by_its_factory_from_the_settings(
@@ -89,7 +89,7 @@ def test_another_engine_is_made_by_its_factory_from_the_settings(
     (tmp_path / "an_embedder_of_mine.py").write_text(module + factory)
     monkeypatch.syspath_prepend(tmp_path)
     settings = _settings("--embedder-engine=an_embedder_of_mine:make", "--embedder-threads=2")
-    assert load_engine(settings).name == "mine"
+    assert load(settings).name == "mine"
 
 
 @pytest.mark.parametrize(

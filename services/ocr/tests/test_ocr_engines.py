@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFont
 from rapidocr.utils.download_file import DownloadFile
 
-from ocr.engines import OcrEngine, load_engine
+from ocr.engines import OcrEngine, load
 from ocr.engines.rapidocr_engine import RapidOcrEngine, model_file
 from ocr.settings import Settings, omp_threads
 from streamkit import Reject, Retry, UnknownEngineError
@@ -41,7 +41,7 @@ def _settings(*flags: str) -> Settings:
 
 @pytest.fixture(scope="module")
 def engine() -> OcrEngine:
-    return load_engine(_settings("--ocr-threads=2"))
+    return load(_settings("--ocr-threads=2"))
 
 
 def test_auto_is_the_engine_whose_weights_are_installed(engine: OcrEngine) -> None:
@@ -143,7 +143,7 @@ def test_the_engine_keeps_off_the_standard_streams(capfd: pytest.CaptureFixture[
 
 
 def test_lines_below_the_wanted_confidence_are_dropped() -> None:
-    strict = load_engine(_settings("--ocr-threads=2", "--ocr-min-confidence=1"))
+    strict = load(_settings("--ocr-threads=2", "--ocr-min-confidence=1"))
     assert strict.read(_written("Not sure enough, ever")) == []
 
 
@@ -169,7 +169,7 @@ def test_a_lack_of_memory_is_retried_and_any_other_failure_rejects_the_photo(
 
 def test_an_unknown_engine_is_refused_with_those_that_exist() -> None:
     with pytest.raises(UnknownEngineError, match="'tesseract' is not known; choose rapidocr"):
-        load_engine(_settings("--ocr-engine=tesseract"))
+        load(_settings("--ocr-engine=tesseract"))
 
 
 def test_another_engine_is_made_by_its_factory_from_the_settings(
@@ -180,7 +180,7 @@ def test_another_engine_is_made_by_its_factory_from_the_settings(
     (tmp_path / "an_ocr_of_mine.py").write_text(module + factory)
     monkeypatch.syspath_prepend(tmp_path)
     settings = _settings("--ocr-engine=an_ocr_of_mine:make", "--ocr-threads=2")
-    assert load_engine(settings).name == "mine"
+    assert load(settings).name == "mine"
 
 
 @pytest.mark.parametrize(("value", "threads"), [("3", 3), ("", 0), ("many", 0)])

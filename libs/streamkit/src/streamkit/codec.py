@@ -1,18 +1,25 @@
 """Avro in the Confluent wire format, with schema ids that outlive an absent registry."""
 
 import io
+import itertools
 import json
 import struct
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any, Final
 
 import fastavro
 import httpx
+import structlog
 
+from streamkit.backoff import wait
 from streamkit.errors import Busy, Reject
 
 AvroSchema = Mapping[str, Any]
+
+_log = structlog.get_logger("streamkit.codec")
 
 _HEAD: Final = struct.Struct(">bI")
 """A zero byte and the schema id, big-endian: the Confluent wire format."""
@@ -22,6 +29,10 @@ _TIMEOUT_S: Final = 5.0
 
 class RegistryUnavailableError(Busy):
     """The registry does not answer, and what is needed of it is not in the cache."""
+
+
+class RegistryRefusesError(RuntimeError):
+    """The registry answers, but does not let us ask: a wrong address or missing rights."""
 
 
 class UnregisteredSchemaError(RuntimeError):
@@ -82,13 +93,19 @@ class SchemaIds:
         return known
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response | None:
-        """The registry's answer, None if it has none (no connection, or a server error)."""
+        """The registry's answer; None if it is away: no connection, or no answer for now.
+
+        Raises RegistryRefusesError for an answer that waiting will not change.
+        """
         try:
             answer = self._http.request(method, path, json=body)
         except httpx.TransportError:
             return None
-        if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+        if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             return None
+        if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
+            text = answer.text[:200]
+            raise RegistryRefusesError(f"the registry says {answer.status_code} {text}")
         return answer
 
 
@@ -101,9 +118,9 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _write(path: Path, value: AvroSchema) -> None:
     """Write so that no reader, in any process, ever sees half of it."""
-    fresh = path.with_name(f".{path.name}.{id(value):x}")
-    fresh.write_text(json.dumps(value), encoding="utf-8")
-    fresh.replace(path)
+    with NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as fresh:
+        json.dump(value, fresh)
+    Path(fresh.name).replace(path)
 
 
 class Codec:
@@ -124,10 +141,19 @@ class Codec:
         self._numbers: dict[str, int] = {}
         self._writers: dict[int, Any] = {}
 
-    def preload(self, topics: Iterable[str]) -> None:
-        """Learn the ids of all topics that this program writes; raises as SchemaIds.id_of."""
+    def preload(self, topics: Iterable[str], stop: threading.Event) -> None:
+        """Learn the ids of all topics that this program writes.
+
+        Waits for a registry that is away until `stop`; raises Stopped, UnregisteredSchemaError.
+        """
         for topic in topics:
-            self._number(topic)
+            for attempt in itertools.count(1):
+                try:
+                    self._number(topic)
+                    break
+                except RegistryUnavailableError as error:
+                    _log.warning("busy", reason=str(error), times=attempt)
+                    wait(attempt, stop)
 
     def encode(self, topic: str, value: Mapping[str, Any]) -> bytes:
         """The record's value: wire-format head and Avro body.

@@ -2,13 +2,42 @@
 
 import importlib
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Protocol, TypeVar
+
+import structlog
+
+_log = structlog.get_logger("streamkit.engines")
 
 T = TypeVar("T")
+S = TypeVar("S")
+E = TypeVar("E", bound="Named")
 
 
 class UnknownEngineError(ValueError):
     """A name that is neither known nor `package.module:factory`."""
+
+
+class Named(Protocol):
+    """What is logged of an engine."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def model_version(self) -> str: ...
+
+
+def load_engine(
+    name: str, known: Mapping[str, Callable[[S], E]], settings: S, *, default: tuple[str, str]
+) -> E:
+    """The engine of that name, made with `settings`; logs which and why.
+
+    `auto` means the first of `default`, for the reason in its second. Raises UnknownEngineError.
+    """
+    chosen, why = default if name == "auto" else (name, "the setting names it")
+    engine = factory_of(chosen, known)(settings)
+    _log.info("engine", engine=engine.name, model_version=engine.model_version, why=why)
+    return engine
 
 
 def factory_of(name: str, known: Mapping[str, Callable[..., T]]) -> Callable[..., T]:

@@ -32,6 +32,11 @@ class Lane:
     topics: tuple[str, ...]
 
 
+def lanes_of(topics: Mapping[str, str]) -> tuple[Lane, ...]:
+    """A lane for each name and its topic, in their order."""
+    return tuple(Lane(name, (topic,)) for name, topic in topics.items())
+
+
 def consumer_config(settings: WorkerSettings, group: str) -> dict[str, Any]:
     """librdkafka's settings of a lane's consumer.
 

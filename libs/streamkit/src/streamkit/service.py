@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import structlog
 
+from streamkit.backoff import Stopped
 from streamkit.health import WaitingFor, health_server
 from streamkit.logs import configure_logs
 from streamkit.settings import ServiceSettings
@@ -20,6 +21,8 @@ def service_frame(
 ) -> Iterator[threading.Event]:
     """Gives the event that SIGTERM and SIGINT set; serves health until the context ends.
 
+    Stopped is a clean end of what runs inside.
+
     To be entered in the main thread (signals).
     """
     configure_logs(service, settings.log_level)
@@ -32,7 +35,10 @@ def service_frame(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask_to_stop)
     with health_server(settings.health_host, settings.health_port, waiting_for):
-        yield stop
+        try:
+            yield stop
+        except Stopped:
+            _log.info("stopped_while_waiting")
     _log.info("stopped")
 
 

@@ -31,8 +31,8 @@ class ServiceSettings(BaseSettings):
         return cls(_cli_parse_args=given, _cli_prog_name=program)
 
 
-class WorkerSettings(ServiceSettings):
-    """Settings of a service that works on topics."""
+class TopicSettings(ServiceSettings):
+    """Settings of a service that reads or writes topics."""
 
     kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")
     registry: str = Field(
@@ -41,15 +41,20 @@ class WorkerSettings(ServiceSettings):
     cache: Path = Field(
         Path("~/.cache/darkroom/schemas"), description="folder of remembered schema ids"
     )
-    group_protocol: Literal["consumer", "classic"] = Field(
-        "consumer", description="consumer (KIP-848, Kafka 4.0 or newer) or classic"
-    )
-    attempts: int = Field(5, ge=1, le=100, description="tries of a record before it is given up")
 
     @field_validator("cache")
     @classmethod
     def _expand_home(cls, value: Path) -> Path:
         return value.expanduser()
+
+
+class WorkerSettings(TopicSettings):
+    """Settings of a service that runs a Worker."""
+
+    group_protocol: Literal["consumer", "classic"] = Field(
+        "consumer", description="consumer (KIP-848, Kafka 4.0 or newer) or classic"
+    )
+    attempts: int = Field(5, ge=1, le=100, description="tries of a record before it is given up")
 
 
 class ObjectSettings(BaseSettings):

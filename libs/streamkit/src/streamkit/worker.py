@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from streamkit import metrics
+from streamkit.backoff import Stopped, delay_s
 from streamkit.codec import AvroSchema, Codec, SchemaIds
 from streamkit.deadletters import dead_letter
 from streamkit.errors import Busy, Reject, Retry
@@ -26,23 +26,6 @@ from streamkit.settings import WorkerSettings
 _log = structlog.get_logger("streamkit.worker")
 
 _IDLE_WAIT_S: Final = 0.02
-_FIRST_DELAY_S: Final = 0.2
-_LONGEST_DELAY_S: Final = 5.0
-
-
-class Stopped(Exception):  # noqa: N818 - it is an event, not an error
-    """The worker was asked to stop while a record was waiting; the record stays unacknowledged."""
-
-
-def delay_s(attempt: int) -> float:
-    """Seconds to wait after the `attempt`-th failure (from 1): exponential, with full jitter.
-
-    Jitter as in Brooker, "Exponential Backoff and Jitter" (2015), kept above half of the value so
-    that a wait is never nothing.
-    """
-    # The exponent is bounded first: a dependency may be away for thousands of attempts.
-    longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(attempt - 1, 16))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311
 
 
 class Decodes(Protocol):
@@ -225,14 +208,15 @@ def connect(
     settings: WorkerSettings,
     schema_of: Callable[[str], AvroSchema],
     writes: Iterable[str],
+    stop: threading.Event,
 ) -> Worker:
     """The Worker of `job` on Kafka and the registry that `settings` name.
 
-    `writes` are the topics whose schema ids must be known before work starts. Raises
-    UnregisteredSchemaError, or Busy if the registry is away and its answers were never cached.
+    `writes` are the topics whose schema ids must be known before work starts: waits for the
+    registry until `stop` if they are not and it is away. Raises Stopped, UnregisteredSchemaError.
     """
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
-    codec.preload(writes)
+    codec.preload(writes, stop)
     publisher = Publisher(
         settings.kafka, source=job.service, codec=codec, prefix=settings.topic_prefix
     )

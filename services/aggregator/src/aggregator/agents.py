@@ -13,11 +13,18 @@ import structlog
 from aggregator.delivery import Delivery, Outgoing
 from aggregator.handlers import Route
 from aggregator.tables import JoinedTable
-from streamkit import Busy, Codec, Failure, Reject, metrics
-from streamkit.deadletters import dead_letter
-from streamkit.headers import event_headers, readable
-from streamkit.lanes import Taken
-from streamkit.worker import delay_s
+from streamkit import (
+    Busy,
+    Codec,
+    Failure,
+    Reject,
+    Taken,
+    dead_letter,
+    delay_s,
+    event_headers,
+    metrics,
+    readable,
+)
 
 _log = structlog.get_logger("aggregator.agents")
 

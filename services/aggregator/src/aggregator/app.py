@@ -21,8 +21,7 @@ from aggregator.handlers import PRODUCED
 from aggregator.settings import AggregatorSettings
 from aggregator.tables import JoinedTable
 from darkroom_schemas import avro, catalogue
-from streamkit import Codec, Readiness, SchemaIds
-from streamkit.publisher import MAX_MESSAGE_BYTES
+from streamkit import MAX_MESSAGE_BYTES, Codec, Readiness, SchemaIds
 
 _log = structlog.get_logger("aggregator.app")
 
@@ -174,7 +173,7 @@ def run(settings: AggregatorSettings, stop: threading.Event, readiness: Readines
     _quiet(settings)
     ids = SchemaIds(settings.registry, settings.cache)
     codec = Codec(ids, avro.schema_of, settings.topic_prefix)
-    codec.preload(PRODUCED)
+    codec.preload(PRODUCED, stop)
     with TemporaryDirectory(prefix="darkroom-aggregator-") as folder:
         asyncio.run(_serve(settings, codec, Path(folder), stop, readiness))
 

@@ -2,10 +2,10 @@
 
 from pydantic import Field
 
-from streamkit import ObjectSettings, WorkerSettings
+from stagekit import StageSettings
 
 
-class Settings(ObjectSettings, WorkerSettings):
+class Settings(StageSettings):
     """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
 
     detector_engine: str = Field(

@@ -1,41 +1,26 @@
 """The wiring of the embedder."""
 
+from functools import partial
 from importlib.metadata import version
-from typing import Final
 
-from darkroom_schemas import catalogue
-from darkroom_schemas.avro import schema_of
-from darkroom_schemas.names import (
-    PHOTO_ANALYSIS_REQUESTED,
-    PHOTO_EMBEDDED,
-    PHOTO_STAGE_FAILED,
-)
-from embedder.engines import EmbedderEngine, load_engine
-from embedder.handlers import STAGE, Embedder, give_up, handlers
+from embedder.engines import EmbedderEngine, load
+from embedder.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
 from embedder.settings import Settings
-from streamkit import Job, Lane, ObjectStore, Readiness, connect, service_frame
-
-WRITES: Final = (PHOTO_EMBEDDED, PHOTO_STAGE_FAILED)
+from stagekit import Stage, serve
 
 
-def job(store: ObjectStore, engine: EmbedderEngine) -> Job:
-    """What the embedder's worker does."""
-    return Job(
-        service=STAGE,
+def stage(engine: EmbedderEngine) -> Stage:
+    """The embedder, with this engine."""
+    return Stage(
+        name=STAGE,
         version=version("darkroom-embedder"),
-        lanes=tuple(Lane(lane, (topic,)) for lane, topic in PHOTO_ANALYSIS_REQUESTED.items()),
-        handlers=handlers(Embedder(store, engine)),
-        dead_letters=catalogue.load().dead_letters(STAGE),
-        give_up=give_up,
+        topic=TOPIC,
+        engine=engine,
+        look=partial(look, engine),
+        enough_pixels=ENOUGH_PIXELS,
     )
 
 
 def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises UnknownEngineError, and what stops a worker."""
-    readiness = Readiness("engine")
-    with service_frame(STAGE, settings, readiness) as stop:
-        engine = load_engine(settings)
-        store = ObjectStore(settings.objects, settings.stores)
-        worker = connect(job(store, engine), settings, schema_of, WRITES)
-        readiness.follow(worker.waiting_for)
-        worker.run(stop)
+    serve(STAGE, settings, lambda: stage(load(settings)))

@@ -1,77 +1,21 @@
-"""A request to look at a photo in, the embedder's part out."""
+"""What the embedder says of a photo."""
 
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from PIL import Image
 
-from darkroom_schemas.ids import event_id
-from darkroom_schemas.names import (
-    PHOTO_ANALYSIS_REQUESTED,
-    PHOTO_EMBEDDED,
-    PHOTO_STAGE_FAILED,
-)
-from darkroom_schemas.stages import failed, part
+from darkroom_schemas.names import PHOTO_EMBEDDED
 from embedder.engines import EmbedderEngine
-from imaging import LIMITS, ImageRejected, open_upright_rgb
-from streamkit import Emit, Failure, Handler, Message, ObjectStore, Reject
 
 STAGE: Final = "embedder"
+TOPIC: Final = PHOTO_EMBEDDED
+
 ENOUGH_PIXELS: Final = 512
 """Of the short side: twice of what the model looks at, so that scaling down stays smooth."""
 
 
-@dataclass(frozen=True, slots=True)
-class Embedder:
-    """Turns photos into vectors with an engine."""
-
-    store: ObjectStore
-    engine: EmbedderEngine
-
-    def embed(self, message: Message) -> Sequence[Emit]:
-        """The part of the requested photo. Raises Retry or Reject."""
-        started = time.perf_counter()
-        request = message.value
-        image = self._open(request["rendition_uri"])
-        (vector,) = self.engine.embed([image])
-        value = {
-            **part(
-                request,
-                stage=STAGE,
-                engine=self.engine.name,
-                model_version=self.engine.model_version,
-                ms=1000 * (time.perf_counter() - started),
-            ),
-            "vector": vector.tolist(),
-            "labels": [],  # the user's own, once heads are trained
-        }
-        event = event_id(request["analysis_id"], STAGE, request["revision"])
-        return [Emit(PHOTO_EMBEDDED, request["photo_id"], value, event)]
-
-    def _open(self, uri: str) -> Image.Image:
-        data = self.store.get(uri, limit=LIMITS.max_bytes)
-        try:
-            return open_upright_rgb(data, at_least=ENOUGH_PIXELS)
-        except ImageRejected as error:
-            raise Reject(error.code.value, error.message) from error
-
-
-def give_up(message: Message, failure: Failure) -> Sequence[Emit]:
-    """Says that this stage has no part for the photo, so that its outcome need not wait."""
-    request = message.value
-    value = failed(
-        request,
-        stage=STAGE,
-        code=failure.code,
-        message=failure.message,
-        attempts=failure.attempts,
-    )
-    event = event_id(request["analysis_id"], f"{STAGE}-failed", request["revision"])
-    return [Emit(PHOTO_STAGE_FAILED, request["photo_id"], value, event)]
-
-
-def handlers(embedder: Embedder) -> Mapping[str, Handler]:
-    """Topic → what is done with its records."""
-    return dict.fromkeys(PHOTO_ANALYSIS_REQUESTED.values(), embedder.embed)
+def look(engine: EmbedderEngine, image: Image.Image) -> Mapping[str, Any]:
+    """The embedder's fields of its event. Raises Retry or Reject."""
+    (vector,) = engine.embed([image])
+    return {"vector": vector.tolist(), "labels": []}  # labels: the user's own, once heads exist

@@ -10,7 +10,7 @@ from imaging import DecodeProcess
 from intake.handlers import SERVICE, give_up, handlers
 from intake.prepare import Decodes, Intake, Stores
 from intake.settings import Settings
-from streamkit import Job, Lane, ObjectStore, Readiness, connect, service_frame
+from streamkit import Job, ObjectStore, Readiness, connect, lanes_of, service_frame
 
 WRITES: Final = (*PHOTO_ANALYSIS_REQUESTED.values(), PHOTO_REJECTED)
 
@@ -27,7 +27,7 @@ def job(settings: Settings, store: Stores, decoder: Decodes) -> Job:
     return Job(
         service=SERVICE,
         version=version("darkroom-intake"),
-        lanes=tuple(Lane(lane, (topic,)) for lane, topic in PHOTO_SUBMITTED.items()),
+        lanes=lanes_of(PHOTO_SUBMITTED),
         handlers=handlers(intake),
         dead_letters=catalogue.load().dead_letters(SERVICE),
         give_up=give_up,
@@ -44,6 +44,6 @@ def run(settings: Settings) -> None:
         DecodeProcess(settings.limits) as decoder,
     ):
         store = ObjectStore(settings.objects, settings.stores)
-        worker = connect(job(settings, store, decoder), settings, schema_of, WRITES)
+        worker = connect(job(settings, store, decoder), settings, schema_of, WRITES, stop)
         readiness.follow(worker.waiting_for)
         worker.run(stop)

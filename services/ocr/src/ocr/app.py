@@ -1,41 +1,25 @@
 """The wiring of the ocr."""
 
+from functools import partial
 from importlib.metadata import version
-from typing import Final
 
-from darkroom_schemas import catalogue
-from darkroom_schemas.avro import schema_of
-from darkroom_schemas.names import (
-    PHOTO_ANALYSIS_REQUESTED,
-    PHOTO_STAGE_FAILED,
-    PHOTO_TEXT_READ,
-)
-from ocr.engines import OcrEngine, load_engine
-from ocr.handlers import STAGE, Reader, give_up, handlers
+from ocr.engines import OcrEngine, load
+from ocr.handlers import STAGE, TOPIC, look
 from ocr.settings import Settings
-from streamkit import Job, Lane, ObjectStore, Readiness, connect, service_frame
-
-WRITES: Final = (PHOTO_TEXT_READ, PHOTO_STAGE_FAILED)
+from stagekit import Stage, serve
 
 
-def job(store: ObjectStore, engine: OcrEngine) -> Job:
-    """What the ocr's worker does."""
-    return Job(
-        service=STAGE,
+def stage(engine: OcrEngine) -> Stage:
+    """The ocr, with this engine."""
+    return Stage(
+        name=STAGE,
         version=version("darkroom-ocr"),
-        lanes=tuple(Lane(lane, (topic,)) for lane, topic in PHOTO_ANALYSIS_REQUESTED.items()),
-        handlers=handlers(Reader(store, engine)),
-        dead_letters=catalogue.load().dead_letters(STAGE),
-        give_up=give_up,
+        topic=TOPIC,
+        engine=engine,
+        look=partial(look, engine),
     )
 
 
 def run(settings: Settings) -> None:
     """Work until SIGTERM or SIGINT. Raises UnknownEngineError, and what stops a worker."""
-    readiness = Readiness("engine")
-    with service_frame(STAGE, settings, readiness) as stop:
-        engine = load_engine(settings)
-        store = ObjectStore(settings.objects, settings.stores)
-        worker = connect(job(store, engine), settings, schema_of, WRITES)
-        readiness.follow(worker.waiting_for)
-        worker.run(stop)
+    serve(STAGE, settings, lambda: stage(load(settings)))

@@ -4,7 +4,7 @@ import os
 
 from pydantic import Field
 
-from streamkit import ObjectSettings, WorkerSettings
+from stagekit import StageSettings
 
 
 def omp_threads() -> int:
@@ -13,7 +13,7 @@ def omp_threads() -> int:
     return int(value) if value.isdecimal() else 0
 
 
-class Settings(ObjectSettings, WorkerSettings):
+class Settings(StageSettings):
     """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
 
     ocr_engine: str = Field("auto", description="auto, rapidocr, or package.module:factory")

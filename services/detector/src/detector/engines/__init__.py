@@ -4,13 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import structlog
 from PIL import Image
 
 from detector.settings import Settings
-from streamkit import factory_of
-
-_log = structlog.get_logger("detector.engines")
+from streamkit import load_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +79,13 @@ ENGINES: Final[Mapping[str, EngineFactory]] = {"efficientnet-lite0": _efficientn
 """The built-in engines by name."""
 
 
-def load_engine(settings: Settings) -> DetectorEngine:
+DEFAULT: Final = ("efficientnet-lite0", "its weights come with the installation")
+"""What `auto` means, and why."""
+
+
+def load(settings: Settings) -> DetectorEngine:
     """The engine that the settings name, loaded.
 
     `package.module:factory` is called with the settings. Raises UnknownEngineError.
     """
-    name, why = settings.detector_engine, "the setting names it"
-    if name == "auto":
-        name, why = "efficientnet-lite0", "its weights come with the installation"
-    engine = factory_of(name, ENGINES)(settings)
-    _log.info("engine", engine=engine.name, model_version=engine.model_version, why=why)
-    return engine
+    return load_engine(settings.detector_engine, ENGINES, settings, default=DEFAULT)

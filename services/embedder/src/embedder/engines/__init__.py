@@ -4,14 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import numpy as np
-import structlog
 from numpy.typing import NDArray
 from PIL import Image
 
 from embedder.settings import Settings
-from streamkit import factory_of
-
-_log = structlog.get_logger("embedder.engines")
+from streamkit import load_engine
 
 Vector = NDArray[np.float32]
 
@@ -53,20 +50,13 @@ ENGINES: Final[Mapping[str, EngineFactory]] = {"efficientnet-lite0": _efficientn
 """The built-in engines by name."""
 
 
-def load_engine(settings: Settings) -> EmbedderEngine:
+DEFAULT: Final = ("efficientnet-lite0", "its weights come with the installation")
+"""What `auto` means, and why."""
+
+
+def load(settings: Settings) -> EmbedderEngine:
     """The engine that the settings name, loaded.
 
     `package.module:factory` is called with the settings. Raises UnknownEngineError.
     """
-    name, why = settings.embedder_engine, "the setting names it"
-    if name == "auto":
-        name, why = "efficientnet-lite0", "its weights come with the installation"
-    engine = factory_of(name, ENGINES)(settings)
-    _log.info(
-        "engine",
-        engine=engine.name,
-        model_version=engine.model_version,
-        dimension=engine.dimension,
-        why=why,
-    )
-    return engine
+    return load_engine(settings.embedder_engine, ENGINES, settings, default=DEFAULT)

@@ -17,8 +17,7 @@ from gateway.catalog.changes import changes
 from gateway.catalog.outbox import Outbox
 from gateway.recorder.news import channel
 from gateway.settings import Settings
-from streamkit import Codec, ObjectStore, SchemaIds
-from streamkit.logs import configure_logs
+from streamkit import Codec, ObjectStore, SchemaIds, configure_logs
 
 
 def build_api(settings: Settings, pool: db.Pool) -> Server:

@@ -7,8 +7,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from gateway.db import Conn
-from streamkit import Emit
-from streamkit.headers import event_headers
+from streamkit import Emit, event_headers
 
 OUTBOX_CHANNEL: Final = "darkroom_outbox"
 """PostgreSQL notifies here when a transaction that wrote events is committed."""

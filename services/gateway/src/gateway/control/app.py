@@ -39,7 +39,8 @@ def run_control(settings: Settings) -> None:
     with service_frame("gateway-control", settings, readiness) as stop:
         ids = SchemaIds(settings.registry, settings.cache)
         codec = Codec(ids, schema_of, settings.topic_prefix)
-        codec.preload(PRODUCED)
+        readiness.follow(lambda: ["schema registry"])
+        codec.preload(PRODUCED, stop)
         publisher = Publisher(
             settings.kafka, source=SERVICE, codec=codec, prefix=settings.topic_prefix
         )

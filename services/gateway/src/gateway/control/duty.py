@@ -10,7 +10,7 @@ import structlog
 
 from gateway.db import Conn, away
 from gateway.metrics import LEADING
-from streamkit.worker import delay_s
+from streamkit import delay_s
 
 _log = structlog.get_logger("gateway.duty")
 

@@ -11,8 +11,7 @@ from gateway import metrics
 from gateway.catalog import outbox
 from gateway.catalog.outbox import OUTBOX_CHANNEL, Waiting
 from gateway.db import Conn, wait_for_notice
-from streamkit import Busy, RawRecord
-from streamkit.worker import delay_s
+from streamkit import Busy, RawRecord, delay_s
 
 _log = structlog.get_logger("gateway.relay")
 

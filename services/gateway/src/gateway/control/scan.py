@@ -17,8 +17,7 @@ from gateway.catalog.outbox import Outbox
 from gateway.control.files import Seen, UnreadableError, read_file, shown, walk
 from gateway.db import Conn
 from gateway.originals import Stores, store_original
-from streamkit import Busy, Retry
-from streamkit.worker import delay_s
+from streamkit import Busy, Retry, delay_s
 
 _log = structlog.get_logger("gateway.imports")
 

@@ -1,5 +1,6 @@
 """Wires the recorder door."""
 
+import threading
 from functools import partial
 from importlib.metadata import version
 
@@ -13,7 +14,7 @@ from gateway.settings import SERVICE, Settings
 from streamkit import Job, Lane, Readiness, Worker, connect, service_frame
 
 
-def build_recorder(settings: Settings, session: Session) -> Worker:
+def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
     """The recorder, not started. `session` is its connection to the catalog."""
     news = News(open_redis(settings.redis), settings.topic_prefix)
     by_topic = handlers(Recorder(session, news))
@@ -24,7 +25,7 @@ def build_recorder(settings: Settings, session: Session) -> Worker:
         handlers=by_topic,
         dead_letters=catalogue.load().dead_letters(SERVICE),
     )
-    return connect(job, settings, schema_of, writes=())
+    return connect(job, settings, schema_of, (), stop)
 
 
 def run_recorder(settings: Settings) -> None:
@@ -32,7 +33,7 @@ def run_recorder(settings: Settings) -> None:
     readiness = Readiness("start")
     session = Session(partial(db.connect, settings.database, name="darkroom-gateway-recorder"))
     with service_frame("gateway-recorder", settings, readiness) as stop:
-        worker = build_recorder(settings, session)
+        worker = build_recorder(settings, session, stop)
         readiness.follow(worker.waiting_for)
         try:
             worker.run(stop)

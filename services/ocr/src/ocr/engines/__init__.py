@@ -4,14 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import structlog
 from PIL import Image
 
 from ocr.geometry import Quad
 from ocr.settings import Settings
-from streamkit import factory_of
-
-_log = structlog.get_logger("ocr.engines")
+from streamkit import load_engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +68,13 @@ ENGINES: Final[Mapping[str, EngineFactory]] = {"rapidocr": _rapidocr}
 """The built-in engines by name."""
 
 
-def load_engine(settings: Settings) -> OcrEngine:
+DEFAULT: Final = ("rapidocr", "its weights come with the installation")
+"""What `auto` means, and why."""
+
+
+def load(settings: Settings) -> OcrEngine:
     """The engine that the settings name, loaded.
 
     `package.module:factory` is called with the settings. Raises UnknownEngineError.
     """
-    name, why = settings.ocr_engine, "the setting names it"
-    if name == "auto":
-        name, why = "rapidocr", "its weights come with the installation"
-    engine = factory_of(name, ENGINES)(settings)
-    _log.info("engine", engine=engine.name, model_version=engine.model_version, why=why)
-    return engine
+    return load_engine(settings.ocr_engine, ENGINES, settings, default=DEFAULT)

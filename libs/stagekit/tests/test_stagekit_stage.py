@@ -1,0 +1,149 @@
+"""From a request to the events of a stage, with a stub engine and a store in a folder."""
+
+import dataclasses
+import io
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pytest
+from PIL import Image
+
+from darkroom_schemas.avro import schema_of
+from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
+from stage_part import ANALYSIS, PHOTO, request
+from stagekit import Stage, job
+from streamkit import Emit, Failure, Message, ObjectStore, Reject
+
+
+class StubEngine:
+    name = "stub"
+    model_version = "stub@1"
+
+
+def look(image: Image.Image) -> dict[str, Any]:
+    """Answers by the size of the picture."""
+    return {
+        "category": f"{image.mode} {image.width}x{image.height}",
+        "labels": [{"name": "cat", "confidence": 0.9}],
+        "objects": [],
+        "caption": None,
+        "calibrated": False,
+    }
+
+
+STAGE = Stage("detector", "1.0", "photo.objects-detected.v1", StubEngine(), look)
+
+
+def handled(store: ObjectStore, message: Message) -> Sequence[Emit]:
+    return job(STAGE, store).handlers[message.topic](message)
+
+
+def as_read(emit: Emit) -> dict[str, Any]:
+    """The event's value as a reader of the topic gets it."""
+    schema, buffer = schema_of(emit.topic), io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema, emit.value, strict=True)
+    buffer.seek(0)
+    value = fastavro.schemaless_reader(buffer, schema, schema)
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    return ObjectStore(f"file://{tmp_path}")
+
+
+@pytest.fixture
+def put(store: ObjectStore) -> Callable[[Image.Image], str]:
+    def _put(image: Image.Image) -> str:
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        return store.put("renditions/ab/abcd.png", buffer.getvalue())
+
+    return _put
+
+
+def test_a_request_gives_the_part_of_its_photo(
+    store: ObjectStore, put: Callable[[Image.Image], str]
+) -> None:
+    uri = put(Image.new("L", (30, 20), 128))
+    (emit,) = handled(store, request(uri))
+    value = as_read(emit)
+    assert (emit.topic, emit.key) == ("photo.objects-detected.v1", PHOTO)
+    assert value["category"] == "RGB 30x20"
+    assert value["labels"][0] == {"name": "cat", "confidence": 0.9}
+    assert (value["stage"], value["engine"], value["model_version"]) == (
+        "detector",
+        "stub",
+        "stub@1",
+    )
+    assert (value["analysis_id"], value["revision"], value["policy_revision"]) == (ANALYSIS, 1, 3)
+    assert value["lane"] == "batch"
+    assert value["ms"] > 0
+    assert value["finished_at"] <= datetime.now(UTC)
+
+
+def test_the_same_request_gives_an_event_with_the_same_id(
+    store: ObjectStore, put: Callable[[Image.Image], str]
+) -> None:
+    message = request(put(Image.new("RGB", (4, 4))))
+    assert handled(store, message)[0].id == handled(store, message)[0].id
+
+
+def test_a_missing_rendition_is_rejected(store: ObjectStore, tmp_path: Path) -> None:
+    with pytest.raises(Reject) as caught:
+        handled(store, request(f"file://{tmp_path}/renditions/none.jpg"))
+    assert caught.value.code == "object_missing"
+
+
+def test_a_rendition_that_is_no_picture_is_rejected(store: ObjectStore) -> None:
+    uri = store.put("renditions/ab/text.jpg", b"just words")
+    with pytest.raises(Reject) as caught:
+        handled(store, request(uri))
+    assert caught.value.code == "not_an_image"
+
+
+def test_giving_up_says_so_with_the_reason(store: ObjectStore) -> None:
+    message = request("file:///none.jpg")
+    (emit,) = job(STAGE, store).give_up(
+        message, Failure("engine_failed", "The model could not.", attempts=5)
+    )
+    value = as_read(emit)
+    assert (emit.topic, emit.key) == ("photo.stage-failed.v1", PHOTO)
+    assert (value["stage"], value["code"], value["attempts"]) == ("detector", "engine_failed", 5)
+    assert value["message"] == "The model could not."
+    (again,) = job(STAGE, store).give_up(
+        message, Failure("engine_failed", "The model could not.", attempts=5)
+    )
+    assert emit.id == again.id
+
+
+def test_a_part_and_a_failure_of_one_stage_have_different_ids(
+    store: ObjectStore, put: Callable[[Image.Image], str]
+) -> None:
+    message = request(put(Image.new("RGB", (4, 4))))
+    (part,) = handled(store, message)
+    (failure,) = job(STAGE, store).give_up(message, Failure("x", "X.", attempts=1))
+    assert part.id != failure.id
+
+
+def test_a_large_photo_is_opened_as_small_as_the_engine_allows(store: ObjectStore) -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (2000, 1000)).save(buffer, "JPEG")
+    uri = store.put("renditions/ab/large.jpg", buffer.getvalue())
+    frugal = dataclasses.replace(STAGE, enough_pixels=100)
+    handler = job(frugal, store).handlers[PHOTO_ANALYSIS_REQUESTED["batch"]]
+    (emit,) = handler(request(uri))
+    assert emit.value["category"] == "RGB 250x125"
+
+
+def test_it_reads_the_requests_of_all_lanes_people_first(store: ObjectStore) -> None:
+    wired = job(STAGE, store)
+    topics = [topic for lane in wired.lanes for topic in lane.topics]
+    assert [lane.name for lane in wired.lanes] == ["high", "default", "batch", "learning"]
+    assert set(topics) == set(wired.handlers) == set(PHOTO_ANALYSIS_REQUESTED.values())
+    assert wired.dead_letters == "darkroom.detector.dlq"
+    assert STAGE.writes == ("photo.objects-detected.v1", "photo.stage-failed.v1")
