@@ -2,6 +2,7 @@ import io
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from uuid import UUID, uuid5
 
@@ -36,6 +37,13 @@ def test_no_schema_uses_an_enum_since_new_symbols_would_break_old_readers(name: 
 def test_every_topic_names_a_schema_that_exists() -> None:
     for topic in catalogue.load().with_schema():
         assert topic.schema in avro.names()
+
+
+def test_the_wheel_has_every_schema() -> None:
+    project = tomllib.loads((SCHEMAS / "pyproject.toml").read_text(encoding="utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    data = {"topics.yaml", *(f"{name}.avsc" for name in avro.names())}
+    assert included == {name: f"darkroom_schemas/data/{name}" for name in data}
 
 
 def test_every_schema_has_a_topic_and_an_example() -> None:

@@ -21,6 +21,7 @@ from websockets.typing import Origin
 
 from api_door import api_door, free_port, remember_ids
 from catalog_seed import Look, Seed, Seeded, picture
+from darkroom_cli.demo import API_DESCRIPTION
 from gateway import db
 from gateway.recorder.news import News
 from gateway.settings import Settings
@@ -99,6 +100,11 @@ def poll(condition: Callable[[], bool]) -> None:
     until = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < until, "it does not become so"
+
+
+@pytest.mark.parametrize("path", ["", API_DESCRIPTION])
+def test_every_address_that_the_demo_shows_answers(client: httpx.Client, path: str) -> None:
+    assert client.get(path).status_code == 200
 
 
 def test_a_photo_handed_in_is_stored_once_and_waits_in_the_outbox(

@@ -1,7 +1,5 @@
 """The local stack's real programs: Kafka, the registry, PostgreSQL and Redis."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

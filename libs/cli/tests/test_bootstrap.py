@@ -1,7 +1,5 @@
 """The launcher's setup: when it is needed, and how its failures read."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """Ports, credentials, plans and addresses of the local stack, without starting it."""
 
-from __future__ import annotations
-
 import socket
 import stat
 from pathlib import Path
@@ -163,6 +161,29 @@ def test_a_stack_that_is_not_up_says_so_and_stops_without_complaint(tmp_path: Pa
     )
     down = command.invoke(build(), ["down", "--data", str(tmp_path)])
     assert (down.exit_code, down.output.strip()) == (0, "nothing was running")
+
+
+@pytest.mark.parametrize("words", [["photo", "x"], ["search", "cat"], ["analyze"], ["import"]])
+def test_a_command_looks_for_the_gateway_in_the_data_folder_that_is_named(
+    tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cat.jpg"
+    file.write_bytes(b"x")
+    monkeypatch.setenv("DARKROOM_HOME", str(tmp_path / "elsewhere"))
+    run = tmp_path / "here" / "run"
+    run.mkdir(parents=True)
+    state = StackState(
+        phase=StackPhase.READY,
+        supervisor_pid=1,
+        supervisor_birth=None,
+        started_at=0.0,
+        addresses={"api": "http://127.0.0.1:9"},
+    )
+    write_state(run / "state.json", state)
+    arguments = [*words, *([str(file)] if len(words) == 1 else [])]
+    asked = CliRunner().invoke(build(), [*arguments, "--data", str(tmp_path / "here")])
+    assert asked.exit_code == 1
+    assert "127.0.0.1:9" in asked.output
 
 
 def test_logs_are_shown_merged_and_a_wrong_name_gets_the_right_ones(tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Logs of bounded size, and reading them while they grow."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from pathlib import Path
 

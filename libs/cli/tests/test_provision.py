@@ -1,7 +1,5 @@
 """Getting jars and programs, with a pretended Maven."""
 
-from __future__ import annotations
-
 import threading
 from pathlib import Path
 

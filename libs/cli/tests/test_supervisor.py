@@ -1,7 +1,5 @@
 """The supervisor on tiny programs: order, restarts, failures, stopping, orphans."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -76,6 +76,24 @@ def test_a_photo_that_tells_its_place_is_never_its_own_rendition(encode: Encode)
 
 
 @pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\x00\x00no TIFF at all",
+        b"Exif\x00\x00MM\x00*\xff\xff\xff\xff" + bytes(30),
+        b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x02\x01\x12\x00\x03",
+        b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x88\x25\x00\x04\x00\x00\x00\x01\x00\x00\xff\xff",
+    ],
+    ids=["no TIFF", "a directory far outside", "cut off", "a place far outside"],
+)
+def test_exif_that_may_tell_the_place_to_others_is_not_passed_on(
+    encode: Encode, exif: bytes
+) -> None:
+    prepared = prepare(encode(Image.new("RGB", (300, 200)), "JPEG", exif=exif))
+    assert prepared.rendition is not None
+    assert b"Exif" not in prepared.rendition
+
+
+@pytest.mark.parametrize(
     ("size", "rendition", "thumbnail"),
     [
         ((1, 1), (1, 1), (1, 1)),

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,14 @@ def test_names_with_spaces_and_accents_are_read(tmp_path: Path) -> None:
         "file://{base}/inbox/link",
         "file://{base}/objectsX/a",
         "https://example.org/a.jpg",
+        "file://{base}/objects/./a",
+        "file://{base}/objects//a",
+        "file://{base}/objects/a/.",
+        "file://{base}/objects/",
+        "file://{base}/objects/a/",
+        "file://{base}/inbox/pipe",
+        "file://{base}/inbox",
+        "file://{base}/objects/LONG",
         "/etc/passwd",
         "",
     ],
@@ -50,8 +59,9 @@ def test_nothing_outside_the_allowed_stores_is_read(tmp_path: Path, uri: str) ->
     one = store_with_inbox(tmp_path)
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "inbox" / "link").symlink_to(tmp_path / "secret")
+    os.mkfifo(tmp_path / "inbox" / "pipe")
     with pytest.raises(Reject) as caught:
-        one.get(uri.format(base=tmp_path), limit=100)
+        one.get(uri.format(base=tmp_path).replace("LONG", "n" * 300), limit=100)
     assert caught.value.code == "outside_stores"
 
 
@@ -66,3 +76,11 @@ def test_an_object_over_the_limit_is_refused_before_it_is_read(tmp_path: Path) -
     with pytest.raises(Reject) as caught:
         one.get(one.put("k", b"12345"), limit=4)
     assert caught.value.code == "object_too_large"
+
+
+@pytest.mark.parametrize("path", ["../secret", "a/../../secret", "%2e%2e/secret", "a/./b", "a//b"])
+def test_paths_that_lead_elsewhere_are_refused_in_every_kind_of_store(path: str) -> None:
+    one = ObjectStore("memory:///objects")
+    with pytest.raises(Reject) as caught:
+        one.get(f"memory:///objects/{path}", limit=10)
+    assert caught.value.code == "outside_stores"

@@ -25,9 +25,17 @@ class MemorySource:
     trail: list[str]
     assigned: bool = True
     held: bool = False
+    polls: int = 0
+    early: int = 0
+    """Records that come though the lane is held: they were fetched before."""
 
     def poll(self, timeout_s: float) -> Taken | None:
-        return None if self.held or not self.records else self.records.pop(0)
+        self.polls += 1
+        if not self.records or (self.held and not self.early):
+            return None
+        if self.held:
+            self.early -= 1
+        return self.records.pop(0)
 
     def done(self, record: Taken) -> None:
         self.trail.append(f"done {record.topic} {record.offset}")
@@ -36,6 +44,7 @@ class MemorySource:
         self.held = True
 
     def give_back(self, record: Taken) -> None:
+        self.trail.append(f"give back {record.offset}")
         self.records.insert(0, record)
 
     def release(self) -> None:
@@ -56,6 +65,7 @@ class PlainCodec:
 class MemoryPublisher:
     trail: list[str]
     failures: int = 0
+    refused: tuple[str, ...] = ()
     records: list[RawRecord] = field(default_factory=list)
 
     def publish(self, emits: Sequence[Emit], traceparent: str | None = None) -> None:
@@ -68,7 +78,11 @@ class MemoryPublisher:
         if self.failures:
             self.failures -= 1
             raise Busy("the broker is away")
-        for record in records:
+        given = list(records)
+        for record in given:
+            if record.topic in self.refused and record.value is not None:
+                raise Reject("too_large", "It is too large.")
+        for record in given:
             self.trail.append(f"publish {record.topic}")
             self.records.append(record)
 
@@ -85,15 +99,20 @@ class Bench:
     bulk: list[Taken] = field(default_factory=list)
     attempts: int = 3
     failures: int = 0
+    refused: tuple[str, ...] = ()
+    early: int = 0
     trail: list[str] = field(default_factory=list)
+    sources: dict[str, MemorySource] = field(default_factory=dict)
     given_up: list[Failure] = field(default_factory=list)
 
     def run(self) -> "Bench":
         stop, left = threading.Event(), len(self.high) + len(self.bulk)
-        self.publisher = MemoryPublisher(self.trail, self.failures)
+        self.publisher = MemoryPublisher(self.trail, self.failures, self.refused)
 
         def open_lane(lane: Lane) -> Source:
             source = MemorySource(lane, self.high if lane is HIGH else self.bulk, self.trail)
+            source.early = self.early
+            self.sources[lane.name] = source
             finish = source.done
 
             def done(record: Taken) -> None:
@@ -222,11 +241,58 @@ def test_a_worker_that_is_stopped_while_waiting_leaves_the_record_unacknowledged
     assert trail == ["close bulk", "close publisher"]
 
 
-def test_records_fetched_before_a_wait_are_given_back_and_worked_on_later() -> None:
-    records = [taken("asked.bulk", n) for n in range(3)]
-    bench = Bench(failing([Retry("a")]), bulk=records).run()
+def test_records_fetched_before_a_wait_are_worked_on_after_it_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("streamkit.worker.delay_s", lambda _attempt: 0.12)
+    records = [taken("asked.bulk", n) for n in range(4)]
+    bench = Bench(failing([Retry("a")]), bulk=records, early=2).run()
     done = [line for line in bench.trail if line.startswith("done")]
-    assert done == [f"done asked.bulk {n}" for n in range(3)]
+    assert done == [f"done asked.bulk {n}" for n in range(4)]
+    assert "give back 2" in bench.trail
+
+
+def test_nothing_is_fetched_during_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.worker.delay_s", lambda _attempt: 0.12)
+    bench = Bench(failing([Retry("a")]), bulk=[taken("asked.bulk", n) for n in range(3)]).run()
+    assert not any(line.startswith("give back") for line in bench.trail)
+    assert not bench.sources["bulk"].held
+
+
+def test_a_lane_that_has_to_wait_is_polled_all_the_same() -> None:
+    high = [taken("asked.high", n) for n in range(50)]
+    bench = Bench(echo, high=high, bulk=[taken("asked.bulk", n) for n in range(2)]).run()
+    assert bench.sources["high"].polls >= 50
+    before = bench.trail.index("done asked.bulk 0")
+    assert bench.trail.index("done asked.high 49") < before
+    assert bench.sources["bulk"].polls >= 2
+
+
+def test_the_work_is_not_done_again_while_only_the_broker_is_away() -> None:
+    calls: list[str] = []
+
+    def handler(message: Message) -> Sequence[Emit]:
+        calls.append(message.topic)
+        return echo(message)
+
+    Bench(handler, bulk=[taken("asked.bulk", 0)], failures=5).run()
+    assert calls == ["asked.bulk"]
+
+
+def test_an_event_that_no_broker_takes_is_a_dead_letter() -> None:
+    bench = Bench(echo, bulk=[taken("asked.bulk", 0)], refused=("answered",)).run()
+    assert bench.given_up == [Failure("too_large", "It is too large.", 1)]
+    assert bench.trail[:3] == ["publish gave.up", "publish stage.dlq", "done asked.bulk 0"]
+
+
+def test_a_dead_letter_goes_without_what_no_broker_takes() -> None:
+    errors: list[Exception] = [Reject("bad", "It is bad.")] * 2
+    words = Bench(failing(errors[:1]), bulk=[taken("asked.bulk", 0)], refused=("gave.up",)).run()
+    assert words.trail[:2] == ["publish stage.dlq", "done asked.bulk 0"]
+    assert words.publisher.records[0].value == b"x"
+    value = Bench(failing(errors[1:]), bulk=[taken("asked.bulk", 0)], refused=("stage.dlq",)).run()
+    assert value.publisher.records[-1].value is None
+    assert dict(value.publisher.records[-1].headers)["dl_offset"] == b"0"
 
 
 @pytest.mark.parametrize("attempt", [1, 2, 3, 10, 5000])

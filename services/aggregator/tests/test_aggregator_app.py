@@ -8,14 +8,18 @@ from pydantic import ValidationError
 from aggregator.app import build, faust_settings
 from aggregator.handlers import PRODUCED, routes
 from aggregator.routing import Policy, Thresholds
-from aggregator.settings import AggregatorSettings
+from aggregator.settings import Settings
 from darkroom_schemas import catalogue
 from streamkit import Codec
 
 
 def test_the_policy_comes_from_the_settings() -> None:
-    settings = AggregatorSettings.model_validate(
-        {"auto_above": 0.9, "review_below": 0.4, "label_thresholds": {"cat": (0.7, 0.6)}}
+    settings = Settings.model_validate(
+        {
+            "policy_auto_above": 0.9,
+            "policy_review_below": 0.4,
+            "policy_labels": {"cat": (0.7, 0.6)},
+        }
     )
     wanted = Policy(Thresholds(0.9, 0.4), {"cat": Thresholds(0.7, 0.6)})
     assert settings.policy() == wanted
@@ -24,23 +28,23 @@ def test_the_policy_comes_from_the_settings() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"auto_above": 0.4, "review_below": 0.5},
-        {"auto_above": 1.1},
-        {"label_thresholds": {"cat": (0.1, 0.9)}},
+        {"policy_auto_above": 0.4, "policy_review_below": 0.5},
+        {"policy_auto_above": 1.1},
+        {"policy_labels": {"cat": (0.1, 0.9)}},
     ],
 )
 def test_thresholds_that_contradict_each_other_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
-        AggregatorSettings.model_validate(wrong)
+        Settings.model_validate(wrong)
 
 
 def test_the_topic_prefix_goes_before_group_and_changelogs(tmp_path: Path) -> None:
-    settings = faust_settings(AggregatorSettings.model_validate({"topic_prefix": "t."}), tmp_path)
+    settings = faust_settings(Settings.model_validate({"topic_prefix": "t."}), tmp_path)
     assert settings["id"] == "t.darkroom-aggregator"
 
 
 async def test_tables_topics_and_partitions_are_those_of_the_catalogue(tmp_path: Path) -> None:
-    settings = AggregatorSettings.model_validate({"topic_prefix": "t."})
+    settings = Settings.model_validate({"topic_prefix": "t."})
     codec = Codec(None, dict, "t.")  # type: ignore[arg-type]
     app = build(settings, codec, tmp_path).app
     declared = catalogue.load()

@@ -90,7 +90,8 @@ def shelf() -> Shelf:
 @pytest.fixture
 def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
     settings = Settings(
-        photo_limit=LIMIT,
+        photo_max_bytes=LIMIT,
+        photo_max_pixels=100,
         import_roots=(tmp_path,),
         allowed_hosts=("photos.home",),
         _cli_parse_args=[],
@@ -212,6 +213,7 @@ async def test_known_bytes_are_answered_with_the_photo_they_are(
         (b"\xff\x0a jpeg xl", 415, "unsupported_type"),
         (PNG[:20], 422, "image_truncated"),
         (PNG[:16] + (30_000).to_bytes(4) * 2 + PNG[24:], 422, "too_many_pixels"),
+        (PNG[:16] + (11).to_bytes(4) * 2 + PNG[24:], 422, "too_many_pixels"),
         (PNG + bytes(LIMIT), 413, "file_too_large"),
     ],
 )

@@ -176,7 +176,7 @@ def test_time_and_camera_are_kept_and_the_place_only_if_the_setting_allows(
     silent = through_avro(handled(job(settings(), store, decoder), message))
     assert (silent["taken_at"], silent["camera_make"]) == ("2019-07-21T18:05:09", "Lumen")
     assert (silent["latitude"], silent["longitude"]) == (None, None)
-    keeping = job(settings(keep_gps=True), store, decoder)
+    keeping = job(settings(intake_keep_gps=True), store, decoder)
     kept = through_avro(handled(keeping, message))
     assert kept["latitude"] == pytest.approx(48.1333333)
     assert kept["longitude"] == 11.5

@@ -21,12 +21,12 @@ def test_help_lists_the_settings() -> None:
         check=True,
         timeout=60,
     )
-    for name in ("--keep-gps", "--objects", "--stores", "--kafka", "--max-pixels"):
+    for name in ("--intake-keep-gps", "--objects", "--stores", "--kafka", "--photo-max-pixels"):
         assert name in done.stdout
 
 
 def test_limits_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DARKROOM_MAX_PIXELS", "1000")
+    monkeypatch.setenv("DARKROOM_PHOTO_MAX_PIXELS", "1000")
     monkeypatch.setenv("DARKROOM_STORES", '["file:///nas"]')
     settings = Settings.from_command_line("intake", [])
     assert settings.limits.max_pixels == 1000

@@ -1,7 +1,5 @@
 """The `darkroom` command: which words it knows. Each is a function in `commands/`."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable
 

@@ -6,8 +6,11 @@ from typing import Any, Final, cast
 
 import httpx
 
+_WAIT_S: Final = 60
+"""As long as the gateway waits at most."""
+
 _TIMEOUT_S: Final = 90.0
-"""Above the 60 s that the gateway waits at most."""
+"""Above that."""
 
 Json = dict[str, Any]
 
@@ -23,15 +26,15 @@ class Gateway:
         self._url = url
         self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S)
 
-    def analyze(self, file: Path, *, lane: str = "high", wait_s: int = 60) -> Json:
+    def analyze(self, file: Path) -> Json:
         """Hand a photo in and wait for what becomes of it; `status` may still be pending."""
         with file.open("rb") as body:
             return self._ask(
                 "POST",
                 "/v1/photos",
                 content=body,
-                params={"lane": lane, "file_name": file.name},
-                headers={"Prefer": f"wait={wait_s}", "Content-Type": "application/octet-stream"},
+                params={"lane": "high", "file_name": file.name},
+                headers={"Prefer": f"wait={_WAIT_S}", "Content-Type": "application/octet-stream"},
             )
 
     def photo(self, photo_id: str) -> Json:

@@ -22,6 +22,7 @@ from darkroom_schemas.catalogue import Catalogue, Topic
 State = Literal["present", "missing", "created", "differs", "changed", "refused"]
 
 _TIMEOUT_S: Final = 20.0
+_BROKERS_DEFAULT: Final = -1
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 """Every version can be read by every other, older or newer."""
 
@@ -61,21 +62,21 @@ class Topics:
             for name, topic in self._declared.items()
         ]
 
-    def apply(self, replication: int = -1) -> list[Finding]:
+    def apply(self) -> list[Finding]:
         """Create what is missing and set what differs; never shrinks, grows or deletes a topic.
 
-        `replication` of new topics: -1 takes the broker's default.
+        New topics are replicated as the broker's default says.
         """
-        return [self._applied(finding) for finding in self._created(replication)]
+        return [self._applied(finding) for finding in self._created()]
 
-    def _created(self, replication: int) -> Iterator[Finding]:
+    def _created(self) -> Iterator[Finding]:
         found = self.check()
         missing = [one.name for one in found if one.state == "missing"]
         new = [
             NewTopic(
                 name,
                 num_partitions=self._declared[name].partitions,
-                replication_factor=replication,
+                replication_factor=_BROKERS_DEFAULT,
                 config=self._declared[name].config(),
             )
             for name in missing

@@ -4,7 +4,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -14,6 +14,9 @@ from darkroom_cli.follow import counts, follow_with_bar
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.sample import SampleManifest, make_sample
 from darkroom_cli.stack import Stack
+
+API_DESCRIPTION: Final = "/v1/openapi.json"
+"""Where the gateway describes its REST API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def tell(found: Found, console: Console, json_file: Path | None, *, stopped: boo
         console.print(f"written: {json_file}")
     if not stopped:
         console.print(f"\nLook at them: [bold]{found.url}[/bold]")
-        console.print(f"REST API:     {found.url}/docs")
+        console.print(f"REST API:     {found.url}{API_DESCRIPTION}")
         console.print("Try:          ./darkroom search espresso")
         console.print("Stop it:      ./darkroom down")
     for problem in found.problems:

@@ -9,29 +9,28 @@ from darkroom_cli.paths import DataFolder
 from darkroom_cli.supervision.state import read_state
 
 
-def gateway(url: str | None, data: DataFolder | None = None) -> Gateway:
+def gateway(url: str | None, data: DataFolder) -> Gateway:
     """The gateway at `url`, else that of the stack in the data folder.
 
     Raises GatewayError when neither is known.
     """
     if url is not None:
         return Gateway(url)
-    state = read_state((data or DataFolder.at()).state_file)
+    state = read_state(data.state_file)
     if state is None or "api" not in state.addresses:
         raise GatewayError("Darkroom is not up; start it with `./darkroom up --detach`")
     return Gateway(state.addresses["api"])
 
 
-def allow(roots: Sequence[Path], data: DataFolder | None = None) -> None:
+def allow(roots: Sequence[Path], data: DataFolder) -> None:
     """Let the gateway of the data folder import from `roots`.
 
     Whoever can write the data folder may name a root; the file is its owner's alone. Raises
     GatewayError for a name that can't be sent.
     """
-    folder = data or DataFolder.at()
-    if not folder.run.is_dir():
+    if not data.run.is_dir():
         return  # a gateway elsewhere decides by its own settings
-    file = folder.import_roots_file
+    file = data.import_roots_file
     known = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
     try:
         new = [str(root) for root in roots if str(root) not in known]

@@ -1,7 +1,5 @@
 """The errors of the command: each names its cause and its cure."""
 
-from __future__ import annotations
-
 
 class DarkroomError(Exception):
     """Something the user can put right.

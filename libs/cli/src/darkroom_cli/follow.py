@@ -35,7 +35,7 @@ def follow(gateway: Gateway, batch_id: str, report: Callable[[Json], None]) -> J
     while True:
         batch = gateway.batch(batch_id)
         report(batch)
-        if batch["state"] in ("completed", "failed"):
+        if batch["state"] == "completed":
             return batch
         standing = (batch["found"], batch["pending"], done(batch))
         if standing != last:

@@ -1,10 +1,9 @@
 """Where things lie: the repository, the data folder, the cache shared by all data folders."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from darkroom_cli.errors import SetupError
 from darkroom_cli.settings import CliSettings
@@ -39,7 +38,7 @@ class DataFolder:
     root: Path
 
     @classmethod
-    def at(cls, chosen: Path | None = None) -> DataFolder:
+    def at(cls, chosen: Path | None = None) -> Self:
         """The folder given, else DARKROOM_HOME, else `.darkroom/` in the checkout."""
         return cls((chosen or CliSettings().home or repository_root() / ".darkroom").resolve())
 

@@ -1,7 +1,5 @@
 """The local stack as data: which programs, in which order, with which settings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

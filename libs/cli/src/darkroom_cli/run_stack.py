@@ -4,8 +4,6 @@ Started by `Stack`. Standard input stays open for as long as the owner of a leas
 lives; its end stops the stack.
 """
 
-from __future__ import annotations
-
 import fcntl
 import os
 import signal

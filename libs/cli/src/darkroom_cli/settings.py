@@ -1,7 +1,5 @@
 """The command's own settings, read once from the environment."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import Field

@@ -4,8 +4,6 @@ It runs in a supervisor process of its own (`run_stack`); this side starts it, r
 state file and asks it to stop.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal
@@ -15,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from darkroom_cli.errors import StackError
 from darkroom_cli.infra.services import INFRASTRUCTURE, SERVICES
@@ -109,7 +108,7 @@ class Stack:
                 if mine:  # else somebody has started it again
                     end_left_over(self.data)
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

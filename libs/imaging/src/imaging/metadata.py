@@ -1,6 +1,7 @@
 """What the camera wrote beside the pixels, validated and bounded."""
 
 import math
+import warnings
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,10 +44,23 @@ def read_metadata(picture: Image.Image, *, keep_gps: bool = False) -> Metadata:
 
 
 def tells_place(picture: Image.Image) -> bool:
-    """Whether the file says where it was taken, in EXIF or XMP."""
+    """Whether the file says where it was taken, in EXIF or XMP, or may say it: EXIF that can't be
+    read here may well be read elsewhere."""
     xmp = picture.info.get("xmp", b"")
     written = xmp if isinstance(xmp, bytes) else str(xmp).encode()
-    return bool(_tags(picture, ExifTags.IFD.GPSInfo)) or b"GPSLatitude" in written
+    return b"GPSLatitude" in written or _may_locate(picture.info.get("exif"))
+
+
+def _may_locate(block: bytes | None) -> bool:
+    """Parsed afresh: the picture's own EXIF forgets what was wrong with it once it was read."""
+    exif = Image.Exif()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of what it passes over, Pillow only warns
+            exif.load(block)  # type: ignore[arg-type] # None is an empty block
+            return ExifTags.IFD.GPSInfo in exif
+    except Exception:  # noqa: BLE001  # Pillow's parser raises anything over a broken block
+        return True
 
 
 def _tags(picture: Image.Image, ifd: int | None) -> dict[int, Any]:

@@ -1,5 +1,6 @@
 """Avro in the Confluent wire format, with schema ids that outlive an absent registry."""
 
+import hashlib
 import io
 import itertools
 import json
@@ -13,6 +14,7 @@ from typing import Any, Final
 import fastavro
 import httpx
 import structlog
+from fastavro.schema import SchemaParseException
 
 from streamkit.backoff import wait
 from streamkit.errors import Busy, Reject
@@ -42,13 +44,13 @@ class UnregisteredSchemaError(RuntimeError):
 class SchemaIds:
     """Schema ids from the registry, remembered in a folder.
 
-    Ids are looked up, never registered. What was learned is written to `cache` so that a worker
-    starts while the registry is down.
+    Ids are looked up, never registered. What was learned is written below `cache`, apart for each
+    registry, so that a worker starts while the registry is down; while it answers, it is asked.
     """
 
-    def __init__(self, registry: str, cache: Path) -> None:
-        self._http = httpx.Client(base_url=registry.rstrip("/"), timeout=_TIMEOUT_S)
-        self._cache = cache
+    def __init__(self, registry: str, cache: Path, http: httpx.Client | None = None) -> None:
+        self._http = http or httpx.Client(base_url=registry.rstrip("/"), timeout=_TIMEOUT_S)
+        self._cache = cache / hashlib.sha256(registry.encode()).hexdigest()[:12]
         self._cache.mkdir(parents=True, exist_ok=True)
 
     def id_of(self, subject: str, schema: AvroSchema) -> int:
@@ -61,9 +63,10 @@ class SchemaIds:
         answer = self._ask("POST", f"/subjects/{subject}", {"schema": json.dumps(schema)})
         if answer is None:
             return self._remembered_id(path, text, subject)
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code != httpx.codes.OK:
             raise UnregisteredSchemaError(
-                f"the registry has no such version of {subject}; run `darkroom schemas apply`"
+                f"the registry has no such version of {subject} ({answer.status_code}); "
+                "run `darkroom schemas apply`"
             )
         number = int(answer.json()["id"])
         _write(path, {"id": number, "schema": text})
@@ -78,24 +81,26 @@ class SchemaIds:
     def schema(self, number: int) -> AvroSchema:
         """The schema with this id.
 
-        Raises Reject if the registry does not know it, RegistryUnavailableError if it is away.
+        Raises Reject if the registry does not know it or it is no Avro record,
+        RegistryUnavailableError if it is away.
         """
         path = self._cache / f"schema-{number}.json"
+        answer = self._ask("GET", f"/schemas/ids/{number}", None)
+        if answer is not None and answer.status_code == httpx.codes.OK:
+            schema = _record_schema(answer.json(), number)
+            _write(path, schema)
+            return schema
         known = _read(path)
-        if known is None:
-            answer = self._ask("GET", f"/schemas/ids/{number}", None)
-            if answer is None:
-                raise RegistryUnavailableError(f"no registry, and schema {number} is unknown")
-            if answer.status_code == httpx.codes.NOT_FOUND:
-                raise Reject("unknown_schema", f"The registry knows no schema {number}.")
-            known = json.loads(answer.json()["schema"])
-            _write(path, known)
-        return known
+        if known is not None:
+            return known
+        if answer is None:
+            raise RegistryUnavailableError(f"no registry, and schema {number} is unknown")
+        raise Reject("unknown_schema", f"The registry knows no schema {number}.")
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> httpx.Response | None:
         """The registry's answer; None if it is away: no connection, or no answer for now.
 
-        Raises RegistryRefusesError for an answer that waiting will not change.
+        Raises RegistryRefusesError if it does not let us ask.
         """
         try:
             answer = self._http.request(method, path, json=body)
@@ -103,10 +108,21 @@ class SchemaIds:
             return None
         if answer.is_server_error or answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
             return None
-        if answer.status_code not in (httpx.codes.OK, httpx.codes.NOT_FOUND):
-            text = answer.text[:200]
-            raise RegistryRefusesError(f"the registry says {answer.status_code} {text}")
+        if answer.status_code in (httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN):
+            raise RegistryRefusesError(f"the registry says {answer.status_code}: missing rights")
         return answer
+
+
+def _record_schema(answer: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """The Avro record in a registry's answer; the registry also knows other types of schemas."""
+    try:
+        schema = json.loads(answer["schema"])
+        fastavro.parse_schema(schema)
+    except (ValueError, KeyError, SchemaParseException) as error:
+        raise Reject("wrong_schema", f"Schema {number} is not Avro.") from error
+    if not isinstance(schema, dict) or schema.get("type") != "record":
+        raise Reject("wrong_schema", f"Schema {number} is not an Avro record.")
+    return schema
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -10,6 +11,12 @@ from obstore.store import ObjectStore as Backend
 from obstore.store import from_url
 
 from streamkit.errors import Reject, Retry
+
+_LONGEST_PATH: Final = 1024
+"""Characters; S3's limit of a key, in bytes."""
+
+_LONGEST_NAME: Final = 255
+"""Bytes of one part of a path; that of common file systems."""
 
 
 class ObjectStore:
@@ -61,10 +68,7 @@ class ObjectStore:
         """The allowed prefix and the path below it."""
         for base in self._backends:
             path = unquote(uri.removeprefix(f"{base}/"))
-            inside = (
-                uri.startswith(f"{base}/") and ".." not in path.split("/") and path.isprintable()
-            )
-            if inside and _contained(base, path):
+            if uri.startswith(f"{base}/") and _plain(path) and _readable(base, path):
                 return base, path
         raise Reject("outside_stores", "The file's address is outside the allowed stores.")
 
@@ -75,9 +79,18 @@ def _open(base: str, *, create: bool) -> Backend:
     return from_url(base)
 
 
-def _contained(base: str, path: str) -> bool:
-    """Whether a local path stays below its base even when symbolic links are followed."""
+def _plain(path: str) -> bool:
+    """Whether a path names one object, by printable parts that lead nowhere else."""
+    parts = path.split("/")
+    short = len(path) <= _LONGEST_PATH and all(len(p.encode()) <= _LONGEST_NAME for p in parts)
+    return short and path.isprintable() and not {"", ".", ".."} & set(parts)
+
+
+def _readable(base: str, path: str) -> bool:
+    """Whether a local path stays below its base even when symbolic links are followed, and is not
+    something that reading could wait on, such as a pipe. True for other stores."""
     if not base.startswith("file://"):
         return True
     root = Path(unquote(urlsplit(base).path)).resolve()
-    return (root / path).resolve().is_relative_to(root)
+    place = (root / path).resolve()
+    return place.is_relative_to(root) and (place.is_file() or not place.exists())

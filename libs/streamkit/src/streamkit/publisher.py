@@ -8,7 +8,7 @@ from typing import Any, Final
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streamkit.codec import Codec
-from streamkit.errors import Busy
+from streamkit.errors import Busy, Reject
 from streamkit.headers import RawHeaders, event_headers
 from streamkit.messages import Emit
 
@@ -51,6 +51,25 @@ class PublishError(Busy):
     """The broker did not acknowledge; nothing may be taken as published."""
 
 
+class ProducerLostError(RuntimeError):
+    """The producer can't go on (a fatal error of librdkafka's): only a new process helps."""
+
+
+_NEVER: Final = frozenset(
+    {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD, KafkaError.RECORD_LIST_TOO_LARGE}
+)
+"""Errors that the same record meets each time."""
+
+
+def refused(error: KafkaError) -> Exception:
+    """What a broker's or librdkafka's refusal of a record means to the loop."""
+    if error.fatal():
+        return ProducerLostError(str(error))
+    if error.code() in _NEVER:
+        return Reject("too_large", f"The event is not one that the broker takes: {error.str()}.")
+    return PublishError(str(error))
+
+
 class Publisher:
     """Publishes and waits until the broker has acknowledged all of it. Thread-safe; blocks."""
 
@@ -64,7 +83,7 @@ class Publisher:
         """Encode and publish events that one record caused.
 
         Raises PublishError if not all were acknowledged: some of them may still have been
-        published, so publish all of them again.
+        published, so publish all of them again. Raises Reject if one of them never will be.
         """
         self.publish_raw(self.encode(emit, traceparent) for emit in emits)
 
@@ -82,8 +101,10 @@ class Publisher:
         deadline = time.monotonic() + MESSAGE_TIMEOUT_S + 5
         while delivery.waiting and time.monotonic() < deadline:
             self._producer.poll(0.1)
-        if delivery.waiting or delivery.errors:
-            raise PublishError(delivery.errors[0] if delivery.errors else "no acknowledgement")
+        if delivery.errors:
+            raise refused(delivery.errors[0])
+        if delivery.waiting:
+            raise PublishError("no acknowledgement")
 
     def _produce(self, record: RawRecord, delivery: "_Delivery") -> None:
         try:
@@ -94,8 +115,10 @@ class Publisher:
                 headers=list(record.headers),
                 on_delivery=delivery.report,
             )
-        except (BufferError, KafkaException) as error:
+        except BufferError as error:
             raise PublishError(str(error)) from error
+        except KafkaException as error:
+            raise refused(error.args[0]) from error
         delivery.waiting += 1
 
     def close(self) -> None:
@@ -108,9 +131,9 @@ class _Delivery:
 
     def __init__(self) -> None:
         self.waiting = 0
-        self.errors: list[str] = []
+        self.errors: list[KafkaError] = []
 
     def report(self, error: KafkaError | None, _message: object) -> None:
         self.waiting -= 1
         if error is not None:
-            self.errors.append(str(error))
+            self.errors.append(error)

@@ -1,11 +1,10 @@
 """The loop: take a record, handle it, publish, acknowledge."""
 
-import dataclasses
 import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Protocol
 
@@ -47,6 +46,27 @@ class Publishes(Protocol):
 
 
 @dataclass(slots=True)
+class _Place:
+    """A lane, and its next record if it has been taken.
+
+    A record that waits here was delivered in order, so all before it are over; if its partition
+    goes to another worker meanwhile it is worked on twice, which is allowed.
+    """
+
+    source: Source
+    next: Taken | None = None
+
+    def keep(self, record: Taken | None) -> None:
+        """Take what was fetched before a hold, or have it delivered again."""
+        if record is None:
+            return
+        if self.next is None:
+            self.next = record
+        else:
+            self.source.give_back(record)
+
+
+@dataclass(slots=True)
 class Worker:
     """Runs a Job: sequentially, highest lane first, each record acknowledged when it is over.
 
@@ -60,39 +80,42 @@ class Worker:
     publisher: Publishes
     open_lane: Callable[[Lane], Source]
     _stop: threading.Event = field(default_factory=threading.Event)
-    _consumers: list[Source] = field(default_factory=list)
+    _places: list[_Place] = field(default_factory=list)
 
     def waiting_for(self) -> Sequence[str]:
         """What readiness still lacks; empty when every lane has its partitions."""
-        if not self._consumers:
+        if not self._places:
             return ["starting"]
-        return [f"partitions of {c.lane.name}" for c in self._consumers if not c.assigned]
+        sources = [place.source for place in self._places]
+        return [f"partitions of {one.lane.name}" for one in sources if not one.assigned]
 
     def run(self, stop: threading.Event) -> None:
         """Work until `stop` is set. Blocks. Raises what a handler raised beyond instructions."""
         self._stop = stop
-        self._consumers = [self.open_lane(lane) for lane in self.job.lanes]
+        self._places = [_Place(self.open_lane(lane)) for lane in self.job.lanes]
         try:
             while not stop.is_set():
                 self._turn()
         except Stopped:
             _log.info("stopped_while_waiting")
         finally:
-            for consumer in self._consumers:
-                consumer.close()
+            for place in self._places:
+                place.source.close()
             self.publisher.close()
 
     def _turn(self) -> None:
-        """Work on the first record of the highest lane that has one; wait a moment for none."""
-        for consumer in self._consumers:
-            message = consumer.poll(0)
-            if message is not None:
-                self._work(consumer, message)
-                return
-        highest = self._consumers[0]
-        message = highest.poll(_IDLE_WAIT_S)
-        if message is not None:
-            self._work(highest, message)
+        """Work on the first record of the highest lane that has one; wait a moment for none.
+
+        Every lane is polled each time, so that one which has to wait for long stays in its group.
+        """
+        for place in self._places:
+            if place.next is None:
+                place.next = place.source.poll(0)
+        place = next((one for one in self._places if one.next is not None), self._places[0])
+        record = place.next or place.source.poll(_IDLE_WAIT_S)
+        place.next = None
+        if record is not None:
+            self._work(place.source, record)
 
     def _work(self, consumer: Source, raw: Taken) -> None:
         started = time.monotonic()
@@ -106,17 +129,21 @@ class Worker:
         metrics.END_TO_END.labels(stage, lane).observe(age_s)
 
     def _settle(self, consumer: Source, raw: Taken) -> str:
-        """Handle and publish until the record is done or a dead letter; returns which."""
+        """Handle and publish until the record is done or a dead letter; returns which.
+
+        A handler's work is kept while its events wait for the broker.
+        """
+        emits: Sequence[Emit] | None = None
         failures, pauses = 0, 0
         while True:
             try:
-                self._handle(consumer, raw)
+                if emits is None:
+                    emits = self._handled(consumer, raw)
+                self._publish(emits, raw)
                 return "done"
             except Busy as error:
                 pauses += 1
-                _log.warning("busy", lane=consumer.lane.name, reason=str(error), times=pauses)
-                self._count_retry(consumer, error)
-                self._wait(delay_s(pauses))
+                self._wait(consumer, error, pauses)
             except Reject as error:
                 failure = Failure(error.code, error.message, failures + 1)
                 return self._bury(consumer, raw, failure)
@@ -125,18 +152,15 @@ class Worker:
                 if failures >= self.attempts:
                     failure = Failure("gave_up", str(error), failures)
                     return self._bury(consumer, raw, failure)
-                _log.warning("retry", lane=consumer.lane.name, reason=str(error), times=failures)
-                self._count_retry(consumer, error)
-                self._wait(delay_s(failures))
+                self._wait(consumer, error, failures)
 
-    def _handle(self, consumer: Source, raw: Taken) -> None:
+    def _handled(self, consumer: Source, raw: Taken) -> Sequence[Emit]:
         message = self._decoded(consumer, raw)
-        emits = self.job.handlers[message.topic](message)
-        self._publish(emits, message)
+        return self.job.handlers[message.topic](message)
 
-    def _publish(self, emits: Sequence[Emit], cause: Message) -> None:
+    def _publish(self, emits: Sequence[Emit], cause: Taken) -> None:
         if emits:
-            self.publisher.publish(emits, cause.headers.get("traceparent"))
+            self.publisher.publish(emits, readable(cause.headers).get("traceparent"))
 
     def _decoded(self, consumer: Source, raw: Taken) -> Message:
         """Raises Reject for a record that is not what its topic says."""
@@ -156,51 +180,60 @@ class Worker:
         )
 
     def _bury(self, consumer: Source, raw: Taken, failure: Failure) -> str:
-        """Publish the dead letter and what the job says of it, for as long as it takes."""
+        """Publish the dead letter and what the job says of it, for as long as it takes.
+
+        What the broker refuses is left out: first the job's events, then the letter's value, which
+        still lies where the letter says that it came from.
+        """
+        letter = self._dead_letter(raw, failure)
+        choices: list[list[RawRecord]] = []
         for attempt in itertools.count(1):
             try:
-                emits = self._last_words(consumer, raw, failure)
-                traceparent = readable(raw.headers).get("traceparent")
-                records = [self.publisher.encode(emit, traceparent) for emit in emits]
-                self.publisher.publish_raw([*records, self._dead_letter(raw, failure)])
+                if not choices:
+                    words = self._last_words(consumer, raw, failure)
+                    choices = [[*words, letter], [letter], [replace(letter, value=None)]]
+                self.publisher.publish_raw(choices[0])
                 break
             except Busy as error:
-                _log.warning("busy", lane=consumer.lane.name, reason=str(error), times=attempt)
-                self._wait(delay_s(attempt))
+                self._wait(consumer, error, attempt)
+            except Reject as error:
+                _log.exception("dead_letter_refused", lane=consumer.lane.name, code=error.code)
+                if len(choices) == 1:
+                    raise
+                choices.pop(0)
         metrics.DEAD_LETTERS.labels(self.job.service, consumer.lane.name, failure.code).inc()
-        _log.error("dead_letter", lane=consumer.lane.name, **dataclasses.asdict(failure))
+        _log.error("dead_letter", lane=consumer.lane.name, **asdict(failure))
         return "dead_letter"
 
-    def _last_words(self, consumer: Source, raw: Taken, failure: Failure) -> Sequence[Emit]:
+    def _last_words(self, consumer: Source, raw: Taken, failure: Failure) -> list[RawRecord]:
         """What the job wants said; nothing of a record that can't be read."""
         try:
             message = self._decoded(consumer, raw)
         except Reject:
-            return ()
-        return self.job.give_up(message, failure)
+            return []
+        traceparent = message.headers.get("traceparent")
+        emits = self.job.give_up(message, failure)
+        return [self.publisher.encode(emit, traceparent) for emit in emits]
 
     def _dead_letter(self, raw: Taken, failure: Failure) -> RawRecord:
         job = self.job
         return dead_letter(job.dead_letters, raw, failure, service=job.service, version=job.version)
 
-    def _count_retry(self, consumer: Source, error: Busy | Retry) -> None:
-        reason = type(error).__name__
-        metrics.RETRIES.labels(self.job.service, consumer.lane.name, reason).inc()
-
-    def _wait(self, seconds: float) -> None:
+    def _wait(self, consumer: Source, error: Busy | Retry, times: int) -> None:
         """Wait and stay in every group; raises Stopped when the worker shall stop."""
-        for consumer in self._consumers:
-            consumer.hold()
-        deadline = time.monotonic() + seconds
+        reason = type(error).__name__
+        _log.warning(reason.lower(), lane=consumer.lane.name, reason=str(error), times=times)
+        metrics.RETRIES.labels(self.job.service, consumer.lane.name, reason).inc()
+        for place in self._places:
+            place.source.hold()
+        deadline = time.monotonic() + delay_s(times)
         while time.monotonic() < deadline and not self._stop.wait(0.05):
-            for consumer in self._consumers:
-                early = consumer.poll(0)
-                if early is not None:  # fetched before the hold
-                    consumer.give_back(early)
+            for place in self._places:
+                place.keep(place.source.poll(0))
         if self._stop.is_set():
             raise Stopped
-        for consumer in self._consumers:
-            consumer.release()
+        for place in self._places:
+            place.source.release()
 
 
 def connect(

@@ -2,13 +2,13 @@
 
 from aggregator.agents import SERVICE
 from aggregator.app import run
-from aggregator.settings import AggregatorSettings
+from aggregator.settings import Settings
 from streamkit import Readiness, service_frame
 
 
 def main() -> None:
     """Run until SIGTERM or SIGINT."""
-    settings = AggregatorSettings.from_command_line(f"python -m {SERVICE}")
+    settings = Settings.from_command_line(f"python -m {SERVICE}")
     readiness = Readiness("start")
     with service_frame(SERVICE, settings, readiness) as stop:
         run(settings, stop, readiness)

@@ -13,6 +13,7 @@ import structlog
 from aggregator.delivery import Delivery, Outgoing
 from aggregator.handlers import Route
 from aggregator.tables import JoinedTable
+from darkroom_schemas import catalogue
 from streamkit import (
     Busy,
     Codec,
@@ -29,7 +30,7 @@ from streamkit import (
 _log = structlog.get_logger("aggregator.agents")
 
 SERVICE: Final = "aggregator"
-DEAD_LETTERS: Final = "darkroom.aggregator.dlq"
+DEAD_LETTERS: Final = catalogue.load().dead_letters(SERVICE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from aggregator.agents import Work, consume
 from aggregator.consuming import mend
 from aggregator.delivery import Acknowledgement, Delivery, Outgoing, Send
 from aggregator.handlers import PRODUCED
-from aggregator.settings import AggregatorSettings
+from aggregator.settings import Settings
 from aggregator.tables import JoinedTable
 from darkroom_schemas import avro, catalogue
 from streamkit import MAX_MESSAGE_BYTES, Codec, Readiness, SchemaIds
@@ -55,7 +55,7 @@ class Aggregator:
         return []
 
 
-def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any]:
+def faust_settings(settings: Settings, datadir: Path) -> dict[str, Any]:
     """Faust's settings; what differs from its defaults, and why.
 
     The short session lets a killed worker's partitions be reassigned in 10 s, the static id lets
@@ -63,8 +63,9 @@ def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any
     none. Producer buffers hold all that may be in flight, so that the event loop never waits for
     room. Timeouts of the producer are short because Delivery repeats.
     """
+    group = f"{settings.topic_prefix}{APP_ID}"
     return {
-        "id": f"{settings.topic_prefix}{APP_ID}",
+        "id": group,
         "broker": f"kafka://{settings.kafka.replace(',', ';')}",
         "datadir": datadir,
         "store": "memory://",
@@ -78,7 +79,7 @@ def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any
         "broker_session_timeout": 10.0,
         "broker_heartbeat_interval": 3.0,
         "broker_commit_interval": 1.0,
-        "consumer_group_instance_id": f"{settings.topic_prefix}{APP_ID}-{settings.instance}",
+        "consumer_group_instance_id": f"{group}-{settings.aggregator_instance}",
         "producer_acks": -1,
         "producer_linger": 0.002,
         "producer_max_batch_size": 1 << 20,
@@ -88,7 +89,7 @@ def faust_settings(settings: AggregatorSettings, datadir: Path) -> dict[str, Any
     }
 
 
-def build(settings: AggregatorSettings, codec: Codec, datadir: Path) -> Aggregator:
+def build(settings: Settings, codec: Codec, datadir: Path) -> Aggregator:
     """The aggregator, not started. To be called in the event loop that shall run it."""
     app = faust.App(**faust_settings(settings, datadir))
     mend(app)
@@ -105,7 +106,7 @@ def build(settings: AggregatorSettings, codec: Codec, datadir: Path) -> Aggregat
             prefix=settings.topic_prefix,
             version=version("darkroom-aggregator"),
         )
-        delivery = Delivery(_sender(app), limit=settings.in_flight)
+        delivery = Delivery(_sender(app), limit=settings.aggregator_in_flight)
         _add_agent(app, work, delivery, partitions)
         deliveries[lane] = delivery
     return Aggregator(app, deliveries)
@@ -168,7 +169,7 @@ def _sender(app: faust.App) -> Send:
     return send
 
 
-def run(settings: AggregatorSettings, stop: threading.Event, readiness: Readiness) -> None:
+def run(settings: Settings, stop: threading.Event, readiness: Readiness) -> None:
     """Work until `stop` is set. Blocks; raises what crashed the worker."""
     _quiet(settings)
     ids = SchemaIds(settings.registry, settings.cache)
@@ -178,7 +179,7 @@ def run(settings: AggregatorSettings, stop: threading.Event, readiness: Readines
         asyncio.run(_serve(settings, codec, Path(folder), stop, readiness))
 
 
-def _quiet(settings: AggregatorSettings) -> None:
+def _quiet(settings: Settings) -> None:
     """Faust tells of every service that it starts; only warnings are for the reader of a log."""
     if settings.log_level != "debug":
         for name in ("faust", "mode", "aiokafka", "aggregator.tables", "aggregator.consuming"):
@@ -186,7 +187,7 @@ def _quiet(settings: AggregatorSettings) -> None:
 
 
 async def _serve(
-    settings: AggregatorSettings,
+    settings: Settings,
     codec: Codec,
     datadir: Path,
     stop: threading.Event,

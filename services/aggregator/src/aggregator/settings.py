@@ -7,33 +7,32 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from aggregator.routing import Policy, Thresholds
-from streamkit import WorkerSettings
+from streamkit import TopicSettings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class AggregatorSettings(WorkerSettings):
-    """Frozen; read once from DARKROOM_* or the command line."""
+class Settings(TopicSettings):
+    """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
 
-    health_port: int = Field(9106, description="port of /livez, /readyz, /metrics; 0 takes any")
-    auto_above: Probability = Field(0.8, description="a surer label is set without asking")
-    review_below: Probability = Field(0.5, description="a less sure label goes to a person")
-    label_thresholds: Mapping[str, tuple[Probability, Probability]] = Field(
+    policy_auto_above: Probability = Field(0.8, description="a surer label is set without asking")
+    policy_review_below: Probability = Field(0.5, description="a less sure label goes to a person")
+    policy_labels: Mapping[str, tuple[Probability, Probability]] = Field(
         {}, description='own thresholds of labels, JSON: {"label": [auto_above, review_below]}'
     )
-    instance: str = Field(
+    aggregator_instance: str = Field(
         default_factory=socket.gethostname,
         pattern=r"^[A-Za-z0-9._-]{1,100}$",
         description="name of this process, unlike that of any other running aggregator; "
         "that of the machine by default",
     )
-    in_flight: int = Field(
+    aggregator_in_flight: int = Field(
         512, ge=1, le=10_000, description="records per agent whose events await the broker"
     )
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        pairs = [(self.auto_above, self.review_below), *self.label_thresholds.values()]
+        pairs = [(self.policy_auto_above, self.policy_review_below), *self.policy_labels.values()]
         if any(auto < review for auto, review in pairs):
             raise ValueError("auto_above must not be less than review_below")
         return self
@@ -41,6 +40,6 @@ class AggregatorSettings(WorkerSettings):
     def policy(self) -> Policy:
         """The confidence policy."""
         return Policy(
-            general=Thresholds(self.auto_above, self.review_below),
-            labels={name: Thresholds(*pair) for name, pair in self.label_thresholds.items()},
+            general=Thresholds(self.policy_auto_above, self.policy_review_below),
+            labels={name: Thresholds(*pair) for name, pair in self.policy_labels.items()},
         )

@@ -25,6 +25,9 @@ _KEEPALIVE: Final[dict[str, Any]] = {
 }
 
 
+_POOL_SIZE: Final = 8
+
+
 def connect(database: str, *, name: str) -> Conn:
     """A connection of its own, for work that holds session state (locks, LISTEN).
 
@@ -36,8 +39,8 @@ def connect(database: str, *, name: str) -> Conn:
     )
 
 
-def open_pool(database: str, *, name: str, size: int = 8) -> Pool:
-    """A pool of at most `size` connections, opened in the background: the database may be away.
+def open_pool(database: str, *, name: str) -> Pool:
+    """A pool of a few connections, opened in the background: the database may be away.
 
     `pool.connection(timeout=…)` raises psycopg_pool.PoolTimeout while it is. Close it at the end.
     """
@@ -52,7 +55,7 @@ def open_pool(database: str, *, name: str, size: int = 8) -> Pool:
         connection_class=Conn,
         kwargs=options,
         min_size=1,
-        max_size=size,
+        max_size=_POOL_SIZE,
         name=name,
         check=ConnectionPool.check_connection,
         open=True,

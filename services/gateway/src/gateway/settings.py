@@ -5,6 +5,7 @@ from typing import Final
 
 from pydantic import Field
 
+from imaging.limits import LIMITS, Limits
 from streamkit import ObjectSettings, WorkerSettings
 
 SERVICE: Final = "gateway"
@@ -31,7 +32,12 @@ class Settings(ObjectSettings, WorkerSettings):
     import_in_flight: int = Field(
         100, ge=1, description="photos of one import that may wait for their outcome"
     )
-    photo_limit: int = Field(100_000_000, ge=1, description="bytes of the largest photo")
+    photo_max_bytes: int = Field(
+        LIMITS.max_bytes, gt=0, description="bytes of the largest photo; intake has it too"
+    )
+    photo_max_pixels: int = Field(
+        LIMITS.max_pixels, gt=0, description="width x height of one; intake has it too"
+    )
     allowed_hosts: tuple[str, ...] = Field(
         (), description="further host names of the api door beside the loopback's (JSON); * for all"
     )
@@ -44,3 +50,8 @@ class Settings(ObjectSettings, WorkerSettings):
     websocket_backlog: int = Field(
         1_000, ge=1, description="photos and imports that a slow WebSocket may be behind"
     )
+
+    @property
+    def photo_limits(self) -> Limits:
+        """What an upload's header is checked against."""
+        return Limits(max_bytes=self.photo_max_bytes, max_pixels=self.photo_max_pixels)

@@ -21,8 +21,8 @@ def job(settings: Settings, store: Stores, decoder: Decodes) -> Job:
         store=store,
         decoder=decoder,
         own_store=settings.objects.rstrip("/"),
-        max_bytes=settings.max_bytes,
-        keep_gps=settings.keep_gps,
+        max_bytes=settings.photo_max_bytes,
+        keep_gps=settings.intake_keep_gps,
     )
     return Job(
         service=SERVICE,

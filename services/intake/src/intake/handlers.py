@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import Final
 
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED, PHOTO_REJECTED, PHOTO_SUBMITTED
@@ -14,21 +15,15 @@ from streamkit import Emit, Failure, Handler, Message, Reject
 SERVICE: Final = "intake"
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Turns submissions into events."""
-
-    intake: Intake
-
-    def submitted(self, message: Message) -> Sequence[Emit]:
-        """One event: the photo is to be analysed, or is rejected. Raises Retry or Reject."""
-        started = time.perf_counter()
-        submission = read(message)
-        try:
-            accepted = self.intake.accept(submission)
-        except Refused as refused:
-            return [rejected(submission, refused.code, refused.message)]
-        return [requested(submission, accepted, 1000 * (time.perf_counter() - started))]
+def submitted(message: Message, intake: Intake) -> Sequence[Emit]:
+    """One event: the photo is to be analysed, or is rejected. Raises Retry or Reject."""
+    started = time.perf_counter()
+    submission = read(message)
+    try:
+        accepted = intake.accept(submission)
+    except Refused as refused:
+        return [rejected(submission, refused.code, refused.message)]
+    return [requested(submission, accepted, 1000 * (time.perf_counter() - started))]
 
 
 def requested(submission: Submission, accepted: Accepted, ms: float) -> Emit:
@@ -82,4 +77,4 @@ def give_up(message: Message, failure: Failure) -> Sequence[Emit]:
 
 def handlers(intake: Intake) -> Mapping[str, Handler]:
     """Topic → what is done with its records."""
-    return dict.fromkeys(PHOTO_SUBMITTED.values(), Door(intake).submitted)
+    return dict.fromkeys(PHOTO_SUBMITTED.values(), partial(submitted, intake=intake))

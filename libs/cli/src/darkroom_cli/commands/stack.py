@@ -1,7 +1,5 @@
 """`darkroom up | down | status | logs`."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How the state of a stack is shown: as a table, as JSON, as lines about what changed."""
 
-from __future__ import annotations
-
 import json
 import re
 import time

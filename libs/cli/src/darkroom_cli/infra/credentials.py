@@ -1,7 +1,5 @@
 """What is drawn once per data folder: the broker's cluster id and two passwords."""
 
-from __future__ import annotations
-
 import base64
 import os
 import secrets

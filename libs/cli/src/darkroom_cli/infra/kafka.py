@@ -1,7 +1,5 @@
 """Apache Kafka, one node in KRaft mode (broker and controller in one process)."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

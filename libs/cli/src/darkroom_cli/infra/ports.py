@@ -1,7 +1,5 @@
 """Free loopback ports that stay the same from start to start."""
 
-from __future__ import annotations
-
 import json
 import random
 import socket

@@ -1,7 +1,5 @@
 """PostgreSQL with pgvector: initdb as a step, the server, and its database."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import shutil

@@ -1,7 +1,5 @@
 """How each kind of program shows that it is ready. See `supervision.spec.Probe`."""
 
-from __future__ import annotations
-
 import http.client
 import socket
 import urllib.error

@@ -1,7 +1,5 @@
 """Redis: rate limits, locks and fan-out. Keeps nothing on disk."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

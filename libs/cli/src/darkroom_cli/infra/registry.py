@@ -1,7 +1,5 @@
 """Apicurio Registry: Confluent's API, schemas kept in Kafka."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from darkroom_cli.infra.probes import http_ok

@@ -1,7 +1,5 @@
 """Darkroom's own programs: names, commands, settings."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping

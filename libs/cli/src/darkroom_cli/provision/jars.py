@@ -1,7 +1,5 @@
 """The broker's and the registry's Java programs, brought by Maven into a shared cache."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import os

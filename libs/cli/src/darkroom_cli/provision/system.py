@@ -1,7 +1,5 @@
 """Programs that come from the operating system's packages: Maven, Redis, what tests need."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

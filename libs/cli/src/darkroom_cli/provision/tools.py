@@ -1,7 +1,5 @@
 """Finds or gets every program of the stack."""
 
-from __future__ import annotations
-
 import importlib.util
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """How long to wait before a program is started again."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -1,7 +1,5 @@
 """One program: started, probed, started again, stopped. Never blocks; `advance` moves it on."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

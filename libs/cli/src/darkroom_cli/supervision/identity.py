@@ -1,7 +1,5 @@
 """Telling a process from a later one that got the same number, and ending what was left over."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

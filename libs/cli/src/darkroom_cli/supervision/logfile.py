@@ -1,7 +1,5 @@
 """One program's log: prefixed lines in a file of bounded size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path

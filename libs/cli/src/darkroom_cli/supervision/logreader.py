@@ -1,7 +1,5 @@
 """Reading the logs that `logfile` writes, while they grow and rotate."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

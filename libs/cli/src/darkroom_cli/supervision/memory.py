@@ -1,11 +1,10 @@
 """Memory of process trees, in MB of proportional set size where the system tells it."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import psutil
 
@@ -69,7 +68,7 @@ class MemoryPeaks:
             with self._lock:
                 self._peaks[name] = max(value, self._peaks.get(name, 0.0))
 
-    def __enter__(self) -> MemoryPeaks:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -1,7 +1,5 @@
 """What the supervisor is told about a program."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum

@@ -1,7 +1,5 @@
 """What the supervisor tells the world: one small JSON file, replaced whole."""
 
-from __future__ import annotations
-
 import os
 from enum import StrEnum
 from pathlib import Path

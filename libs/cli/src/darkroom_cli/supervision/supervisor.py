@@ -1,7 +1,5 @@
 """Runs a set of programs: in order, watched, restarted, and stopped in the opposite order."""
 
-from __future__ import annotations
-
 import os
 import selectors
 import time

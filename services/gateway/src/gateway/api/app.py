@@ -15,7 +15,7 @@ from gateway.api.system import System
 from gateway.api.writes import Writes
 from gateway.catalog.changes import changes
 from gateway.catalog.outbox import Outbox
-from gateway.recorder.news import channel
+from gateway.news import channel
 from gateway.settings import Settings
 from streamkit import Codec, ObjectStore, SchemaIds, configure_logs
 

@@ -67,7 +67,7 @@ def application(door: Door) -> FastAPI:
 
 def _surround(app: FastAPI, door: Door) -> None:
     """Middleware; the last one added is the outermost."""
-    upload_limit = door.settings.photo_limit + FORM_OVERHEAD
+    upload_limit = door.settings.photo_max_bytes + FORM_OVERHEAD
 
     def limit_of(method: str, path: str) -> int:
         return upload_limit if (method, path) == ("POST", "/v1/photos") else SMALL_BODY

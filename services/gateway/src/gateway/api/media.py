@@ -82,7 +82,7 @@ async def _picture(door: Door, photo_id: UUID, kind: Kind, known: str | None) ->
     }
     if known is not None and headers["ETag"] in known:
         return Response(status_code=304, headers=headers)
-    data = await asyncio.to_thread(door.objects.get, uri, limit=door.settings.photo_limit)
+    data = await asyncio.to_thread(door.objects.get, uri, limit=door.settings.photo_max_bytes)
     media_type = _media_type(stored, kind, uri)
     headers["Content-Disposition"] = disposition(stored.file_name, kind, media_type)
     return Response(data, headers=headers, media_type=media_type)

@@ -77,11 +77,11 @@ async def post_photo(
     afterwards you get what was found, with `duplicate_of`. What is no photo within the limits is
     refused at once and nothing is kept.
     """
-    limit = door.settings.photo_limit
+    limits = door.settings.photo_limits
     wait_s = wait_of(prefer or [])
-    declared = int(request.headers.get("content-length", limit + FORM_OVERHEAD))
+    declared = int(request.headers.get("content-length", limits.max_bytes + FORM_OVERHEAD))
     async with door.uploads.room(declared):
-        upload = await read_upload(request, limit, file_name)
+        upload = await read_upload(request, limits, file_name)
         submitted = await _submit(door, upload, lane)
     photo = await _await_end(door, UUID(submitted.photo_id), wait_s or 0)
     if submitted.status is Status.ANALYZED:

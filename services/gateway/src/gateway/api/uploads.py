@@ -33,18 +33,18 @@ class Upload:
     file_name: str | None
 
 
-async def read_upload(request: Request, limit: int, file_name: str | None) -> Upload:
+async def read_upload(request: Request, limits: Limits, file_name: str | None) -> Upload:
     """The photo in a request: its raw body, or the part `file` of a multipart form.
 
     Raises ProblemError for what is no photo within the limits.
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        upload = await _read_form(request, limit, file_name)
+        upload = await _read_form(request, limits.max_bytes, file_name)
     else:
-        data = await gather_body(request.stream(), limit, IDLE_S)
+        data = await gather_body(request.stream(), limits.max_bytes, IDLE_S)
         upload = Upload(data, shown_name(file_name))
     try:
-        probe(upload.data, Limits(max_bytes=limit))
+        probe(upload.data, limits)
     except ImageRejected as refused:
         status = _STATUS.get(refused.code, 422)
         raise ProblemError(status, refused.code, sentence(refused.message)) from refused

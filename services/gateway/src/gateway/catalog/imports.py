@@ -26,7 +26,8 @@ from streamkit import Emit
 IMPORTS_CHANNEL: Final = "darkroom_imports"
 """PostgreSQL notifies here when an import is asked for."""
 
-Stage = Literal["started", "scanning", "sealed"]
+ScanState = Literal["started", "scanning", "sealed"]
+"""As `batch.intake` says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,15 +287,15 @@ def _joined_event(batch: Import, place: Place, submitted: Submitted) -> Emit:
     return Emit(PHOTO_BATCH_JOINED, submitted.photo_id, value, event_id)
 
 
-def _intake_event(batch: Import, stage: Stage, counts: Mapping[str, int]) -> Emit:
+def _intake_event(batch: Import, state: ScanState, counts: Mapping[str, int]) -> Emit:
     value: dict[str, Any] = {
         "owner": batch.owner,
         "batch_id": batch.batch_id,
         "lane": batch.lane,
-        "state": stage,
+        "state": state,
         **counts,
         "started_at": batch.started_at,
         "occurred_at": now(),
     }
-    event_id = ids.batch_event_id(batch.batch_id, f"intake:{stage}:{counts['found']}")
+    event_id = ids.batch_event_id(batch.batch_id, f"intake:{state}:{counts['found']}")
     return Emit(BATCH_INTAKE, batch.batch_id, value, event_id)

@@ -61,7 +61,6 @@ def batch_shown(row: Mapping[str, Any]) -> Batch:
         elapsed_s=round(max(0.0, row["elapsed_s"]), 3),
         started_at=row["started_at"],
         completed_at=row["completed_at"],
-        error=row["error"],
         **ends,
     )
 

@@ -13,7 +13,7 @@ Lane = Literal["high", "default", "batch", "learning"]
 Outcome = Literal["auto_labeled", "suggested", "review"]
 PhotoStatus = Literal["pending", "analyzed", "rejected"]
 ItemStatus = Literal["pending", "analyzed", "duplicate", "rejected"]
-BatchState = Literal["scanning", "running", "completed", "failed"]
+BatchState = Literal["scanning", "running", "completed"]
 Polygon = Annotated[
     list[float],
     Field(
@@ -183,7 +183,6 @@ class Batch(Shape):
     elapsed_s: float
     started_at: datetime
     completed_at: datetime | None
-    error: str | None
 
 
 class Batches(Shape):

@@ -6,12 +6,12 @@ from typing import Final
 
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import BATCH_INTAKE, PHOTO_BATCH_JOINED, PHOTO_SUBMITTED
-from gateway import db
+from gateway import db, locks
 from gateway.catalog.outbox import Outbox
 from gateway.control.control import Control
 from gateway.control.duty import Duty
-from gateway.control.imports import IMPORTS_LOCK, ImportRunner
-from gateway.control.relay import RELAY_LOCK, Relay
+from gateway.control.imports import ImportRunner
+from gateway.control.relay import Relay
 from gateway.control.scan import Means, Pace
 from gateway.settings import SERVICE, Settings
 from streamkit import Codec, ObjectStore, Publisher, Readiness, SchemaIds, service_frame
@@ -23,12 +23,12 @@ PRODUCED: Final = (*PHOTO_SUBMITTED.values(), PHOTO_BATCH_JOINED, BATCH_INTAKE)
 def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Control:
     """The control door, not started."""
     store = ObjectStore(settings.objects, settings.stores)
-    pace = Pace(in_flight=settings.import_in_flight, limit=settings.photo_limit)
+    pace = Pace(in_flight=settings.import_in_flight, limit=settings.photo_max_bytes)
     relay = Relay(publisher.publish_raw)
     runner = ImportRunner(Means(Outbox(codec), store, pace))
     duties = (
-        Duty("relay", RELAY_LOCK, _connecting(settings, "relay"), relay.work),
-        Duty("imports", IMPORTS_LOCK, _connecting(settings, "imports"), runner.work),
+        Duty("relay", locks.RELAY, _connecting(settings, "relay"), relay.work),
+        Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
     )
     return Control(duties)
 

@@ -14,9 +14,6 @@ from gateway.db import Conn, wait_for_notice
 
 _log = structlog.get_logger("gateway.imports")
 
-IMPORTS_LOCK: Final = 0x6461726B_00000003
-"""Advisory lock of the replica that runs imports."""
-
 _POLL_S: Final = 1.0
 """A notice of a new import that got lost costs this much at most."""
 

@@ -15,9 +15,6 @@ from streamkit import Busy, RawRecord, delay_s
 
 _log = structlog.get_logger("gateway.relay")
 
-RELAY_LOCK: Final = 0x6461726B_00000002
-"""Advisory lock of the replica that relays."""
-
 _ROWS: Final = 500
 """Events published at once: enough to fill the network, few enough to repeat after a crash."""
 

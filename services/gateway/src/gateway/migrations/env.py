@@ -1,19 +1,16 @@
 """Alembic's entry: one connection, one transaction, one migration at a time."""
 
-from typing import Final
-
 from alembic import context
 from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import Connection, create_engine, pool, text
 
-_MIGRATING: Final = 0x6461726B_00000001
-"""Advisory lock of the transaction that migrates: two that start together take turns."""
+from gateway.locks import MIGRATING
 
 
 def _migrate(connection: Connection) -> None:
     context.configure(connection=connection)
     with context.begin_transaction():
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATING})
         context.run_migrations()
 
 

@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from gateway.metrics import NEWS_LOST
+from gateway.news import channel
 
 _log = structlog.get_logger("gateway.news")
 
@@ -19,11 +20,6 @@ _TIMEOUT_S: Final = 0.5
 _WARN_EVERY_S: Final = 60.0
 _TRY_AGAIN_S: Final = 1.0
 """While Redis is away, recording must not wait for it at every record."""
-
-
-def channel(prefix: str) -> str:
-    """Where the news is published; `prefix` is that of the topics."""
-    return f"{prefix}darkroom:events"
 
 
 def open_redis(url: str) -> Redis:

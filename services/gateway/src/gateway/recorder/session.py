@@ -18,11 +18,6 @@ class Session:
         self._connect = connect
         self._conn: Conn | None = None
 
-    @property
-    def connected(self) -> bool:
-        """Whether the last transaction found the database."""
-        return self._conn is not None
-
     def transact(self, work: Callable[[Conn], T]) -> T:
         """Run `work` in a transaction and commit it.
 

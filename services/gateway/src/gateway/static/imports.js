@@ -65,8 +65,7 @@ export class Imports {
     this.#dialog.replaceChildren(
       h("header", {}, h("h2", { id: "report-name" }, `Import of ${nameOf(batch)}`),
         h("button", { class: "button quiet close", type: "button", "aria-label": "Close", onclick: () => this.#dialog.close() }, icon(ICONS.close))),
-      h("p", {}, `${count(batch.found)} files found: ${count(batch.accepted)} analysed, ${count(batch.duplicates)} ${batch.duplicates === 1 ? "duplicate" : "duplicates"}, ${count(batch.rejected)} rejected${batch.pending ? `, ${count(batch.pending)} on their way` : ""}.`),
-      ...(batch.error ? [h("p", {}, batch.error)] : []));
+      h("p", {}, `${count(batch.found)} files found: ${count(batch.accepted)} analysed, ${count(batch.duplicates)} ${batch.duplicates === 1 ? "duplicate" : "duplicates"}, ${count(batch.rejected)} rejected${batch.pending ? `, ${count(batch.pending)} on their way` : ""}.`));
     this.#dialog.showModal();
     for (const [status, title] of [["rejected", "Rejected"], ["duplicate", "Duplicates"]]) {
       const { items, next } = await client.files(batch.batch_id, { status, limit: 200 });
@@ -105,7 +104,6 @@ function fillRow(row, batch) {
 }
 
 function progress(batch, ended) {
-  if (batch.state === "failed") return batch.error ?? "failed";
   if (batch.state === "completed") return `${count(batch.found)} files in ${duration(batch.elapsed_s)}`;
   if (batch.expected === null) return `${count(ended)} so far, still counting the files`;
   const left = ended > 4 ? `, about ${duration(((batch.expected - ended) * batch.elapsed_s) / ended)} left` : "";

@@ -78,12 +78,12 @@ _BATCHES: Final = """
 -- totals: the last of batch.progressed, or batch.completed (recorder)
 CREATE TABLE batches (
   batch_id uuid PRIMARY KEY, owner uuid NOT NULL, lane text NOT NULL,
-  state text NOT NULL CHECK (state IN ('scanning', 'running', 'completed', 'failed')),
+  state text NOT NULL CHECK (state IN ('scanning', 'running', 'completed')),
   roots jsonb NOT NULL, expected bigint,
   found bigint NOT NULL DEFAULT 0, duplicates bigint NOT NULL DEFAULT 0,
   refused bigint NOT NULL DEFAULT 0, submitted bigint NOT NULL DEFAULT 0,
   totals jsonb,
-  started_at timestamptz NOT NULL, completed_at timestamptz, error text);
+  started_at timestamptz NOT NULL, completed_at timestamptz);
 
 CREATE TABLE batch_items (
   batch_id uuid NOT NULL REFERENCES batches, index bigint NOT NULL, path text NOT NULL,

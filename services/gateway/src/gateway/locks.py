@@ -1,0 +1,15 @@
+"""PostgreSQL's advisory locks that the gateway takes; one table, so that no two are the same.
+
+The upper half of each is "dark" in ASCII, to keep clear of other programs on the same database.
+"""
+
+from typing import Final
+
+MIGRATING: Final = 0x6461726B_00000001
+"""Held by the transaction that migrates: two that start together take turns."""
+
+RELAY: Final = 0x6461726B_00000002
+"""Held by the one control door that publishes the outbox."""
+
+IMPORTS: Final = 0x6461726B_00000003
+"""Held by the one control door that runs the imports."""

@@ -1,0 +1,59 @@
+"""Who topics.yaml says reads and writes a topic is who does."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import aggregator.handlers
+import detector.app
+import embedder.app
+import gateway.control.app
+import gateway.recorder.handlers
+import intake.app
+import intake.handlers
+import ocr.app
+from aggregator.routing import Policy
+from darkroom_schemas import catalogue
+from stagekit import Stage, job
+
+ENGINE = cast(Any, SimpleNamespace(name="none", model_version="none"))
+NOT_USED = cast(Any, None)
+
+STAGES: tuple[Stage, ...] = (
+    detector.app.stage(ENGINE),
+    ocr.app.stage(ENGINE),
+    embedder.app.stage(ENGINE),
+)
+
+READS: dict[str, set[str]] = {
+    "intake": set(intake.handlers.handlers(NOT_USED)),
+    "aggregator": set(aggregator.handlers.routes(Policy())),
+    "gateway": set(
+        gateway.recorder.handlers.handlers(gateway.recorder.handlers.Recorder(NOT_USED, NOT_USED))
+    ),
+    **{stage.name: set(job(stage, NOT_USED).handlers) for stage in STAGES},
+}
+WRITES: dict[str, set[str]] = {
+    "intake": set(intake.app.WRITES),
+    "aggregator": set(aggregator.handlers.PRODUCED),
+    "gateway": set(gateway.control.app.PRODUCED),
+    **{stage.name: set(stage.writes) for stage in STAGES},
+}
+
+
+@pytest.mark.parametrize("service", READS)
+def test_a_service_reads_the_topics_that_name_it_as_a_consumer(service: str) -> None:
+    declared = catalogue.load().with_schema()
+    assert READS[service] == {topic.name for topic in declared if service in topic.consumers}
+
+
+@pytest.mark.parametrize("service", WRITES)
+def test_a_service_writes_the_topics_that_name_it_as_a_producer(service: str) -> None:
+    declared = catalogue.load().with_schema()
+    assert WRITES[service] == {topic.name for topic in declared if service in topic.producers}
+
+
+def test_topics_name_no_service_that_does_not_exist() -> None:
+    named = {name for topic in catalogue.load() for name in (*topic.producers, *topic.consumers)}
+    assert named - {"others"} == set(READS)
