@@ -102,6 +102,11 @@ def test_what_a_submitter_gives_is_kept(intake: Job, submitted: Submitted, photo
     assert (value["analysis_id"], value["revision"], value["policy_revision"]) == (analysis, 3, 5)
 
 
+def test_a_name_without_end_is_cut(intake: Job, submitted: Submitted, photo: bytes) -> None:
+    emit = handled(intake, submitted(photo, file_name="n" * 1_000_000))
+    assert emit.value["file_name"] == "n" * 1000
+
+
 def test_the_lane_is_that_of_the_topic_whatever_the_record_says(
     intake: Job, submitted: Submitted, photo: bytes
 ) -> None:

@@ -16,6 +16,8 @@ FIRST_POLICY: Final = 1
 """The revisions of a submission that names none."""
 
 _MOST_SUBMISSION_ID: Final = 200
+_MOST_FILE_NAME: Final = 1000
+"""Characters; more than any file system allows, for names are only shown."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -91,7 +93,7 @@ def read(message: Message) -> Submission:
         submission_id=value["submission_id"],
         source_uri=value["source_uri"],
         sha256=value["sha256"],
-        file_name=value["file_name"],
+        file_name=value["file_name"] and value["file_name"][:_MOST_FILE_NAME],
         submitted_at=value["submitted_at"],
     )
 
