@@ -224,3 +224,20 @@ def test_the_import_completed_with_one_answer(topics: TopicReader, batch: str) -
 def test_nothing_was_given_up(topics: TopicReader, batch: str) -> None:
     for service in ("intake", "detector", "ocr", "embedder", "aggregator", "gateway"):
         assert list(topics.records(f"darkroom.{service}.dlq")) == []
+
+
+def test_a_broker_that_stood_still_holds_nothing_up_afterwards(stack: Stack, batch: str) -> None:
+    os.kill(stack.pid("kafka"), signal.SIGSTOP)
+    try:
+        # Longer than the 10 s of a session: the broker takes all partitions away when it goes on.
+        again = time.monotonic() + 15
+        wait(lambda: time.monotonic() > again, "the sessions end")
+    finally:
+        os.kill(stack.pid("kafka"), signal.SIGCONT)
+    answer = httpx.post(
+        f"{stack.addresses['api']}/v1/photos",
+        content=photo(PHOTOS + 1),
+        headers={"Prefer": "wait=60"},
+        timeout=90,
+    )
+    assert answer.json()["status"] == "analyzed", answer.text

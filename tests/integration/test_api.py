@@ -19,7 +19,7 @@ import websockets.exceptions
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from api_door import api_door, free_port, remember_ids
+from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
 from catalog_seed import Look, Seed, Seeded, picture
 from darkroom_cli.demo import API_DESCRIPTION
 from gateway import db
@@ -45,7 +45,7 @@ def settings(
         database=database,
         redis=infrastructure.redis,
         kafka=infrastructure.kafka,
-        registry="http://127.0.0.1:9/absent",  # ids are remembered, the registry is not needed
+        registry=ABSENT_REGISTRY,  # ids are remembered, the registry is not needed
         cache=tmp_path / "ids",
         objects=f"file://{objects}",
         api_port=free_port(),

@@ -1,6 +1,7 @@
 """Imports on a real PostgreSQL: what is found, in which order, at which pace, and after a kill."""
 
 import os
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -155,6 +156,7 @@ def test_roots_are_taken_in_their_order_and_a_file_once(
     batch_id = run(conn, means, folder / "sub", folder, folder / "sub" / "c.jpg")
 
     assert list(states(conn, batch_id, folder)) == ["sub/a.jpg", "sub/c.jpg", "b.jpg"]
+    assert batch_row(conn, batch_id)["expected"] == 3
 
 
 def test_hidden_names_links_and_pipes_are_passed_over(
@@ -218,6 +220,52 @@ def test_what_can_not_be_read_is_refused_with_a_reason(
     assert items(conn, batch_id)[2]["message"] == "It has 1001 bytes; the limit is 1000."
     sealed = events(conn, codec, names.BATCH_INTAKE)[-1]
     assert (sealed["found"], sealed["refused"], sealed["submitted"]) == (6, 4, 2)
+    assert len(events(conn, codec, "photo.submitted.batch.v1")) == 2
+
+
+def deep_file(folder: Path, content: str) -> Path:
+    """A file with a path of more than 3.5 kB that does not get shorter by compression."""
+    chance = random.Random(7)
+    while len(os.fsencode(folder)) < 3_500:
+        folder /= "".join(chance.choices("abcdefghijklmnopqrstuvwxyzäöü", k=100))
+    folder.mkdir(parents=True)
+    file = folder / "deep.jpg"
+    file.write_text(content)
+    return file
+
+
+def test_a_file_with_a_very_long_path_is_a_file_like_others(
+    conn: db.Conn, means: Means, folder: Path
+) -> None:
+    fill(folder, a="1", zz="2")
+    deep = deep_file(folder, "3")
+    batch_id = create(conn, means.outbox, folder)
+    for _ in range(2):
+        scan_of(conn, batch_id, means).step()
+    to_the_end(scan_of(conn, batch_id, means))  # known ones are known again
+
+    assert states(conn, batch_id, folder) == {
+        "a.jpg": "submitted",
+        str(deep.relative_to(folder)): "submitted",
+        "zz.jpg": "submitted",
+    }
+
+
+def test_a_path_that_the_catalog_refuses_costs_that_file_and_no_other(
+    conn: db.Conn, means: Means, folder: Path, codec: Codec
+) -> None:
+    conn.execute("CREATE UNIQUE INDEX narrow ON batch_items (batch_id, path)")
+    fill(folder, a="1", zz="2")
+    deep = deep_file(folder, "3")
+    batch_id = create(conn, means.outbox, folder)
+    for _ in range(2):
+        assert scan_of(conn, batch_id, means).step() is Step.WORKED
+    to_the_end(scan_of(conn, batch_id, means))
+
+    found = items(conn, batch_id)
+    assert [item["code"] for item in found] == [None, "path_unstorable", None]
+    assert str(deep).startswith(found[1]["path"][:100])
+    assert len(found[1]["path"]) < 300
     assert len(events(conn, codec, "photo.submitted.batch.v1")) == 2
 
 

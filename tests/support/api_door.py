@@ -13,11 +13,15 @@ from gateway import db
 from gateway.api.app import build_api
 from gateway.control.app import PRODUCED
 from gateway.settings import Settings
+from streamkit import SchemaIds
+
+ABSENT_REGISTRY = "http://127.0.0.1:9/absent"
+"""For doors that remember their ids; nothing listens there."""
 
 
 def remember_ids(cache: Path, prefix: str) -> None:
-    """Fill a cache of schema ids, as if the registry had been asked before."""
-    cache.mkdir(parents=True, exist_ok=True)
+    """Fill a cache of schema ids, as if ABSENT_REGISTRY had been asked before."""
+    cache = SchemaIds(ABSENT_REGISTRY, cache)._cache
     for number, topic in enumerate(PRODUCED):
         known = {"id": number, "schema": json.dumps(avro.schema_of(topic), sort_keys=True)}
         (cache / f"{prefix}{topic}-value.json").write_text(json.dumps(known), encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 import redis
 from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
-from api_door import api_door, free_port, remember_ids
+from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
 from catalog_seed import BOX, Look, Seed, picture
 from gateway import db
 from gateway.recorder.news import News
@@ -60,7 +60,7 @@ def settings(
         database=database,
         redis=infrastructure.redis,
         kafka=infrastructure.kafka,
-        registry="http://127.0.0.1:9/absent",  # ids are remembered
+        registry=ABSENT_REGISTRY,  # ids are remembered
         cache=tmp_path / "ids",
         objects=f"file://{objects}",
         api_port=free_port(),

@@ -163,7 +163,10 @@ def test_a_stack_that_is_not_up_says_so_and_stops_without_complaint(tmp_path: Pa
     assert (down.exit_code, down.output.strip()) == (0, "nothing was running")
 
 
-@pytest.mark.parametrize("words", [["photo", "x"], ["search", "cat"], ["analyze"], ["import"]])
+@pytest.mark.parametrize(
+    "words",
+    [["photo", "5f0c4a7e-3a53-5b0f-9a55-0d7f0f4f2a11"], ["search", "cat"], ["analyze"], ["import"]],
+)
 def test_a_command_looks_for_the_gateway_in_the_data_folder_that_is_named(
     tmp_path: Path, words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

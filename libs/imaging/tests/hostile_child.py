@@ -12,13 +12,20 @@ from imaging.child import serve
 from imaging.limits import Limits
 from imaging.render import Prepared, prepare
 
+_ONCE = {b"DIE ONCE": signal.SIGKILL, b"STALL ONCE": signal.SIGSTOP}
+
+
+def _signal_once(number: signal.Signals) -> None:
+    mark = Path(os.environ["HOSTILE_MARK"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), number)
+
 
 def misbehave(data: bytes, limits: Limits, keep_gps: bool) -> Prepared:
-    if b"DIE ONCE" in data:
-        mark = Path(os.environ["HOSTILE_MARK"])
-        if not mark.exists():
-            mark.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
+    for trouble, number in _ONCE.items():
+        if trouble in data:
+            _signal_once(number)
     if b"DIE ALWAYS" in data:
         os.kill(os.getpid(), signal.SIGKILL)
     if b"LOOP" in data:

@@ -93,6 +93,35 @@ def test_exif_that_may_tell_the_place_to_others_is_not_passed_on(
     assert b"Exif" not in prepared.rendition
 
 
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_PLACE = '<rdf:Description exif:GPSLatitude="48,8.0N"/>'
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [
+        [_XMP + _PLACE.encode()],
+        [_XMP + _PLACE.encode("utf-16")],
+        [_XMP + _PLACE.encode(), _XMP + b"<rdf:Description/>"],
+        [_XMP + b"<rdf:Description/>", b"http://ns.adobe.com/xmp/extension/\0" + bytes(40)],
+    ],
+    ids=["plain", "UTF-16", "in the first of two packets", "perhaps, in extended XMP"],
+)
+def test_xmp_that_may_tell_the_place_is_not_passed_on(
+    encode: Encode, segments: list[bytes]
+) -> None:
+    plain = encode(Image.new("RGB", (300, 200)), "JPEG")
+    written = b"".join(b"\xff\xe1" + (len(s) + 2).to_bytes(2) + s for s in segments)
+    prepared = prepare(plain[:2] + written + plain[2:])
+    assert prepared.rendition is not None
+    assert b"ns.adobe.com" not in prepared.rendition
+
+
+def test_xmp_that_tells_no_place_costs_no_second_picture(encode: Encode) -> None:
+    xmp = b"<rdf:Description dc:format='image/jpeg'/>"
+    assert prepare(encode(Image.new("RGB", (300, 200)), "JPEG", xmp=xmp)).rendition is None
+
+
 @pytest.mark.parametrize(
     ("size", "rendition", "thumbnail"),
     [

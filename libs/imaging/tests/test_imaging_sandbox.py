@@ -104,6 +104,18 @@ def test_a_child_that_is_killed_from_outside_does_not_cost_the_photo(
         assert process.pid != first
 
 
+def test_a_child_that_is_stopped_from_outside_does_not_cost_the_photo(
+    photo: Callable[..., bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOSTILE_MARK", str(tmp_path / "stalled"))
+    with DecodeProcess(LIMITS, command=HOSTILE) as process:
+        process.start()
+        first = process.pid
+        assert process.prepare(photo(b"STALL ONCE")).width == 40
+        assert (tmp_path / "stalled").exists()
+        assert process.pid != first
+
+
 def test_a_child_that_is_killed_while_idle_is_replaced(
     process: DecodeProcess, photo: Callable[..., bytes]
 ) -> None:

@@ -21,7 +21,9 @@ def test_resuming_keeps_what_was_fetched_and_clearing_does_not() -> None:
     flow.resume()
     assert flow.is_active()
     assert queue.qsize() == 1
+    assert flow.cleared == 0
     flow.clear()
+    assert flow.cleared == 1
     assert queue.qsize() == 0
 
 
@@ -107,6 +109,28 @@ async def test_a_record_whose_term_ended_before_it_was_worked_on_is_left_alone()
     await worked_through(event, work, term)
     assert work.worked == 0
     assert not event.acknowledged
+
+
+async def test_a_record_whose_term_ended_while_it_waited_for_room_is_not_sent() -> None:
+    term, first, waiting, sent = Term(), Event(), Event(), list[Outgoing]()
+
+    async def send(record: Outgoing) -> Acknowledgement:
+        sent.append(record)
+        return await acknowledged_at_once(record)
+
+    delivery = Delivery(send, limit=1)
+    stream: Any = Stream(first, waiting)
+    consuming = asyncio.create_task(consume(stream, Work(term), delivery, term))  # type: ignore[arg-type]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(sent) == 1
+    term.number += 1
+    running = asyncio.create_task(delivery.run())
+    await consuming
+    await delivery.close(1)
+    running.cancel()
+    assert len(sent) == 1
+    assert not waiting.acknowledged
 
 
 async def test_a_record_whose_term_ended_while_it_was_published_is_not_acknowledged() -> None:

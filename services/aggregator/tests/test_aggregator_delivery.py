@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from aggregator import delivery as delivering
 from aggregator.delivery import Acknowledgement, Delivery, Outgoing
 
 
@@ -112,6 +114,83 @@ async def test_what_the_broker_lost_and_all_after_it_is_sent_again_in_order() ->
         assert broker.sent == ["a", "b", "c", "b", "c", "d"]
         assert done == ["a", "b", "c", "d"]
         assert not delivery.stuck
+
+
+async def test_nothing_is_sent_again_while_an_earlier_sending_of_it_may_still_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivering, "_FIRST_DELAY_S", 0.0)
+    broker = Broker()
+    delivery = Delivery(broker, limit=10)
+    async with running(delivery) as done:
+        await delivery.admit(records("a"), lambda: done.append("a"))
+        await delivery.admit(records("b"), lambda: done.append("b"))
+        broker.lose(0)
+        await settle()
+        assert broker.sent == ["a", "b"]
+        broker.acknowledge(1)
+        await settle()
+        assert broker.sent == ["a", "b", "a", "b"]
+
+
+class Log:
+    """A partition of a changelog: its values in order; takes none while `losing`."""
+
+    def __init__(self) -> None:
+        self.values: list[str] = []
+        self.losing = False
+
+    async def __call__(self, record: Outgoing) -> Acknowledgement:
+        pending: Acknowledgement = asyncio.get_running_loop().create_future()
+        if self.losing:
+            pending.set_exception(KafkaConnectionError("connection lost"))
+        else:
+            self.values.append((record.value or b"").decode())
+            pending.set_result(None)
+        return pending
+
+
+async def test_an_older_state_is_not_sent_again_after_the_next_owners_newer_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delivering, "_FIRST_DELAY_S", 0.0)
+    log, ours = Log(), True
+    first, second = Delivery(log, limit=10), Delivery(log, limit=10)
+    async with running(first) as by_first, running(second) as by_second:
+        log.losing = True
+        old = [Outgoing("changelog", b"key", b"old")]
+        await first.admit(old, lambda: by_first.append("old"), lambda: ours)
+        await settle()
+        assert first.stuck
+        ours, log.losing = False, False
+        new = [Outgoing("changelog", b"key", b"new")]
+        await second.admit(new, lambda: by_second.append("new"), lambda: True)
+        await settle()
+        assert log.values == ["new"]
+        assert by_second == ["new"]
+        assert not first.stuck
+
+
+async def test_what_is_not_ours_before_it_is_sent_is_dropped_and_makes_room() -> None:
+    broker = Broker()
+    delivery = Delivery(broker, limit=1)
+    async with running(delivery) as done:
+        await delivery.admit(records("lost"), lambda: done.append("lost"), lambda: False)
+        await delivery.admit(records("kept"), lambda: done.append("kept"), lambda: True)
+        broker.acknowledge(0)
+        await settle()
+        assert broker.sent == ["kept"]
+        assert done == ["lost", "kept"]
+
+
+async def test_of_a_record_whose_term_ends_in_the_middle_the_rest_is_not_sent() -> None:
+    broker = Broker(at_once=True)
+    delivery = Delivery(broker, limit=10)
+    async with running(delivery) as done:
+        changes = records("changelog", "outcome")
+        await delivery.admit(changes, lambda: done.append("it"), lambda: not broker.sent)
+        await settle()
+        assert broker.sent == ["changelog"]
 
 
 async def test_while_the_broker_is_away_nothing_is_acknowledged_and_nothing_is_lost() -> None:

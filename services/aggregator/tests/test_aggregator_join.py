@@ -143,6 +143,84 @@ def test_the_state_is_json_and_holds_neither_vectors_nor_text() -> None:
     assert json.loads(stored)["analyses"][analysis()]["members"] == {batch(): [0]}
 
 
+def again(number: int) -> dict[str, Any]:
+    return {"analysis_id": analysis(submission=str(number))}
+
+
+def kept(machine: Machine) -> set[str]:
+    return set(json.loads(machine.tables["analyses"][photo()])["analyses"])
+
+
+def test_of_many_analyses_those_that_ended_first_are_forgotten() -> None:
+    machine = Machine()
+    machine.feed(detected(**again(-1)), *PARTS)
+    for number in range(join.KEPT_ANALYSES):
+        machine.feed(rejected(seconds=1000 - number, **again(number)))
+    latest = {analysis(submission=str(n)) for n in range(join.KEPT_ANALYSES - 1)}
+    # The decided one ended first; of the rejected ones, the last in the loop did.
+    assert kept(machine) == {analysis(submission="-1"), *latest}
+
+
+def test_of_analyses_that_ended_at_once_the_first_by_id_is_forgotten() -> None:
+    numbers = range(join.KEPT_ANALYSES + 1)
+    machine, reverse = Machine(), Machine()
+    machine.feed(*(rejected(**again(number)) for number in numbers))
+    reverse.feed(*(rejected(**again(number)) for number in reversed(numbers)))
+    wanted = set(sorted(analysis(submission=str(number)) for number in numbers)[1:])
+    assert kept(machine) == kept(reverse) == wanted
+
+
+@pytest.mark.parametrize("event", [rejected(seconds=999), joined(), detected()])
+def test_whatever_opens_one_analysis_too_many_the_first_that_ended_is_forgotten(event: Any) -> None:
+    machine = Machine()
+    for number in range(join.KEPT_ANALYSES):
+        machine.feed(rejected(seconds=number, **again(number)))
+    machine.feed(event)
+    latest = {analysis(submission=str(number)) for number in range(1, join.KEPT_ANALYSES)}
+    assert kept(machine) == {analysis(), *latest}
+
+
+def test_an_analysis_ended_when_its_last_revision_did() -> None:
+    machine = Machine()
+    machine.feed(*PARTS, rejected(seconds=999, revision=2))
+    for number in range(join.KEPT_ANALYSES):
+        machine.feed(rejected(seconds=100 + number, **again(number)))
+    assert analysis() in kept(machine)
+    assert analysis(submission="0") not in kept(machine)
+
+
+def test_an_analysis_is_not_forgotten_before_all_its_revisions_ended() -> None:
+    machine = Machine()
+    machine.feed(*PARTS, detected(revision=2))
+    for number in range(join.KEPT_ANALYSES):
+        machine.feed(rejected(seconds=1000 + number, **again(number)))
+    assert analysis() in kept(machine)
+    assert len(kept(machine)) == join.KEPT_ANALYSES
+
+
+def test_a_repeated_input_of_a_forgotten_analysis_says_the_same_and_changes_nothing() -> None:
+    machine = Machine()
+    (first,) = machine.feed(*PARTS)
+    second = machine.feed(rejected(seconds=0, **again(0)))
+    for number in range(1, join.KEPT_ANALYSES + 1):
+        machine.feed(rejected(seconds=1000 + number, **again(number)))
+    assert not {analysis(), analysis(submission="0")} & kept(machine)
+    before = dict(machine.tables["analyses"])
+    assert machine.feed(rejected(seconds=0, **again(0))) == second
+    assert machine.tables["analyses"] == before
+    assert machine.feed(*PARTS)[-1] == first
+
+
+def test_a_photo_that_is_refused_again_and_again_has_a_bounded_state() -> None:
+    machine, sizes = Machine(), list[int]()
+    for number in range(3 * join.KEPT_ANALYSES):
+        machine.feed(joined(in_batch=number, **again(number)))
+        machine.feed(rejected(seconds=number, **again(number)))
+        sizes.append(len(machine.tables["analyses"][photo()]))
+    assert max(sizes) < 25_000
+    assert len(machine.said(ENDED)) == 3 * join.KEPT_ANALYSES
+
+
 def test_a_step_changes_neither_its_state_nor_its_event() -> None:
     state: dict[str, Any] | None = None
     for topic, _, event in (joined(), rejected(1, analysis_id=analysis()), joined(index=5)):

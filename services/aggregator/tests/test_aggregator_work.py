@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from aggregator.agents import Work
+from aggregator.agents import LARGEST_RECORD, Work
 from aggregator.delivery import Outgoing
 from aggregator.handlers import routes
 from aggregator.routing import Policy
-from aggregator_events import analysis, detected, embedded, photo, read
+from aggregator_events import analysis, detected, embedded, labels, photo, read
 from darkroom_schemas import avro, ids, names
 from streamkit import Codec, Reject
 
@@ -104,6 +104,31 @@ def test_a_record_with_a_bad_value_is_rejected(work: Work, codec: Codec, value: 
     poison.value = value
     with pytest.raises(Reject):
         work.records_of(poison)
+
+
+def test_a_record_whose_events_no_broker_takes_is_rejected_and_the_table_left_alone(
+    work: Work, codec: Codec
+) -> None:
+    huge = labels(("x" * LARGEST_RECORD, 0.9))
+    with pytest.raises(Reject) as caught:
+        work.records_of(record(codec, detected(labels=huge)))
+    assert caught.value.code == "too_large"
+    assert dict(work.table) == {}
+    for event in (detected(), read(), embedded()):
+        sent = work.records_of(record(codec, event))
+    assert sent[1].topic == f"test.{names.PHOTO_AUTO_LABELED}"
+
+
+def test_a_record_whose_state_fits_and_whose_outcome_does_not_is_rejected_before_the_table(
+    work: Work, codec: Codec
+) -> None:
+    for event in (read(), embedded()):
+        work.records_of(record(codec, event))
+    before = dict(work.table)
+    with pytest.raises(Reject) as caught:
+        work.records_of(record(codec, detected(owner="x" * LARGEST_RECORD)))
+    assert caught.value.code == "too_large"
+    assert dict(work.table) == before
 
 
 def test_a_dead_letter_is_the_original_with_where_from_and_why(work: Work) -> None:

@@ -80,6 +80,23 @@ async def test_a_client_too_far_behind_is_closed_and_the_others_are_not(hub: Hub
         assert await other.take() == ["photo 1 v1"]
 
 
+async def test_nothing_is_kept_for_a_client_that_was_closed(hub: Hub) -> None:
+    with hub.subscribe() as slow:
+        await hub.deliver([Notice("photo", UUID(int=each)) for each in range(4)])
+        assert slow._waiting == {}
+        await hub.deliver([Notice("photo", CAT)])
+        slow.offer_first(("photo", DOG), "old")
+        assert slow._waiting == {}
+
+
+async def test_the_state_at_the_beginning_does_not_replace_news(hub: Hub) -> None:
+    with hub.subscribe() as one:
+        await hub.deliver([Notice("photo", CAT)])
+        one.offer_first(("photo", CAT), "old")
+        one.offer_first(("photo", DOG), "the only one")
+        assert await one.take() == ["photo 1 v1", "the only one"]
+
+
 async def test_stopping_ends_those_who_wait_and_those_who_come_later(hub: Hub) -> None:
     with hub.subscribe() as waiting:
         taking = asyncio.create_task(waiting.take())
@@ -113,6 +130,36 @@ def test_messages_of_the_recorder_are_understood_and_others_passed_over() -> Non
         b"\xff",
     ):
         assert parse_notice(foreign) is None
+
+
+class Silent:
+    """A subscription that brings nothing and breaks at the third look."""
+
+    looks = 0
+
+    async def get_message(self, timeout: float) -> None:  # noqa: ASYNC109  # redis's own name
+        self.looks += 1
+        if self.looks == 3:
+            raise ConnectionError
+
+
+@pytest.mark.parametrize(("every_s", "times"), [(0.0, 3), (3600.0, 1)])
+async def test_the_catalog_is_looked_into_now_and_then_while_redis_is_silent(
+    monkeypatch: pytest.MonkeyPatch, every_s: float, times: int
+) -> None:
+    monkeypatch.setattr("gateway.api.feed.SAFETY_POLL_S", every_s)
+    looks: list[str] = []
+
+    async def look() -> Sequence[Change]:
+        looks.append("look")
+        return []
+
+    async def deliver(_notices: Sequence[Notice]) -> None: ...
+
+    feed = Feed("redis://127.0.0.1:1", "events", look, deliver)
+    with pytest.raises(ConnectionError):
+        await feed._follow(Silent())
+    assert len(looks) == times
 
 
 async def test_without_redis_only_what_changed_is_told() -> None:

@@ -1,7 +1,8 @@
 """The routes of the api door against a catalog that the test makes up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -10,14 +11,16 @@ from uuid import UUID
 import httpx
 import psycopg
 import pytest
+from fastapi import WebSocket
 
 from darkroom_schemas.ids import LOCAL_OWNER
 from gateway.api.application import application
 from gateway.api.bodies import FORM_OVERHEAD, UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.door import Door
+from gateway.api.events import events
 from gateway.api.feed import Feed
-from gateway.api.hub import Hub
+from gateway.api.hub import Hub, Notice, Thing
 from gateway.api.problems import unavailable
 from gateway.api.system import System
 from gateway.api.writes import Writes
@@ -260,6 +263,71 @@ async def test_an_endless_body_is_ended_at_the_limit(client: httpx.AsyncClient) 
     assert sent <= LIMIT + 1_000
 
 
+@pytest.mark.parametrize(
+    ("path", "kind", "begin"),
+    [
+        ("/v1/photos", "image/png", PNG[:30]),
+        (
+            "/v1/photos",
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + PNG[:30],
+        ),
+        ("/v1/imports", "application/json", b'{"paths":'),
+    ],
+    ids=["raw", "form", "JSON"],
+)
+async def test_a_body_that_does_not_come_on_is_given_up(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str, kind: str, begin: bytes
+) -> None:
+    monkeypatch.setattr("gateway.api.bodies.IDLE_S", 0.05)
+
+    async def body() -> AsyncIterator[bytes]:
+        yield begin
+        await asyncio.Event().wait()
+
+    sending = client.post(path, content=body(), headers={"Content-Type": kind})
+    problem(await asyncio.wait_for(sending, 5), 408, "upload_stalled")
+
+
+class Stale(MadeUp):
+    """A catalog from which an old state comes after news of a newer one."""
+
+    hub: Hub
+
+    async def load(self, things: Sequence[Thing]) -> Mapping[Thing, str]:
+        await self.hub.deliver([Notice(*thing) for thing in things])
+        return dict.fromkeys(things, "old")
+
+
+class Socket:
+    """A client that leaves after the first text."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[str] = asyncio.Queue()
+        self.left = asyncio.Event()
+
+    async def accept(self) -> None: ...
+
+    async def send_text(self, text: str) -> None:
+        self.told.put_nowait(text)
+        self.left.set()
+
+    async def receive(self) -> dict[str, str]:
+        await self.left.wait()
+        return {"type": "websocket.disconnect"}
+
+
+async def test_who_connects_is_not_told_an_old_state_after_a_newer_one(door: Door) -> None:
+    async def newest(things: Sequence[Thing]) -> Mapping[Thing, str]:
+        return dict.fromkeys(things, "new")
+
+    stale = Stale()
+    stale.hub = Hub(newest, bound=10)
+    wired, socket = replace(door, hub=stale.hub, catalog=stale), Socket()
+    await asyncio.wait_for(events(cast(WebSocket, socket), wired, photo=CAT), 5)
+    assert socket.told.get_nowait() == "new"
+
+
 async def test_a_large_body_is_refused_everywhere_else(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/imports", content=b" " * 1_000_001)
     problem(answer, 413, "file_too_large")
@@ -309,6 +377,7 @@ async def test_a_defect_is_a_500_without_a_stack_trace(
         ("GET", "/v1/photos?cursor=zzz", 422, "invalid_cursor"),
         ("GET", "/v1/search", 422, "invalid_request"),
         ("GET", "/v1/search?q=%20", 422, "invalid_request"),
+        ("GET", "/v1/search?q=a%00b", 422, "invalid_request"),
         ("GET", f"/v1/search?q=x&like={CAT}", 422, "invalid_request"),
         ("GET", "/v1/search?q=x&limit=201", 422, "invalid_request"),
         ("POST", "/v1/imports", 422, "invalid_request"),
@@ -331,6 +400,12 @@ async def test_an_import_outside_the_roots_is_refused(client: httpx.AsyncClient)
         await client.post("/v1/imports", json={"paths": ["/etc"]}), 403, "outside_import_roots"
     )
     assert "darkroom import" in told["detail"]
+
+
+async def test_a_path_that_is_no_text_is_refused(client: httpx.AsyncClient) -> None:
+    for body in (b'{"paths": ["/\\ud800"]}', b'{"paths": ["/caf\\udce9"]}'):
+        answer = await client.post("/v1/imports", content=body)
+        assert answer.status_code == 422, answer.text
 
 
 async def test_a_foreign_page_can_neither_write_nor_rebind(client: httpx.AsyncClient) -> None:

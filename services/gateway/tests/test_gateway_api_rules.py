@@ -1,5 +1,6 @@
 """The rules of the api door that need no server: headers, origins, cursors, names, roots."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -77,6 +78,8 @@ def test_a_star_admits_every_host() -> None:
         ("null", False),
         ("", False),
         ("file://", False),
+        ("http://[", False),
+        (f"http://127.0.0.1:{'8' * 5000}", False),
     ],
 )
 def test_another_origin_may_change_nothing(origin: str | None, *, allowed: bool) -> None:
@@ -141,9 +144,39 @@ def test_roots_come_from_the_settings_and_from_the_file(tmp_path: Path) -> None:
     listed = tmp_path / "listed"
     named = tmp_path / "named"
     file = tmp_path / "roots"
-    file.write_text(f"{named}\nrelative/path\n\n", encoding="utf-8")
+    file.write_text(f'"{named}"\n"relative/path"\n\n', encoding="utf-8")
     assert allowed_roots([listed], file) == [listed, named]
     assert allowed_roots([], tmp_path / "absent") == []
+
+
+def test_a_line_of_the_roots_file_is_one_folder_whatever_its_name(tmp_path: Path) -> None:
+    """The file's text stands in the tests of the program that writes it, too."""
+    file = tmp_path / "roots"
+    file.write_bytes(b'"/photos"\n"/pics\\n/etc"\n"/a\\u2028/b"\n"/caf\\u00e9 \\"x\\""\n')
+    assert allowed_roots([], file) == [
+        Path("/photos"),
+        Path("/pics\n/etc"),
+        Path("/a\u2028/b"),
+        Path('/café "x"'),
+    ]
+
+
+def test_bad_lines_of_the_roots_file_are_passed_over(tmp_path: Path) -> None:
+    file = tmp_path / "roots"
+    bad = [b"/etc", b"[" * 100_000, b'"/caf\xe9"', b'"/\\ud800"', b'"/a\\u0000"', b"7", b'"/etc']
+    file.write_bytes(b"\n".join([b'"/photos"', *bad, b'"/more"']))
+    assert allowed_roots([], file) == [Path("/photos"), Path("/more")]
+
+
+def test_paths_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    nameless = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    nameless.mkdir()
+    (tmp_path / "link").symlink_to(nameless)
+    for path in ("/\ud800", str(nameless), str(tmp_path / "link")):
+        with pytest.raises(ProblemError) as caught:
+            resolve(path, [tmp_path])
+        assert (caught.value.status_code, caught.value.code) == (422, "path_unreadable")
+        caught.value.detail.encode()
 
 
 def test_a_path_outside_the_roots_is_refused_with_the_cure(tmp_path: Path) -> None:

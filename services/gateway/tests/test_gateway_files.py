@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.control.files import Seen, UnreadableError, problem_of, read_file, shown, walk
+from gateway.control.files import (
+    Seen,
+    UnreadableError,
+    outermost,
+    problem_of,
+    read_file,
+    shown,
+    walk,
+)
 from streamkit import Busy
 
 
@@ -36,6 +44,23 @@ def test_a_folder_deeper_than_the_recursion_limit_is_read_to_the_bottom(
 ) -> None:
     (deep / "photo.jpg").touch()
     assert paths(tmp_path) == [str(deep / "photo.jpg")]
+
+
+@pytest.mark.parametrize(
+    ("roots", "expected"),
+    [
+        (["/a/b", "/a", "/a/c.jpg"], ["/a"]),
+        (["/a", "/a"], ["/a"]),
+        (["/a", "/ab"], ["/a", "/ab"]),
+        (["/", "/a"], ["/"]),
+        (["/a", "/a/.hidden", "/a/.b/c"], ["/a", "/a/.hidden", "/a/.b/c"]),
+        (["/.a", "/.a/b"], ["/.a"]),
+    ],
+)
+def test_roots_within_others_are_no_roots_of_their_own(
+    roots: list[str], expected: list[str]
+) -> None:
+    assert outermost(roots) == expected
 
 
 def test_the_order_is_that_of_the_bytes_of_the_names(tmp_path: Path) -> None:

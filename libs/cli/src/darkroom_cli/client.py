@@ -19,6 +19,10 @@ class GatewayError(RuntimeError):
     """The gateway does not answer, or says why it refuses."""
 
 
+class GatewayAwayError(GatewayError):
+    """The gateway does not answer."""
+
+
 class Gateway:
     """Calls that block. All raise GatewayError with a sentence for a person."""
 
@@ -73,7 +77,7 @@ class Gateway:
         try:
             answer = self._http.request(method, path, **request)
         except httpx.TransportError as error:
-            raise GatewayError(
+            raise GatewayAwayError(
                 f"no answer from the gateway at {self._url} ({error}); is it up? `darkroom status`"
             ) from error
         if answer.is_error:

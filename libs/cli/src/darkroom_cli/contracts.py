@@ -45,11 +45,16 @@ class Finding:
         return self.state in ("present", "created", "changed")
 
 
+def _admin_config(bootstrap: str) -> dict[str, str | int | float | bool]:
+    """Without librdkafka's own log: what goes wrong is told once, by ContractError."""
+    return {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0}
+
+
 class Topics:
     """The declared topics on a broker. Raises ContractError when it does not answer."""
 
     def __init__(self, bootstrap: str, catalogue: Catalogue, prefix: str = "") -> None:
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000})
+        self._admin = AdminClient(_admin_config(bootstrap))
         self._bootstrap = bootstrap
         self._declared = {prefix + topic.name: topic for topic in catalogue}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.text import Text
 
 from darkroom_cli import demo_report, door, show
 from darkroom_cli.client import Json
@@ -27,6 +28,8 @@ class Found:
     items: list[Json]
     problems: list[str]
     url: str
+    where: str
+    """What a command needs to find the stack: nothing for the usual data folder."""
 
 
 def next_sample(data: DataFolder) -> SampleManifest:
@@ -67,7 +70,9 @@ def run(stack: Stack, console: Console, *, stop: bool) -> Found:
     }
     found = demo_report.problems(batch, photos, sample)
     found += [f"{name} is not reachable" for name, v in system["components"].items() if not v]
-    return Found(report, items, found, stack.addresses["api"])
+    usual = stack.data.root == DataFolder.at().root
+    where = "" if usual else f" --data {stack.data.root}"
+    return Found(report, items, found, stack.addresses["api"], where)
 
 
 def _start(stack: Stack, console: Console) -> float:
@@ -83,7 +88,7 @@ def _start(stack: Stack, console: Console) -> float:
 
 def _import(stack: Stack, sample: SampleManifest, console: Console) -> tuple[Json, list[Json]]:
     gateway = door.gateway(None, stack.data)
-    console.print(f"importing {len(sample.files)} files of {sample.folder}")
+    console.print(f"importing {len(sample.files)} files of {sample.folder}", markup=False)
     door.allow([sample.folder], stack.data)
     started = gateway.start_import([sample.folder], "batch")
     batch = follow_with_bar(gateway, started["batch_id"], console)
@@ -105,11 +110,11 @@ def tell(found: Found, console: Console, json_file: Path | None, *, stopped: boo
         json_file.write_text(
             json.dumps(report, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
-        console.print(f"written: {json_file}")
+        console.print(f"written: {json_file}", markup=False)
     if not stopped:
         console.print(f"\nLook at them: [bold]{found.url}[/bold]")
         console.print(f"REST API:     {found.url}{API_DESCRIPTION}")
-        console.print("Try:          ./darkroom search espresso")
-        console.print("Stop it:      ./darkroom down")
+        console.print(f"Try:          ./darkroom search espresso{found.where}", markup=False)
+        console.print(f"Stop it:      ./darkroom down{found.where}", markup=False)
     for problem in found.problems:
-        console.print(f"[red]not as it should be:[/red] {problem}")
+        console.print(Text("not as it should be: ", style="red").append(show.plain(problem)))

@@ -76,7 +76,8 @@ class DataFolder:
 
     @property
     def import_roots_file(self) -> Path:
-        """Folders that `darkroom import` was asked for, one a line: the gateway may read them."""
+        """Folders that `darkroom import` was asked for, a JSON string a line: the gateway may read
+        them."""
         return self.run / "import-roots"
 
     @property

@@ -1,5 +1,10 @@
-"""Photos and imports as people read them in a terminal."""
+"""Photos and imports as people read them in a terminal.
 
+Names and texts come from files and photos of any origin: they are shown, never obeyed.
+"""
+
+import unicodedata
+from collections.abc import Sequence
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -15,6 +20,22 @@ OUTCOMES: Final = {
 }
 
 
+LEAST_HITS: Final = 3
+"""Search results that are always shown."""
+
+_GAP: Final = 0.12
+"""Of the best score: a smaller step between neighbours is no gap. As on the page."""
+
+
+def plain(text: str) -> str:
+    """Text whose control characters, and those that turn its direction, are written out."""
+    return "".join(one if _harmless(one) else ascii(one)[1:-1] for one in text)
+
+
+def _harmless(one: str) -> bool:
+    return one == "\n" or unicodedata.category(one) not in ("Cc", "Cf", "Cs")
+
+
 def percent(confidence: float | None) -> str:
     """`86 %`, empty for None."""
     return "" if confidence is None else f"{confidence:.0%}".replace("%", " %")
@@ -22,7 +43,7 @@ def percent(confidence: float | None) -> str:
 
 def one_line(text: str | None, width: int = 36) -> str:
     """Text on one line, cut with an ellipsis."""
-    flat = " ".join((text or "").split())
+    flat = plain(" ".join((text or "").split()))
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
@@ -34,9 +55,8 @@ def outcome_of(photo: Json) -> Text:
 
 def labels_of(photo: Json, count: int = 2) -> str:
     """The best labels with their confidence."""
-    return ", ".join(
-        f"{one['name']} {percent(one['confidence'])}" for one in photo["labels"][:count]
-    )
+    best = photo["labels"][:count]
+    return plain(", ".join(f"{one['name']} {percent(one['confidence'])}" for one in best))
 
 
 def items_table(items: list[Json], title: str) -> Table:
@@ -46,25 +66,52 @@ def items_table(items: list[Json], title: str) -> Table:
     table.add_column("outcome", no_wrap=True)
     table.add_column("found", overflow="fold")
     for item in items:
-        table.add_row(_name(item), *_found(item))
+        table.add_row(_name(item["path"]), *_found(item))
     return table
 
 
-def _name(item: Json) -> str:
-    return str(item["path"]).rpartition("/")[2]
+def hits_table(hits: Sequence[Json]) -> Table:
+    """Search results."""
+    table = Table(header_style="bold", box=SIMPLE_HEAD)
+    table.add_column("score", no_wrap=True, min_width=5)
+    table.add_column("file", no_wrap=True, overflow="ellipsis", max_width=24)
+    table.add_column("found", overflow="fold", min_width=36)
+    for hit in hits:
+        photo = hit["photo"]
+        found = Text.assemble(outcome_of(photo), f" · {labels_of(photo, 1)}", _written(photo))
+        found.append(f"\n{photo['photo_id']}", style="dim")
+        table.add_row(f"{hit['score']:.2f}", _name(photo["file_name"] or ""), found)
+    return table
+
+
+def strong(scores: Sequence[float]) -> int:
+    """How many of these scores, best first, lie before the largest gap between neighbours."""
+    widest, cut = _GAP * (scores[0] if scores else 0), len(scores)
+    for at in range(LEAST_HITS, len(scores)):
+        gap = scores[at - 1] - scores[at]
+        if gap > widest:
+            widest, cut = gap, at
+    return cut
+
+
+def _name(path: str) -> Text:
+    return Text(one_line(path.rpartition("/")[2], 60))
+
+
+def _written(photo: Json) -> Text:
+    return Text(f"\n“{one_line(photo['text'])}”" if photo["text"] else "", style="dim")
 
 
 def _found(item: Json) -> tuple[Text, Text]:
     """The outcome, and what led to it."""
     if item["photo"] is not None:
         photo = item["photo"]
-        written = f"\n“{one_line(photo['text'])}”" if photo["text"] else ""
-        return outcome_of(photo), Text(labels_of(photo)).append(written, style="dim")
+        return outcome_of(photo), Text.assemble(labels_of(photo), _written(photo))
     if item["status"] == "duplicate":
         same = item["duplicate_of_path"] or item["duplicate_of"]
-        return Text("duplicate", style="cyan"), Text(f"same as {str(same).rpartition('/')[2]}")
+        return Text("duplicate", style="cyan"), Text.assemble("same as ", _name(str(same)))
     if item["error"] is not None:
-        return Text("rejected", style="red"), Text(item["error"]["message"])
+        return Text("rejected", style="red"), Text(plain(item["error"]["message"]))
     return Text(item["status"], style="dim"), Text()
 
 
@@ -75,7 +122,7 @@ def photo_table(photo: Json) -> Table:
     table.add_column(overflow="fold")
     for name, value in _facts(photo):
         if value:
-            table.add_row(name, value)
+            table.add_row(name, value if isinstance(value, Text) else Text(plain(value)))
     return table
 
 

@@ -140,6 +140,13 @@ class Stack:
         """
         return self._require().addresses
 
+    def address(self, name: str) -> str:
+        """One of `addresses`. Raises StackError if it is not up."""
+        known = self.addresses if self.running else {}
+        if name not in known:
+            raise StackError("Darkroom is not up.", "Start it with ./darkroom up --detach.")
+        return known[name]
+
     @property
     def environment(self) -> dict[str, str]:
         """The DARKROOM_ settings with which a program of ours finds this stack."""

@@ -6,6 +6,7 @@ import tempfile
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -63,22 +64,38 @@ class Result:
 
 
 def run_suite(suite: Suite, root: Path, arguments: Sequence[str]) -> Result:
-    """Run the suite's checks and tests in `root`; their output goes to ours."""
+    """Run the suite's checks and tests in `root`, side by side; their output goes to ours."""
     result = Result(suite)
     began = time.monotonic()
-    for check in suite.checks:
-        program = sys.executable if check[0] == "python" else str(_beside_python(check[0]))
-        if subprocess.run((program, *check[1:]), cwd=root, check=False).returncode:
-            result.broken_checks.append(" ".join(check))
-    with tempfile.TemporaryDirectory() as folder:
+    with ThreadPoolExecutor(1) as beside, tempfile.TemporaryDirectory() as folder:
+        checks = [(check, beside.submit(_check, check, root)) for check in suite.checks]
         report = Path(folder) / "report.xml"
         command = (sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments)
         code = subprocess.run((*command, *suite.paths), cwd=root, check=False).returncode
         result.passed, result.failed = _counts(report)
+        for check, done in checks:
+            output, broken = done.result()
+            sys.stdout.write(f"$ {' '.join(check)}\n{output}")
+            if broken:
+                result.broken_checks.append(" ".join(check))
     if code and not result.failed:
         result.broken_checks.append(f"pytest ended with {code}")
     result.seconds = time.monotonic() - began
     return result
+
+
+def _check(check: Sequence[str], root: Path) -> tuple[str, bool]:
+    """A check's output, and whether it failed."""
+    program = sys.executable if check[0] == "python" else str(_beside_python(check[0]))
+    done = subprocess.run(
+        (program, *check[1:]),
+        cwd=root,
+        check=False,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    return done.stdout, done.returncode != 0
 
 
 def _beside_python(program: str) -> Path:

@@ -10,6 +10,8 @@ from PIL import ExifTags, Image
 
 _LONGEST_NAME = 100
 """Characters kept of a maker's or model's name."""
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+"""How a JPEG's APP1 segment with a part of extended XMP begins (XMP specification, part 3)."""
 _YEARS = range(1826, 2100)
 """From the first photograph on; the upper bound is fixed so that a photo's record never changes."""
 
@@ -47,8 +49,16 @@ def tells_place(picture: Image.Image) -> bool:
     """Whether the file says where it was taken, in EXIF or XMP, or may say it: EXIF that can't be
     read here may well be read elsewhere."""
     xmp = picture.info.get("xmp", b"")
-    written = xmp if isinstance(xmp, bytes) else str(xmp).encode()
-    return b"GPSLatitude" in written or _may_locate(picture.info.get("exif"))
+    packets = [xmp if isinstance(xmp, bytes) else str(xmp).encode()]
+    # A JPEG may have several packets, of which Pillow names the last one.
+    packets += [data for marker, data in getattr(picture, "applist", ()) if marker == "APP1"]
+    return any(_xmp_may_locate(each) for each in packets) or _may_locate(picture.info.get("exif"))
+
+
+def _xmp_may_locate(packet: bytes) -> bool:
+    """Without the NULs, text in UTF-16 and UTF-32 reads like ASCII. Extended XMP is cut at any
+    byte, and tells what had no room."""
+    return packet.startswith(_EXTENDED_XMP) or b"GPSLatitude" in packet.replace(b"\0", b"")
 
 
 def _may_locate(block: bytes | None) -> bool:

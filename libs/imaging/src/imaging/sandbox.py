@@ -28,8 +28,8 @@ _STOP_SECONDS = 2.0
 _MOST_ANSWER = 32_000_000
 """Bytes of rendition and thumbnail together; a JPEG of 2048 x 2048 has at most a third of it."""
 _TRIES = 2
-"""A photo is blamed for a crash only if a fresh process crashes over it too: the first may have
-been killed from outside, or worn out by earlier photos."""
+"""A photo is blamed for a crash or a passed deadline only if a fresh process fails over it too: the
+first may have been killed or stopped from outside, or worn out by earlier photos."""
 
 
 class DecodeProcessUnavailableError(RuntimeError):
@@ -38,6 +38,10 @@ class DecodeProcessUnavailableError(RuntimeError):
 
 class _DiedError(Exception):
     """The process ended, was killed, or answered nonsense."""
+
+
+class _TimedOutError(Exception):
+    """The process did not answer in time: the photo's doing, or somebody stopped the process."""
 
 
 class _OutOfMemoryError(Exception):
@@ -94,6 +98,10 @@ class DecodeProcess:
                 except _DiedError:
                     self._kill()
                     code, why = RejectionCode.DECODE_CRASHED, "makes the decoder crash"
+                except _TimedOutError:
+                    self._kill()
+                    seconds = f"more than {self._limits.decode_seconds:g} seconds"
+                    code, why = RejectionCode.DECODE_TIMED_OUT, f"takes too long: {seconds}"
         raise ImageRejected(code, f"The picture {why}; it was given up after {_TRIES} tries.")
 
     def close(self) -> None:
@@ -115,14 +123,7 @@ class DecodeProcess:
                 write_message(_raw(child.stdin), {"keep_gps": keep_gps}, [data])
                 head, blobs = read_message(_raw(child.stdout), _MOST_ANSWER)
             except (OSError, BrokenMessageError) as error:
-                if not deadline.passed:
-                    raise _DiedError from error
-                self._kill()
-                raise ImageRejected(
-                    RejectionCode.DECODE_TIMED_OUT,
-                    "The picture takes too long to decode: more than "
-                    f"{self._limits.decode_seconds:g} seconds.",
-                ) from None
+                raise (_TimedOutError if deadline.passed else _DiedError) from error
         return _result(head, blobs)
 
     def _running(self) -> subprocess.Popen[bytes]:

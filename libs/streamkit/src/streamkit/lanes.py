@@ -1,5 +1,6 @@
 """A lane's consumer: one group per service and lane, and the records that it hands out."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -14,6 +15,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import Message as KafkaMessage
 
+from streamkit.backoff import delay_s
 from streamkit.headers import RawHeaders
 from streamkit.settings import WorkerSettings
 
@@ -131,24 +133,30 @@ class LaneConsumer:
         self.assigned = False
         self._prefix = settings.topic_prefix
         group = f"{self._prefix}darkroom.{service}.{lane.name}"
-        self._consumer = Consumer(consumer_config(settings, group))
-        topics = [self._prefix + topic for topic in lane.topics]
-        self._consumer.subscribe(
-            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
+        self._config = consumer_config(settings, group)
         self._held = False
+        self._lost = False
+        self._failures = 0
+        self._not_before = 0.0
+        self._consumer = self._opened()
 
     def poll(self, timeout_s: float) -> Taken | None:
         """See Source. Raises KafkaException."""
         message = self._consumer.poll(timeout_s)
+        if self._lost:
+            self._reopen()
+            return None
         if message is None:
             return None
         error = message.error()
         if error is None:
+            self._failures = 0
             return taken(message, self._prefix)
-        if error.fatal() or error.code() in _HOPELESS:
+        if error.code() in _HOPELESS:
             raise KafkaException(error)
         _log.warning("consumer_error", lane=self.lane.name, error=str(error))
+        if error.code() not in _PASSING and time.monotonic() >= self._not_before:
+            self._reopen()
         return None
 
     def done(self, record: Taken) -> None:
@@ -179,6 +187,29 @@ class LaneConsumer:
         """See Source."""
         self._consumer.close()
 
+    def _opened(self) -> Consumer:
+        consumer = Consumer(self._config)
+        topics = [self._prefix + topic for topic in self.lane.topics]
+        consumer.subscribe(
+            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+        return consumer
+
+    def _reopen(self) -> None:
+        """Go on with a new consumer.
+
+        A broker that stood still takes our partitions away. librdkafka joins again, but when it
+        can't read their offsets at that moment (NOT_COORDINATOR) it never asks again: it stays in
+        the group and fetches nothing more. A record in hand is then delivered once more.
+        """
+        self._lost = False
+        self._failures += 1
+        self._not_before = time.monotonic() + delay_s(self._failures)
+        self.assigned = False
+        self._consumer.close()
+        self._consumer = self._opened()
+        _log.warning("consumer_reopened", lane=self.lane.name, times=self._failures)
+
     def _place(self, record: Taken, offset: int = OFFSET_INVALID) -> TopicPartition:
         return TopicPartition(self._prefix + record.topic, record.partition, offset)
 
@@ -193,10 +224,23 @@ class LaneConsumer:
         _log.info("revoked", lane=self.lane.name, partitions=_listed(partitions))
 
     def _on_lost(self, _consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
+        self._lost = True
         _log.warning("lost", lane=self.lane.name, partitions=_listed(partitions))
 
 
 _NOT_OURS: Final = frozenset({KafkaError._STATE, KafkaError._UNKNOWN_PARTITION})
+_PASSING: Final = frozenset(
+    {
+        KafkaError._TRANSPORT,
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._PARTITION_EOF,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+"""Troubles with connections and missing topics, which librdkafka itself gets over."""
+
 _HOPELESS: Final = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,

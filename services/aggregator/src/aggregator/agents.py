@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -32,6 +32,10 @@ _log = structlog.get_logger("aggregator.agents")
 SERVICE: Final = "aggregator"
 DEAD_LETTERS: Final = catalogue.load().dead_letters(SERVICE)
 
+LARGEST_RECORD: Final = 1_000_000
+"""Bytes of key, value and headers of what is published, changelogs included: what a broker takes by
+default is 1,048,588 with the framing. A dead letter may be larger; its topic is declared so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -48,7 +52,8 @@ class Work:
         """Change the table by a record, and give all that is to be published for it.
 
         To be called while the stream is at this record. Raises Reject if the record cannot be
-        what it says, Busy if the registry is needed and away; the table is then unchanged.
+        what it says, or makes a state or an event that is too large, Busy if the registry is
+        needed and away; the table is then unchanged.
         """
         topic = message.topic.removeprefix(self.prefix)
         value = self.codec.decode(topic, message.value)
@@ -60,6 +65,8 @@ class Work:
             headers = event_headers(emit, source=SERVICE, traceparent=traceparent)
             body = self.codec.encode(emit.topic, emit.value)
             events.append(Outgoing(self.prefix + emit.topic, emit.key.encode(), body, headers))
+            _check_size(emit.topic, emit.key.encode(), body, headers)
+        _check_size("the state", message.key, state)
         self.table[message.key] = state
         return [*self.table.collect(), *events]
 
@@ -99,8 +106,9 @@ async def consume(stream: Any, work: Work, delivery: Delivery, tenure: Tenure) -
         if settled is None:
             continue
         records, outcome = settled
-        done = partial(_done, work.lane, outcome, started, event, partial(tenure.holds, term))
-        await delivery.admit(records, done)
+        ours = partial(tenure.holds, term)
+        done = partial(_done, work.lane, outcome, started, event, ours)
+        await delivery.admit(records, done, ours)
 
 
 async def _settled(
@@ -132,6 +140,15 @@ def _text(key: bytes | None) -> str:
         raise Reject("bad_key", "The key is not UTF-8 text.") from error
 
 
+def _check_size(
+    what: str, key: bytes, value: bytes, headers: Iterable[tuple[str, bytes]] = ()
+) -> None:
+    size = len(key) + len(value) + sum(len(name) + len(text) for name, text in headers)
+    if size > LARGEST_RECORD:
+        message = f"{what} would have {size:,} bytes; {LARGEST_RECORD:,} are allowed."
+        raise Reject("too_large", message)
+
+
 def _count_dead_letter(work: Work, message: Any, reason: Reject) -> None:
     metrics.DEAD_LETTERS.labels(SERVICE, work.lane, reason.code).inc()
     _log.error(
@@ -145,8 +162,9 @@ def _count_dead_letter(work: Work, message: Any, reason: Reject) -> None:
 
 
 def _done(lane: str, outcome: str, started: float, event: Any, ours: Callable[[], bool]) -> None:
-    if ours():
-        event.ack()
+    if not ours():
+        return
+    event.ack()
     metrics.PROCESSED.labels(SERVICE, lane, outcome).inc()
     metrics.DURATION.labels(SERVICE, lane).observe(time.monotonic() - started)
     age_s = max(0.0, time.time() - event.message.timestamp)

@@ -15,7 +15,7 @@ import structlog
 
 from aggregator import handlers
 from aggregator.agents import Work, consume
-from aggregator.consuming import mend
+from aggregator.consuming import KeepingFlow, mend
 from aggregator.delivery import Acknowledgement, Delivery, Outgoing, Send
 from aggregator.handlers import PRODUCED
 from aggregator.settings import Settings
@@ -55,6 +55,28 @@ class Aggregator:
         return []
 
 
+@dataclass(frozen=True, slots=True)
+class Tenure:
+    """Whether what was received still is this process's to work on.
+
+    Once a rebalance has begun, or tables are being recovered, it is not: the record is read again
+    from the committed offset afterwards, here or elsewhere, and must not change a table now. The
+    rebalance begins on the consumer's thread, before the queues are cleared on this one: what is
+    taken from them in between is as old, so clearing ends a term too.
+    """
+
+    app: faust.App
+    flow: KeepingFlow
+
+    def term(self) -> int:
+        """The present term: of two numbers that only grow, the sum."""
+        return int(self.app.rebalancing_count) + self.flow.cleared
+
+    def holds(self, term: int) -> bool:
+        """Whether that term still lasts."""
+        return self.term() == term and not self.app.in_recovery
+
+
 def faust_settings(settings: Settings, datadir: Path) -> dict[str, Any]:
     """Faust's settings; what differs from its defaults, and why.
 
@@ -92,7 +114,7 @@ def faust_settings(settings: Settings, datadir: Path) -> dict[str, Any]:
 def build(settings: Settings, codec: Codec, datadir: Path) -> Aggregator:
     """The aggregator, not started. To be called in the event loop that shall run it."""
     app = faust.App(**faust_settings(settings, datadir))
-    mend(app)
+    tenure = Tenure(app, mend(app))
     routes = handlers.routes(settings.policy())
     deliveries = {}
     for lane, table in _TABLES.items():
@@ -107,7 +129,7 @@ def build(settings: Settings, codec: Codec, datadir: Path) -> Aggregator:
             version=version("darkroom-aggregator"),
         )
         delivery = Delivery(_sender(app), limit=settings.aggregator_in_flight)
-        _add_agent(app, work, delivery, partitions)
+        _add_agent(tenure, work, delivery, partitions)
         deliveries[lane] = delivery
     return Aggregator(app, deliveries)
 
@@ -118,34 +140,18 @@ def _table(app: faust.App, name: str, partitions: int) -> JoinedTable:
     return cast(JoinedTable, table)
 
 
-def _add_agent(app: faust.App, work: Work, delivery: Delivery, partitions: int) -> None:
+def _add_agent(tenure: Tenure, work: Work, delivery: Delivery, partitions: int) -> None:
+    app = tenure.app
     topics = [work.prefix + name for name in work.routes]
     source = app.topic(*topics, key_serializer="raw", value_serializer="raw", partitions=partitions)
 
     async def run(stream: Any) -> None:
-        await _guarded(app, stream, work, delivery)
+        await _guarded(tenure, stream, work, delivery)
 
     app.agent(source, name=work.lane, concurrency=1)(run)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tenure:
-    """Whether what was received still is this process's to work on.
-
-    Once a rebalance has begun, or tables are being recovered, it is not: the record is read again
-    from the committed offset afterwards, here or elsewhere, and must not change a table now.
-    """
-
-    app: faust.App
-
-    def term(self) -> int:
-        return int(self.app.rebalancing_count)
-
-    def holds(self, term: int) -> bool:
-        return self.app.rebalancing_count == term and not self.app.in_recovery
-
-
-async def _guarded(app: faust.App, stream: Any, work: Work, delivery: Delivery) -> None:
+async def _guarded(tenure: Tenure, stream: Any, work: Work, delivery: Delivery) -> None:
     """Run an agent; a defect stops the process, loudly and with nothing acknowledged.
 
     Were it raised, Faust would acknowledge the record and go on.
@@ -153,9 +159,9 @@ async def _guarded(app: faust.App, stream: Any, work: Work, delivery: Delivery) 
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(delivery.run())
-            await consume(stream, work, delivery, _Tenure(app))
+            await consume(stream, work, delivery, tenure)
     except Exception as defect:  # noqa: BLE001 - the process ends by it
-        await app.crash(defect)
+        await tenure.app.crash(defect)
 
 
 def _sender(app: faust.App) -> Send:

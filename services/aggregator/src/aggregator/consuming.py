@@ -21,6 +21,14 @@ class KeepingFlow(FlowControlEvent):
     must be cleared, the queues at a revocation, Faust clears apart from this.
     """
 
+    cleared = 0
+    """How often the queues were cleared: what was taken from them before is not ours after."""
+
+    def clear(self) -> None:
+        """Throw away what is in the agents' queues."""
+        super().clear()
+        self.cleared += 1
+
     def resume(self) -> None:
         """Let agents have records."""
         self._suspend.clear()
@@ -52,7 +60,8 @@ class PromptTransport(driver.Transport):
     Consumer = _PromptConsumer
 
 
-def mend(app: faust.App) -> None:
-    """Change an app so; to be called before it has topics or agents."""
-    app.flow_control = KeepingFlow()
+def mend(app: faust.App) -> KeepingFlow:
+    """Change an app so, and give its flow; to be called before it has topics or agents."""
+    app.flow_control = flow = KeepingFlow()
     app.transport = PromptTransport(app.conf.broker_consumer, app)
+    return flow

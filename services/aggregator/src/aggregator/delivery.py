@@ -6,6 +6,9 @@ acknowledged strictly in the order in which they were admitted (the consumer com
 that is still in flight otherwise). If the broker does not acknowledge something, that and all that
 was sent after it is sent again in the same order until it is: nothing is lost, nothing that was
 overtaken stays so, and what arrives twice has the same id.
+
+What is not ours any more, because its partition may have gone to another process, is not sent: a
+change of a table that arrived after the new owner's would bring back an older state.
 """
 
 import asyncio
@@ -49,10 +52,15 @@ class Send(Protocol):
     async def __call__(self, record: Outgoing, /) -> Acknowledgement: ...
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(slots=True)
 class _Entry:
     records: Sequence[Outgoing]
     done: Callable[[], None]
+    ours: Callable[[], bool]
     pending: list[Acknowledgement] = field(default_factory=list)
     refused: Exception | None = None
 
@@ -72,13 +80,20 @@ class Delivery:
         self.stuck = False
         """Whether the broker refuses, and everything waits for it."""
 
-    async def admit(self, records: Sequence[Outgoing], done: Callable[[], None]) -> None:
+    async def admit(
+        self,
+        records: Sequence[Outgoing],
+        done: Callable[[], None],
+        ours: Callable[[], bool] = _always,
+    ) -> None:
         """Send `records`, and call `done` when they and all before them are acknowledged.
 
-        Waits while `limit` records are in flight, and for ever after `close`.
+        `ours` is asked before each is sent, the first time and again; once it says no, those that
+        are left are dropped, and `done` is called in its turn all the same. Waits while `limit`
+        records are in flight, and for ever after `close`.
         """
         await self._room.acquire()
-        entry = _Entry(records, done)
+        entry = _Entry(records, done, ours)
         async with self._sending:
             if self._closed.is_set():
                 await asyncio.get_running_loop().create_future()
@@ -117,6 +132,8 @@ class Delivery:
         entry.pending, entry.refused = [], None
         try:
             for record in entry.records:
+                if not entry.ours():
+                    break
                 entry.pending.append(await self._send(record))
         except NOT_DELIVERED as error:
             entry.refused = error

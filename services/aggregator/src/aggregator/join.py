@@ -4,7 +4,8 @@ Each function takes the photo's state (None: nothing known) and a decoded event,
 state and what to publish. State is JSON, made of maps and sets (sorted lists) only, so that any
 event may be repeated and, conflicts aside, come in any order: of two events about the same stage
 of the same revision the first counts. What is decided is never forgotten but said again, with the
-same id and the same bytes, whenever an input of it is repeated.
+same id and the same bytes, whenever an input of it is repeated. Of more than KEPT_ANALYSES
+analyses of a photo, those that ended longest ago are forgotten.
 
     {"analyses": {ANALYSIS: {"members": {BATCH: [INDEX…]},
                              "revisions": {"1": {"policy_revision", "lane",
@@ -28,6 +29,10 @@ from streamkit import Emit
 Event = Mapping[str, Any]
 State = dict[str, Any]
 Result = tuple[State, list[Emit]]
+
+KEPT_ANALYSES: Final = 64
+"""Of a photo: each import of one that was refused analyses it anew, so their number has no bound.
+Ended ones are kept only for what is repeated or joins late, which concerns the latest."""
 
 OUTCOME_TOPICS: Final = {
     routing.AUTO_LABELED: names.PHOTO_AUTO_LABELED,
@@ -64,7 +69,7 @@ def rejected(state: State | None, event: Event) -> Result:
     state, analysis, revision = _opened(state, event)
     if "decision" not in revision and "rejected" not in revision:
         revision["rejected"] = to_ms(event["rejected_at"])
-    return state, list(_said(event, analysis, revision))
+    return _bounded(state), list(_said(event, analysis, revision))
 
 
 def batch_joined(state: State | None, event: Event) -> Result:
@@ -79,7 +84,7 @@ def batch_joined(state: State | None, event: Event) -> Result:
     for number, revision in analysis["revisions"].items():
         about = {**event, "revision": int(number)}
         emits += _ends(about, revision, {batch: [index]})
-    return state, emits
+    return _bounded(state), emits
 
 
 def _stage_ended(
@@ -98,7 +103,7 @@ def _stage_ended(
         revision["failed"] = {**revision["failed"], **(failed or {})}
         if len(revision["parts"]) + len(revision["failed"]) == len(STAGES):
             revision["decision"] = routing.decide(revision["parts"], revision["failed"], policy)
-    return state, list(_said(event, analysis, revision))
+    return _bounded(state), list(_said(event, analysis, revision))
 
 
 def _analysis(state: State | None, event: Event) -> tuple[State, dict[str, Any]]:
@@ -123,6 +128,36 @@ def _opened(state: State | None, event: Event) -> tuple[State, dict[str, Any], d
     revision = dict(analysis["revisions"].get(number, first))
     analysis["revisions"][number] = revision
     return state, analysis, revision
+
+
+def _bounded(state: State) -> State:
+    """The state without the analyses that ended first (of equals, by id), if it has too many."""
+    analyses = state["analyses"]
+    too_many = len(analyses) - KEPT_ANALYSES
+    if too_many <= 0:
+        return state
+    ended = ((_last_end(analysis), name) for name, analysis in analyses.items())
+    oldest = sorted((at, name) for at, name in ended if at is not None)[:too_many]
+    forgotten = {name for _, name in oldest}
+    return {"analyses": {name: analyses[name] for name in analyses if name not in forgotten}}
+
+
+def _last_end(analysis: Event) -> int | None:
+    """When the last revision of an analysis ended, in milliseconds; None if one has not."""
+    ends = [_end_of(revision) for revision in analysis["revisions"].values()]
+    if not ends or None in ends:
+        return None
+    return max(end[1] for end in ends if end is not None)
+
+
+def _end_of(revision: Event) -> tuple[str, int] | None:
+    """What a revision came to, and when in milliseconds; None if it has not ended."""
+    if "decision" in revision:
+        at = routing.decided_ms(revision["parts"], revision["failed"])
+        return revision["decision"]["outcome"], at
+    if "rejected" in revision:
+        return "rejected", revision["rejected"]
+    return None
 
 
 def _said(event: Event, analysis: Event, revision: Event) -> Iterator[Emit]:
@@ -163,13 +198,10 @@ def _used(stage: str, revision: int, part: routing.Part) -> dict[str, Any]:
 
 def _ends(event: Event, revision: Event, members: Mapping[str, list[int]]) -> Iterator[Emit]:
     """The end of each member, if the revision has one."""
-    if "decision" in revision:
-        end = revision["decision"]["outcome"]
-        at = routing.decided_ms(revision["parts"], revision["failed"])
-    elif "rejected" in revision:
-        end, at = "rejected", revision["rejected"]
-    else:
+    ended = _end_of(revision)
+    if ended is None:
         return
+    end, at = ended
     partial = end != "rejected" and bool(revision["failed"])
     for batch, indices in members.items():
         for index in indices:

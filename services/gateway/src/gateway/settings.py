@@ -27,7 +27,7 @@ class Settings(ObjectSettings, WorkerSettings):
         (), description="folders that may be imported from (JSON)"
     )
     import_roots_file: Path | None = Field(
-        None, description="file with more of them, one absolute path a line"
+        None, description="file with more of them, an absolute path as a JSON string a line"
     )
     import_in_flight: int = Field(
         100, ge=1, description="photos of one import that may wait for their outcome"

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from darkroom_cli import door, show
 from darkroom_cli.client import Gateway, GatewayError, Json
@@ -101,6 +100,8 @@ def photo(
     data: Data = None,
 ) -> None:
     """Show all that is known of a photo."""
+    if not _is_id(photo_id):
+        raise typer.BadParameter(f"{photo_id!r} is not a photo's id")
     with explained():
         found = door.gateway(url, DataFolder.at(data)).photo(photo_id)
     _print_photo(found, as_json)
@@ -110,12 +111,13 @@ def search(
     text: Annotated[str | None, typer.Argument(help="Words: labels, categories, text.")] = None,
     like: Annotated[str | None, typer.Option(help="A photo's id, or a file.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="At most so many.")] = 20,
+    everything: Annotated[bool, typer.Option("--all", help="Weak results too.")] = False,
     as_json: AsJson = False,
     url: Url = None,
     data: Data = None,
 ) -> None:
     """Find photos by words, or those that resemble a photo."""
-    if (text is None) == (like is None):
+    if bool(text and text.strip()) == (like is not None):
         raise typer.BadParameter("give either words or --like")
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
@@ -128,15 +130,24 @@ def search(
     if not found:
         console.print("Nothing found.")
         return
-    console.print(_hits(found))
+    shown = found if everything else found[: show.strong([hit["score"] for hit in found])]
+    console.print(show.hits_table(shown))
+    if len(shown) < len(found):
+        console.print(f"{len(found) - len(shown)} weaker ones are left out; --all shows them.")
+
+
+def _is_id(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _photo_id(gateway: Gateway, like: str) -> str:
     """The id that is meant: itself, or that of a file, which is analysed if it is new."""
-    try:
-        return str(uuid.UUID(like))
-    except ValueError:
-        pass
+    if _is_id(like):
+        return like
     if not Path(like).is_file():
         raise typer.BadParameter(f"{like} is neither a photo's id nor a file")
     analyzed = gateway.analyze(Path(like))
@@ -144,23 +155,6 @@ def _photo_id(gateway: Gateway, like: str) -> str:
         reason = (analyzed["error"] or {}).get("message", "it is not decided yet")
         raise GatewayError(f"{like} can't be compared: {reason}")
     return str(analyzed["photo_id"])
-
-
-def _hits(found: list[Json]) -> Table:
-    table = Table(header_style="bold", expand=True)
-    for name in ("score", "file", "outcome", "labels", "text", "photo"):
-        table.add_column(name, overflow="fold")
-    for hit in found:
-        one = hit["photo"]
-        table.add_row(
-            f"{hit['score']:.2f}",
-            one["file_name"] or "",
-            show.outcome_of(one),
-            show.labels_of(one),
-            show.one_line(one["text"]),
-            one["photo_id"],
-        )
-    return table
 
 
 def _print_photo(photo: Json, as_json: bool) -> None:

@@ -17,6 +17,9 @@ SMALL_BODY: Final = 1_000_000
 FORM_OVERHEAD: Final = 64_000
 """What a multipart form may need around its file."""
 
+IDLE_S: Final = 30.0
+"""A body of which nothing comes for so long is given up."""
+
 _CLOSE: Final = {"Connection": "close"}  # what is still coming is not read
 
 
@@ -27,7 +30,7 @@ def too_large(limit: int) -> ProblemError:
 
 
 class BodyLimit:
-    """ASGI middleware that ends a request as soon as its body is too large.
+    """ASGI middleware that ends a request as soon as its body is too large or does not come on.
 
     `limit_of` gives the limit in bytes for a method and path. A declared length is refused before
     anything is read; without one, or with a false one, the bytes are counted as they come.
@@ -38,7 +41,7 @@ class BodyLimit:
         self._limit_of = limit_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on; the route's reading of the body raises ProblemError (413)."""
+        """Pass the request on; the route's reading of the body raises ProblemError (413, 408)."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -54,16 +57,28 @@ class BodyLimit:
 
 def _counted(receive: Receive, limit: int) -> Receive:
     seen = 0
+    more = True
 
     async def receiving() -> Message:
-        nonlocal seen
-        message = await receive()
+        nonlocal seen, more
+        if not more:  # what comes behind the body is the client's leaving: no matter when
+            return await receive()
+        message = await _soon(receive)
+        more = bool(message.get("more_body"))
         seen += len(message.get("body", b""))
         if seen > limit:
             raise too_large(limit)
         return message
 
     return receiving
+
+
+async def _soon(receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(IDLE_S):
+            return await receive()
+    except TimeoutError as error:
+        raise ProblemError(408, "upload_stalled", "The rest did not come.", _CLOSE) from error
 
 
 class UploadBudget:
@@ -89,20 +104,11 @@ class UploadBudget:
             self._taken -= size
 
 
-async def gather_body(chunks: AsyncIterator[bytes], limit: int, idle_s: float) -> bytes:
-    """The whole body.
-
-    Raises ProblemError: 413 above `limit` bytes, 408 where no bytes came for `idle_s` seconds.
-    """
+async def gather_body(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    """The whole body; raises ProblemError (413) above `limit` bytes."""
     data = bytearray()
-    try:
-        while True:
-            async with asyncio.timeout(idle_s):
-                chunk = await anext(chunks, None)
-            if chunk is None:
-                return bytes(data)
-            data += chunk
-            if len(data) > limit:
-                raise too_large(limit)
-    except TimeoutError as error:
-        raise ProblemError(408, "upload_stalled", "The rest did not come.", _CLOSE) from error
+    async for chunk in chunks:
+        data += chunk
+        if len(data) > limit:
+            raise too_large(limit)
+    return bytes(data)

@@ -31,7 +31,7 @@ async def events(
     asked += [("batch", batch)] if batch else []
     with door.hub.subscribe(photo, batch) as subscription, metrics.WEBSOCKETS.track_inprogress():
         for thing, text in (await door.catalog.load(asked)).items():
-            subscription.offer(thing, text)
+            subscription.offer_first(thing, text)
         sending = asyncio.create_task(_send(websocket, subscription))
         try:
             await _until_gone(websocket)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 from uuid import UUID
@@ -19,6 +20,10 @@ _log = structlog.get_logger("gateway.api.feed")
 
 POLL_S: Final = 0.5
 """How often the catalog is looked into while Redis is away."""
+
+SAFETY_POLL_S: Final = 10.0
+"""How often the catalog is looked into while Redis is there: the recorder drops news for a while
+after it lost Redis, whether or not we lost it too."""
 
 _POLLS_PER_TRY: Final = 4
 """Looks between two tries to reach Redis again."""
@@ -90,11 +95,17 @@ class Feed:
             await subscription.subscribe(self._channel)
             self.connected = True
             _log.info("redis_connected")
-            await self.poll()  # what happened before we heard
-            while True:
-                notices = await _some(subscription)
-                if notices:
-                    await self._pass_on(notices)
+            await self._follow(subscription)
+
+    async def _follow(self, subscription: Any) -> None:
+        looked_at = float("-inf")
+        while True:
+            if time.monotonic() - looked_at >= SAFETY_POLL_S:
+                looked_at = time.monotonic()
+                await self.poll()  # at first, what happened before we heard
+            notices = await _some(subscription)
+            if notices:
+                await self._pass_on(notices)
 
     async def _pass_on(self, notices: Sequence[Notice]) -> None:
         try:

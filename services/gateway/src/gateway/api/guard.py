@@ -20,6 +20,7 @@ LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _PORTS: Final = {"http": 80, "https": 443}
+_PORT_DIGITS: Final = 5
 
 
 def host_allowed(host: str, allowed: Collection[str]) -> bool:
@@ -36,7 +37,10 @@ def origin_allowed(origin: str | None, host: str) -> bool:
     """
     if origin is None:
         return True
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:  # such as half a bracket
+        return False
     if parts.scheme not in _PORTS or not parts.netloc:
         return False
     default = _PORTS[parts.scheme]
@@ -50,7 +54,7 @@ def _split(host: str) -> tuple[str, int | None]:
     name, colon, port = host.strip().lower().rpartition(":")
     if not colon or name.count("[") != name.count("]"):
         return host.strip().lower(), None
-    return (name, int(port)) if port.isdecimal() else ("", None)
+    return (name, int(port)) if port.isdecimal() and len(port) <= _PORT_DIGITS else ("", None)
 
 
 class Guard:

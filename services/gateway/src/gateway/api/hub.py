@@ -66,14 +66,23 @@ class Subscription:
 
     def offer(self, thing: Thing, text: str) -> None:
         """Put a state into the queue; of the same thing only the newest stays."""
+        if self._closed is not None:
+            return
         self._waiting[thing] = text
         if len(self._waiting) > self._bound:
             self.close(Closed(TOO_SLOW, "too slow; connect again and read the present state"))
         self._news.set()
 
+    def offer_first(self, thing: Thing, text: str) -> None:
+        """Offer the state that was there at the beginning, unless news of the thing wait already:
+        they came while it was loaded, so they are newer."""
+        if thing not in self._waiting:
+            self.offer(thing, text)
+
     def close(self, why: Closed) -> None:
-        """Nothing more will come."""
+        """Nothing more will come, and what waits is not sent any more."""
         self._closed = self._closed or why
+        self._waiting.clear()
         self._news.set()
 
     async def take(self) -> list[str]:

@@ -27,7 +27,10 @@ class ImportRequest(BaseModel):
 
 
 @router.post(
-    "", status_code=202, summary="Import folders", responses=documented(403, 404, 413, 422, 503)
+    "",
+    status_code=202,
+    summary="Import folders",
+    responses=documented(403, 404, 408, 413, 422, 503),
 )
 async def post_import(wanted: ImportRequest, door: Wired) -> Batch:
     """Begin an import; follow it at its address or by the WebSocket `/v1/events?batch=`.

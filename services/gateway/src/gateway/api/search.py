@@ -30,6 +30,8 @@ async def find(
     """
     if (q is None or not q.strip()) == (like is None):
         raise ProblemError(422, "invalid_request", "Give either words (q) or a photo (like).")
+    if "\0" in (q or ""):
+        raise ProblemError(422, "invalid_request", "Words (q) have no NUL character.")
     if like is None:
         return Hits(items=await door.catalog.ask(search.by_words, q or "", limit))
     hits = await door.catalog.ask(search.by_likeness, like, limit)

@@ -13,9 +13,6 @@ from imaging.errors import ImageRejected, RejectionCode
 from imaging.limits import Limits
 from imaging.probe import probe
 
-IDLE_S: Final = 30.0
-"""An upload that sends nothing for so long is given up."""
-
 _STATUS: Final = {
     RejectionCode.EMPTY_FILE: 422,
     RejectionCode.FILE_TOO_LARGE: 413,
@@ -41,7 +38,7 @@ async def read_upload(request: Request, limits: Limits, file_name: str | None) -
     if request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         upload = await _read_form(request, limits.max_bytes, file_name)
     else:
-        data = await gather_body(request.stream(), limits.max_bytes, IDLE_S)
+        data = await gather_body(request.stream(), limits.max_bytes)
         upload = Upload(data, shown_name(file_name))
     try:
         probe(upload.data, limits)

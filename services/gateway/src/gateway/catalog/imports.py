@@ -131,8 +131,11 @@ def next_index(conn: Conn, batch_id: str) -> int:
 def recorded(conn: Conn, batch_id: str, paths: Sequence[str]) -> set[str]:
     """Those of `paths` that the batch has recorded already."""
     rows = conn.execute(
-        "SELECT path FROM batch_items WHERE batch_id = %s AND path = ANY(%s)",
-        (batch_id, list(paths)),
+        """
+        SELECT path FROM batch_items WHERE batch_id = %(batch)s AND path = ANY(%(paths)s)
+          AND md5(path) = ANY(ARRAY(SELECT md5(p) FROM unnest(%(paths)s::text[]) AS p))
+        """,
+        {"batch": batch_id, "paths": list(paths)},
     )
     return {row["path"] for row in rows}
 

@@ -5,6 +5,7 @@ and symbolic links are passed over, and so is what is neither file nor folder.
 """
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -55,6 +56,9 @@ _PROBLEMS: Final = {
     errno.ENXIO: _NOT_A_FILE,  # a socket
 }
 
+_KEPT_OF_A_PATH: Final = 200
+"""Characters of a path that the catalog does not take; enough to find the folder."""
+
 _PASSING: Final = frozenset(
     # Our own shortage, or a network folder that sleeps: no reason to refuse a file.
     {
@@ -79,6 +83,22 @@ def shown(path: str) -> str:
     """
     raw = os.fsencode(path).replace(b"\\", b"\\\\")
     return raw.decode("utf-8", "backslashreplace")
+
+
+def shortened(path: str) -> str:
+    """A stand-in for a path as `shown`: short, printable, and for the same path always the same."""
+    begin = "".join(letter for letter in path if letter.isprintable())[:_KEPT_OF_A_PATH]
+    return f"{begin}… ({hashlib.sha256(path.encode()).hexdigest()[:16]})"
+
+
+def outermost(roots: Sequence[str]) -> list[str]:
+    """The roots that the walk of another one does not reach: they have all files, each once."""
+    return [one for one in dict.fromkeys(roots) if not any(_reaches(root, one) for root in roots)]
+
+
+def _reaches(root: str, path: str) -> bool:
+    below = path.removeprefix(f"{root.rstrip('/')}/")
+    return below not in ("", path) and not any(part.startswith(".") for part in below.split("/"))
 
 
 def walk(roots: Sequence[str]) -> Iterator[Seen]:

@@ -2,19 +2,29 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 from typing import Final
 
+import psycopg
 import structlog
+from psycopg.errors import ProgramLimitExceeded
 
 from gateway import metrics
 from gateway.catalog import imports
 from gateway.catalog.imports import Import, Item, ItemState, Place
 from gateway.catalog.outbox import Outbox
-from gateway.control.files import Seen, UnreadableError, read_file, shown, walk
+from gateway.control.files import (
+    Seen,
+    UnreadableError,
+    outermost,
+    read_file,
+    shortened,
+    shown,
+    walk,
+)
 from gateway.db import Conn
 from gateway.originals import Stores, store_original
 from streamkit import Busy, Retry, delay_s
@@ -73,7 +83,7 @@ class Scan:
         self._walk: Iterator[Seen] = walk(batch.roots)
         self._ahead: deque[Seen] = deque()
         self._count: Iterator[Seen] | None = (
-            None if batch.expected is not None else walk(batch.roots)
+            None if batch.expected is not None else walk(outermost(batch.roots))
         )
         self._counted = 0
         self._next_index = imports.next_index(conn, batch.batch_id)
@@ -128,7 +138,7 @@ class Scan:
         try:
             slice_ = sum(1 for _ in islice(self._count, _COUNT_AT_ONCE))
         except Busy:
-            self._count, self._counted = walk(self._batch.roots), 0
+            self._count, self._counted = walk(outermost(self._batch.roots)), 0
             raise
         self._counted += slice_
         if slice_ < _COUNT_AT_ONCE:
@@ -150,12 +160,30 @@ class Scan:
                 raise
             if not fresh:
                 return None
-            known = imports.recorded(self._conn, self._batch.batch_id, list(fresh))
+            known = self._known(fresh)
             self._ahead.extend(seen for path, seen in fresh.items() if path not in known)
         return self._ahead[0]
 
+    def _known(self, paths: Iterable[str]) -> set[str]:
+        """Those of `paths` that are recorded, be it by their stand-in."""
+        names = {name: path for path in paths for name in (path, shortened(path))}
+        recorded = imports.recorded(self._conn, self._batch.batch_id, list(names))
+        return {names[name] for name in recorded}
+
     def _record(self, seen: Seen) -> Item:
         place = Place(self._next_index, shown(seen.path))
+        try:
+            return self._record_at(place, seen)
+        except (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded) as error:
+            # The database is there and refuses this one row: no reason to stop the others.
+            _log.warning("path_unstorable", batch=self._batch.batch_id, reason=str(error))
+            stand_in = Place(place.index, shortened(place.path))
+            message = "The catalog can't hold this file under its path."
+            return imports.record_refusal(
+                self._conn, self._batch, stand_in, "path_unstorable", message
+            )
+
+    def _record_at(self, place: Place, seen: Seen) -> Item:
         try:
             if seen.problem is not None:
                 raise UnreadableError(seen.problem)

@@ -89,7 +89,9 @@ CREATE TABLE batch_items (
   batch_id uuid NOT NULL REFERENCES batches, index bigint NOT NULL, path text NOT NULL,
   state text NOT NULL CHECK (state IN ('submitted', 'duplicate', 'refused')),
   photo_id uuid, analysis_id uuid, duplicate_of uuid, code text, message text,
-  PRIMARY KEY (batch_id, index), UNIQUE (batch_id, path));
+  PRIMARY KEY (batch_id, index));
+-- The hash, because an index entry holds 2.7 kB at most and a path may be longer.
+CREATE UNIQUE INDEX batch_items_path ON batch_items (batch_id, md5(path));
 CREATE INDEX batch_items_of_photo ON batch_items (photo_id);
 CREATE INDEX batch_items_of_analysis ON batch_items (analysis_id);
 """
