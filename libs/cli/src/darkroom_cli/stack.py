@@ -30,7 +30,6 @@ __all__ = ["INFRASTRUCTURE", "SERVICES", "Stack"]
 
 _POLL = 0.05
 _STOP_DEADLINE = 40.0
-_GONE = (StackPhase.STOPPED, StackPhase.FAILED)
 
 Progress = Callable[[str], None]
 
