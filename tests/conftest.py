@@ -80,7 +80,7 @@ class FixedIds:
 @pytest.fixture(scope="session")
 def codec() -> Codec:
     """A codec for tests in which no record leaves the process."""
-    return Codec(FixedIds(), avro.schema_of)  # type: ignore[arg-type]
+    return Codec(FixedIds(), avro.schema_of)
 
 
 @pytest.fixture(scope="session")

@@ -114,3 +114,45 @@ def test_facts_of_different_revisions_have_different_ids() -> None:
 def test_indices_are_counted_in_chunks_of_4096() -> None:
     assert (ids.chunk_of(4095), ids.chunk_of(4096)) == (0, 1)
     assert ids.chunk_key("b", 1) == "b/1"
+
+
+def test_a_service_has_a_retry_topic_for_each_tier_and_class() -> None:
+    topics = catalogue.load(())
+    of_ocr = [topic.name for topic in topics if topic.name.startswith("darkroom.ocr.retry-")]
+    assert of_ocr == [
+        f"darkroom.ocr.retry-{tier}.{name}" for tier in topics.tiers for name in ("high", "bulk")
+    ]
+    assert topics.tiers == ("5s", "30s", "5m")
+
+
+def test_the_variable_changes_the_retry_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_RETRY_TIERS", "10s, 1m")
+    topics = catalogue.load()
+    assert topics.tiers == ("10s", "1m")
+    assert topics["darkroom.ocr.retry-1m.high"].partitions == 2
+    assert "darkroom.ocr.retry-5s.high" not in topics.topics
+
+
+def test_an_empty_variable_leaves_the_retry_tiers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_RETRY_TIERS", "")
+    assert catalogue.load().tiers == ("5s", "30s", "5m")
+
+
+def test_a_wrong_retry_tier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DARKROOM_RETRY_TIERS", "5s,soon")
+    with pytest.raises(ValueError, match="'soon' is no retry tier"):
+        catalogue.load()
+
+
+def test_retry_topics_keep_the_brokers_time_and_others_their_producers() -> None:
+    topics = catalogue.load(())
+    retry = topics["darkroom.gateway.retry-5s.bulk"].config()
+    assert retry["message.timestamp.type"] == "LogAppendTime"
+    assert retry["max.message.bytes"] == str(2 * 1024 * 1024)
+    assert "message.timestamp.type" not in topics[names.PHOTO_REJECTED].config()
+
+
+def test_what_operators_set_is_kept_for_ever() -> None:
+    control = catalogue.load()[names.OPS_CONTROL]
+    assert control.config() == {"cleanup.policy": "compact"}
+    assert (control.partitions, control.key) == (1, "target")

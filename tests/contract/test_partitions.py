@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from infrastructure import Infrastructure
 from java_tool import java_tool
-from streamkit.lanes import taken
-from streamkit.publisher import producer_config
+from streamkit.kafka.consumer import taken
+from streamkit.kafka.producer import producer_config
 
 PARTITIONS = 4
 KEYS = [str(uuid5(NAMESPACE_URL, str(n))) for n in range(1000)]

@@ -15,15 +15,16 @@ import intake.handlers
 import ocr.app
 from aggregator.routing import Policy
 from darkroom_schemas import catalogue
-from stagekit import Stage, job
+from stagekit import Loaded, Stage, handlers
+from streamkit import control, notices
 
 ENGINE = cast(Any, SimpleNamespace(name="none", model_version="none"))
 NOT_USED = cast(Any, None)
 
-STAGES: tuple[Stage, ...] = (
-    detector.app.stage(ENGINE),
-    ocr.app.stage(ENGINE),
-    embedder.app.stage(ENGINE),
+STAGES: tuple[tuple[Stage[Any], Loaded], ...] = (
+    (detector.app.DETECTOR, detector.app.with_engine(ENGINE)),
+    (ocr.app.OCR, ocr.app.with_engine(ENGINE)),
+    (embedder.app.EMBEDDER, embedder.app.with_engine(ENGINE)),
 )
 
 READS: dict[str, set[str]] = {
@@ -32,14 +33,19 @@ READS: dict[str, set[str]] = {
     "gateway": set(
         gateway.recorder.handlers.handlers(gateway.recorder.handlers.Recorder(NOT_USED, NOT_USED))
     ),
-    **{stage.name: set(job(stage, NOT_USED).handlers) for stage in STAGES},
+    **{stage.name: set(handlers(stage, loaded, NOT_USED).by_topic) for stage, loaded in STAGES},
 }
 WRITES: dict[str, set[str]] = {
     "intake": set(intake.app.WRITES),
     "aggregator": set(aggregator.handlers.PRODUCED),
     "gateway": set(gateway.control.app.PRODUCED),
-    **{stage.name: set(stage.writes) for stage in STAGES},
+    **{stage.name: set(stage.writes) for stage, _ in STAGES},
 }
+
+WORKERS = {"intake", "gateway", *(stage.name for stage, _ in STAGES)}
+for name in WORKERS:
+    READS[name].add(control.TOPIC)
+    WRITES[name].add(notices.TOPIC)
 
 
 @pytest.mark.parametrize("service", READS)

@@ -1,5 +1,6 @@
 """The whole aggregator without Kafka: tables in a dict, its own events fed back to it."""
 
+import json
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
@@ -33,7 +34,10 @@ class Machine:
         topic, key, value = event
         route = self._routes[topic]
         table = self.tables[route.table]
-        table[key], emits = route.apply(key, table.get(key), value)
+        stored = table.get(key)
+        state, emits = route.apply(key, None if stored is None else json.loads(stored), value)
+        table[key] = json.dumps(state, allow_nan=False).encode()
+        assert json.loads(table[key]) == state
         return emits
 
     def said(self, *topics: str) -> dict[str, Any]:

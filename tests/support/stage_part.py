@@ -8,7 +8,7 @@ import fastavro
 from PIL import Image
 
 from darkroom_schemas.avro import schema_of
-from stagekit import Stage, job
+from stagekit import Loaded, Stage, handlers
 from stagekit.stage import REQUESTS
 from streamkit import Message, ObjectStore
 
@@ -32,12 +32,14 @@ def request(uri: str) -> Message:
     )
 
 
-def part_of(stage: Stage, image: Image.Image, folder: Path) -> dict[str, Any]:
+def part_of(
+    stage: Stage[Any], loaded: Loaded, image: Image.Image, folder: Path
+) -> dict[str, Any]:
     """What the stage publishes of the picture, written and read by its topic's schema."""
     store, file = ObjectStore(folder.as_uri()), io.BytesIO()
     image.save(file, "PNG")
     message = request(store.put("renditions/ab/abcd.png", file.getvalue()))
-    (emit,) = job(stage, store).handlers[message.topic](message)
+    (emit,) = handlers(stage, loaded, store).by_topic[message.topic](message)
     schema, buffer = schema_of(emit.topic), io.BytesIO()
     fastavro.schemaless_writer(buffer, schema, emit.value, strict=True)
     buffer.seek(0)

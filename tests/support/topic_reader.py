@@ -9,8 +9,8 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from darkroom_schemas import avro
-from streamkit import Codec, SchemaIds, readable
-from streamkit.lanes import Taken, taken
+from streamkit import Codec, SchemaIds, Taken, readable
+from streamkit.kafka.consumer import taken
 
 
 class TopicReader:

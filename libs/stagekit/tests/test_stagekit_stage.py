@@ -14,7 +14,7 @@ from PIL import Image
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from stage_part import ANALYSIS, PHOTO, request
-from stagekit import Stage, job
+from stagekit import Loaded, Stage, StageSettings, handlers, job
 from streamkit import Emit, Failure, Message, ObjectStore, Reject
 
 
@@ -34,11 +34,18 @@ def look(image: Image.Image) -> dict[str, Any]:
     }
 
 
-STAGE = Stage("detector", "1.0", "photo.objects-detected.v1", StubEngine(), look)
+LOADED = Loaded(StubEngine(), look)
+
+
+def load(_settings: StageSettings) -> Loaded:
+    return LOADED
+
+
+STAGE = Stage("detector", "1.0", "photo.objects-detected.v1", load)
 
 
 def handled(store: ObjectStore, message: Message) -> Sequence[Emit]:
-    return job(STAGE, store).handlers[message.topic](message)
+    return handlers(STAGE, LOADED, store).by_topic[message.topic](message)
 
 
 def as_read(emit: Emit) -> dict[str, Any]:
@@ -108,14 +115,14 @@ def test_a_rendition_that_is_no_picture_is_rejected(store: ObjectStore) -> None:
 
 def test_giving_up_says_so_with_the_reason(store: ObjectStore) -> None:
     message = request("file:///none.jpg")
-    (emit,) = job(STAGE, store).give_up(
+    (emit,) = handlers(STAGE, LOADED, store).give_up(
         message, Failure("engine_failed", "The model could not.", attempts=5)
     )
     value = as_read(emit)
     assert (emit.topic, emit.key) == ("photo.stage-failed.v1", PHOTO)
     assert (value["stage"], value["code"], value["attempts"]) == ("detector", "engine_failed", 5)
     assert value["message"] == "The model could not."
-    (again,) = job(STAGE, store).give_up(
+    (again,) = handlers(STAGE, LOADED, store).give_up(
         message, Failure("engine_failed", "The model could not.", attempts=5)
     )
     assert emit.id == again.id
@@ -126,7 +133,7 @@ def test_a_part_and_a_failure_of_one_stage_have_different_ids(
 ) -> None:
     message = request(put(Image.new("RGB", (4, 4))))
     (part,) = handled(store, message)
-    (failure,) = job(STAGE, store).give_up(message, Failure("x", "X.", attempts=1))
+    (failure,) = handlers(STAGE, LOADED, store).give_up(message, Failure("x", "X.", attempts=1))
     assert part.id != failure.id
 
 
@@ -134,16 +141,16 @@ def test_a_large_photo_is_opened_as_small_as_the_engine_allows(store: ObjectStor
     buffer = io.BytesIO()
     Image.new("RGB", (2000, 1000)).save(buffer, "JPEG")
     uri = store.put("renditions/ab/large.jpg", buffer.getvalue())
-    frugal = dataclasses.replace(STAGE, enough_pixels=100)
-    handler = job(frugal, store).handlers[PHOTO_ANALYSIS_REQUESTED["batch"]]
+    frugal = dataclasses.replace(LOADED, enough_pixels=100)
+    handler = handlers(STAGE, frugal, store).by_topic[PHOTO_ANALYSIS_REQUESTED["batch"]]
     (emit,) = handler(request(uri))
     assert emit.value["category"] == "RGB 250x125"
 
 
-def test_it_reads_the_requests_of_all_lanes_people_first(store: ObjectStore) -> None:
-    wired = job(STAGE, store)
+def test_it_reads_the_requests_of_all_lanes_people_first(tmp_path: Path) -> None:
+    wired = job(STAGE, StageSettings(objects=tmp_path.as_uri()))
     topics = [topic for lane in wired.lanes for topic in lane.topics]
     assert [lane.name for lane in wired.lanes] == ["high", "default", "batch", "learning"]
-    assert set(topics) == set(wired.handlers) == set(PHOTO_ANALYSIS_REQUESTED.values())
+    assert set(topics) == set(wired.handlers().by_topic) == set(PHOTO_ANALYSIS_REQUESTED.values())
     assert wired.dead_letters == "darkroom.detector.dlq"
     assert STAGE.writes == ("photo.objects-detected.v1", "photo.stage-failed.v1")

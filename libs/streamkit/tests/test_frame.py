@@ -1,12 +1,29 @@
-"""Headers, health, settings, engines."""
+"""Headers, health, the frame of a service, settings, engines."""
 
+import faulthandler
 import json
+import logging
+import os
+import signal
+import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
-from streamkit import Emit, Readiness, UnknownEngineError, WorkerSettings, load_engine
+from streamkit import (
+    Emit,
+    Readiness,
+    ServiceSettings,
+    Stopped,
+    UnknownEngineError,
+    WorkerSettings,
+    load_engine,
+    service_frame,
+)
 from streamkit.engines import factory_of
 from streamkit.headers import event_headers, next_span, readable
 from streamkit.health import health_server
@@ -58,6 +75,68 @@ def test_readiness_says_what_is_lacking() -> None:
         for page in ("livez", "readyz", "metrics"):
             answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
             assert answer.status == 200
+
+
+def ask(port: int, page: str) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refused:
+        with refused:
+            return refused.code, json.load(refused)
+
+
+def test_a_worker_in_trouble_is_not_alive() -> None:
+    readiness = Readiness("engine")
+    with health_server("127.0.0.1", 0, readiness, readiness.trouble) as port:
+        assert ask(port, "livez") == (200, {"alive": True, "trouble": None})
+        wrong = ["The worker's loop has stood still for 63 s."]
+        readiness.follow(lambda: [], lambda: "".join(wrong))
+        assert ask(port, "livez") == (503, {"alive": False, "trouble": wrong[0]})
+        assert ask(port, "readyz")[0] == 200
+        wrong.clear()
+        assert ask(port, "livez")[0] == 200
+
+
+def test_there_are_no_other_pages() -> None:
+    with health_server("127.0.0.1", 0, Readiness()) as port:
+        assert ask(port, "admin")[0] == 404
+
+
+@pytest.fixture
+def _process_as_before() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers, root.level
+    signals = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    root.handlers, root.level = handlers, level
+    for one, handler in signals.items():
+        signal.signal(one, handler)
+    faulthandler.unregister(signal.SIGUSR1)
+    structlog.reset_defaults()
+
+
+@pytest.mark.usefixtures("_process_as_before")
+def test_a_service_is_asked_to_stop_by_sigterm() -> None:
+    with service_frame("x", ServiceSettings(), Readiness()) as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.wait(5)
+
+
+@pytest.mark.usefixtures("_process_as_before")
+def test_a_service_serves_its_health_while_it_runs() -> None:
+    before = threading.active_count()
+    with service_frame("x", ServiceSettings(), Readiness()):
+        assert "health" in [thread.name for thread in threading.enumerate()]
+    assert threading.active_count() == before
+
+
+@pytest.mark.usefixtures("_process_as_before")
+def test_being_stopped_while_it_waits_is_a_clean_end() -> None:
+    with service_frame("x", ServiceSettings(), Readiness()) as stop:
+        stop.set()
+        raise Stopped
 
 
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

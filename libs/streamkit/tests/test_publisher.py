@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from streamkit import Codec, Publisher, PublishError, RawRecord, Reject
-from streamkit.publisher import ProducerLostError
+from streamkit.publishing import ProducerLostError
 
 Report = Callable[[KafkaError | None, object], None]
 
@@ -20,7 +20,7 @@ class FakeProducer:
     def __init__(self, _config: object) -> None:
         self._reports: list[tuple[Report, Any]] = []
 
-    def produce(self, *_record: object, on_delivery: Report, **_more: object) -> None:
+    def produce(self, _topic: str, _value: object, _key: object, _number: int, on_delivery: Report, *_more: object) -> None:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
@@ -35,8 +35,8 @@ class FakeProducer:
 
 @pytest.fixture
 def publish(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    monkeypatch.setattr("streamkit.publisher.Producer", FakeProducer)
-    monkeypatch.setattr("streamkit.publisher.MESSAGE_TIMEOUT_S", -4.9)
+    monkeypatch.setattr("streamkit.kafka.producer.Producer", FakeProducer)
+    monkeypatch.setattr("streamkit.publishing.MESSAGE_TIMEOUT_S", -4.9)
 
     def _publish(*answers: Any) -> None:
         FakeProducer.answers = list(answers)

@@ -1,6 +1,8 @@
 """The topics that exist, as `topics.yaml` declares them."""
 
-from collections.abc import Iterator, Mapping
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -9,6 +11,11 @@ from typing import Any, Final
 import yaml
 
 _DAY_MS: Final = 86_400_000
+
+TIERS_VARIABLE: Final = "DARKROOM_RETRY_TIERS"
+"""Environment variable with other retry tiers than `topics.yaml` has, such as `10s,1m,10m`."""
+
+_TIER: Final = re.compile(r"[1-9][0-9]{0,3}[sm]")
 
 
 def data_folder() -> Path:
@@ -21,10 +28,11 @@ def data_folder() -> Path:
 class Topic:
     """One Kafka topic, without the prefix of an installation.
 
-    `schema` names the .avsc file of its values, None where values have no schema of ours (dead
-    letters keep foreign bytes, changelogs are Faust's). `retention_ms` is None for compacted
-    topics. Topics of one co-partition `group` have the same number of partitions.
-    `max_message_bytes` is None for the broker's default (1 MiB).
+    `schema` names the .avsc file of its values, None where values have no schema of ours (retries
+    and dead letters keep foreign bytes, changelogs are Faust's). `retention_ms` is None for
+    compacted topics. Topics of one co-partition `group` have the same number of partitions.
+    `max_message_bytes` is None for the broker's default (1 MiB). With `append_time` a record's
+    time stamp is the broker's, of appending, instead of its producer's.
     """
 
     name: str
@@ -37,6 +45,7 @@ class Topic:
     consumers: tuple[str, ...]
     lane: str | None = None
     max_message_bytes: int | None = None
+    append_time: bool = False
 
     @property
     def subject(self) -> str:
@@ -50,6 +59,8 @@ class Topic:
             settings["retention.ms"] = str(self.retention_ms)
         if self.max_message_bytes is not None:
             settings["max.message.bytes"] = str(self.max_message_bytes)
+        if self.append_time:
+            settings["message.timestamp.type"] = "LogAppendTime"
         return settings
 
 
@@ -59,10 +70,11 @@ class UnknownTopicError(KeyError):
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All declared topics by name."""
+    """All declared topics by name. `tiers` are those of the retry topics, rising."""
 
     lanes: tuple[str, ...]
     topics: Mapping[str, Topic]
+    tiers: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[Topic]:
         return iter(self.topics.values())
@@ -94,13 +106,31 @@ def _declared(entry: Mapping[str, Any], partitions: int, lanes: list[str]) -> It
             name=name.format(lane=lane),
             schema=entry["schema"],
             key=entry["key"],
-            partitions=partitions,
-            group=entry["group"],
+            partitions=entry.get("partitions", partitions),
+            group=entry.get("group"),
             retention_ms=None if entry.get("cleanup") == "compact" else _days(entry["retention"]),
             producers=tuple(entry["producers"]),
             consumers=tuple(entry["consumers"]),
             lane=lane,
         )
+
+
+def _retries(entry: Mapping[str, Any], tiers: Sequence[str]) -> Iterator[Topic]:
+    for service in entry["services"]:
+        for tier in tiers:
+            for name in entry["classes"]:
+                yield Topic(
+                    name=entry["name"].format(service=service, tier=tier, **{"class": name}),
+                    schema=None,
+                    key=entry["key"],
+                    partitions=entry["partitions"],
+                    group=None,
+                    retention_ms=_days(entry["retention"]),
+                    producers=(service,),
+                    consumers=(service,),
+                    max_message_bytes=entry["max_message_bytes"],
+                    append_time=entry["timestamps"] == "append",
+                )
 
 
 def _dead_letters(entry: Mapping[str, Any]) -> Iterator[Topic]:
@@ -120,12 +150,28 @@ def _changelog(entry: Mapping[str, Any], partitions: int) -> Topic:
     )
 
 
+def load(tiers: Sequence[str] | None = None) -> Catalogue:
+    """Read `topics.yaml`.
+
+    `tiers` of the retry topics; None: what TIERS_VARIABLE says, or `topics.yaml` if it is not set.
+    Raises ValueError for a tier that is none.
+    """
+    if tiers is None:
+        named = os.environ.get(TIERS_VARIABLE, "").split(",")
+        tiers = [tier.strip() for tier in named if tier.strip()]
+    for tier in tiers:
+        if not _TIER.fullmatch(tier):
+            raise ValueError(f"{tier!r} is no retry tier: write 5s or 5m in {TIERS_VARIABLE}")
+    return _load(tuple(tiers))
+
+
 @cache
-def load() -> Catalogue:
-    """Read `topics.yaml`."""
+def _load(tiers: tuple[str, ...]) -> Catalogue:
     declared = yaml.safe_load((data_folder() / "topics.yaml").read_text(encoding="utf-8"))
     lanes, partitions = declared["lanes"], declared["partitions"]
+    used = tiers or tuple(declared["retries"]["tiers"])
     topics = [t for entry in declared["topics"] for t in _declared(entry, partitions, lanes)]
+    topics += _retries(declared["retries"], used)
     topics += _dead_letters(declared["dead_letters"])
     topics += [_changelog(entry, partitions) for entry in declared["changelogs"]]
-    return Catalogue(tuple(lanes), {topic.name: topic for topic in topics})
+    return Catalogue(tuple(lanes), {topic.name: topic for topic in topics}, used)

@@ -145,6 +145,48 @@ class BatchProgressed(TypedDict):
     """When this was so."""
 
 
+class Control(TypedDict):
+    """What an operator has set for a service or one of its lanes. The last one of a target holds; a record without value takes everything back."""
+
+    target: str
+    """SERVICE or SERVICE/LANE; the key."""
+    rate: str | None
+    """Records that may begin, in all its workers together, such as 100/m, 2.5/s or 1000/h; null: as many as can be."""
+    paused: bool
+    """Whether its work is held back; nothing is lost meanwhile."""
+    paused_until: datetime | None
+    """When the pause ends by itself; null: when it is taken back."""
+    concurrency: int | None
+    """Records of a lane that a worker's engines hold at a time, from 1; null: as its settings say."""
+    owner: str
+    """Who has set it."""
+    reason: str
+    """Why, for the next person."""
+    changed_at: datetime
+    """When it was set."""
+
+
+class Notice(TypedDict):
+    """Something that a person should know. Several workers that find out the same within an hour say it with the same id."""
+
+    notice_id: str
+    """UUID of what is said: uuid5 of kind, service, subject and the hour; also the event's id."""
+    kind: str
+    """dependency_away, dependency_back, dead_letter_surge, first_dead_letter, …; more may come."""
+    service: str
+    """Who says it."""
+    subject: str
+    """What it is about, such as the dependency; the key."""
+    severity: str
+    """info, warning or critical."""
+    title: str
+    """One line for a person."""
+    detail: str
+    """What it means and what to do."""
+    occurred_at: datetime
+    """When."""
+
+
 class PhotoAnalysisRequested(TypedDict):
     """Intake has made the photo safe to look at; each stage reads this one record."""
 

@@ -17,6 +17,8 @@ BATCH_INTAKE: Final = "batch.intake.v1"
 BATCH_CHUNK_COUNTED: Final = "batch.chunk-counted.v1"
 BATCH_PROGRESSED: Final = "batch.progressed.v1"
 BATCH_COMPLETED: Final = "batch.completed.v1"
+OPS_CONTROL: Final = "ops.control.v1"
+OPS_NOTIFIED: Final = "ops.notified.v1"
 PHOTO_SUBMITTED: Final = {
     "high": "photo.submitted.high.v1",
     "default": "photo.submitted.default.v1",

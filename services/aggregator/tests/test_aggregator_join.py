@@ -44,11 +44,57 @@ def test_the_first_part_of_a_stage_wins() -> None:
     assert value["confidence"] == 0.9
 
 
-def test_a_part_after_the_failure_of_its_stage_changes_nothing() -> None:
+def test_a_part_after_the_failure_of_its_stage_counts_while_nothing_is_decided() -> None:
     machine = Machine()
-    machine.feed(failed("ocr"), read(), detected(), embedded())
+    machine.feed(failed("ocr"), read(), failed("ocr"), detected(), embedded())
     (value,) = values(machine.emitted, *OUTCOMES)
-    assert value["failed_stages"] == ["ocr"]
+    assert value["failed_stages"] == []
+
+
+def test_a_part_that_comes_after_the_partial_outcome_makes_a_revision_that_supersedes_it() -> None:
+    machine = Machine()
+    machine.feed(joined(), failed("ocr"), detected(), embedded())
+    ends = machine.said(ENDED)
+    machine.feed(read(seconds=60))
+    first, second = _outcomes(machine)
+    assert (first["revision"], first["outcome"], first["failed_stages"]) == (1, "review", ["ocr"])
+    assert (second["revision"], second["outcome"], second["partial"]) == (2, "auto_labeled", False)
+    assert second["decided_at"] == at(60)
+    assert {(one["stage"], one["revision"]) for one in second["parts"]} == {
+        ("detector", 1),
+        ("ocr", 1),
+        ("embedder", 1),
+    }
+    assert machine.said(ENDED) == ends
+
+
+def test_each_late_part_makes_one_revision_however_often_it_comes() -> None:
+    machine = Machine()
+    machine.feed(failed("ocr"), failed("embedder"), detected())
+    for _ in range(2):
+        machine.feed(embedded(), read(), failed("ocr"), detected())
+    found = {value["revision"]: value["failed_stages"] for value in _outcomes(machine)}
+    assert found == {1: ["ocr", "embedder"], 2: ["ocr"], 3: []}
+
+
+def test_a_repetition_says_the_superseding_outcomes_again_too() -> None:
+    machine = Machine()
+    machine.feed(failed("ocr"), detected(), embedded(), read())
+    again = machine.feed(detected())
+    assert [one.value["revision"] for one in again if one.topic in OUTCOMES] == [1, 2]
+
+
+def test_an_import_that_joins_a_superseded_analysis_has_one_end() -> None:
+    machine = Machine()
+    machine.feed(failed("ocr"), detected(), embedded(), read())
+    (end,) = values(machine.feed(joined()), ENDED)
+    assert (end["revision"], end["partial"]) == (1, True)
+
+
+def test_a_late_part_of_a_rejected_analysis_changes_nothing() -> None:
+    machine = Machine()
+    machine.feed(failed("ocr"), rejected(), read())
+    assert _outcomes(machine) == []
 
 
 def test_a_failure_after_the_part_of_its_stage_changes_nothing() -> None:

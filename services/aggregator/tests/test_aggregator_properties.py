@@ -117,6 +117,21 @@ def test_every_analysis_comes_to_exactly_one_outcome(events: list[Event]) -> Non
     assert len(machine.said(*LASTING)) == 1
 
 
+@given(st.sets(st.sampled_from(["detector", "ocr", "embedder"]), min_size=1), st.data())
+def test_once_every_late_part_has_come_the_last_outcome_is_whole(late: set[str], data: Any) -> None:
+    parts = {"detector": detected(), "ocr": read(), "embedder": embedded()}
+    ends = [failed(stage) if stage in late else part for stage, part in parts.items()]
+    machine = Machine()
+    machine.feed(*data.draw(st.permutations(ends)))
+    machine.feed(*data.draw(shuffled([parts[stage] for stage in late])))
+    machine.feed(*data.draw(shuffled([*ends, *parts.values()])))
+    outcomes = [value for _, _, value in machine.said(*LASTING).values()]
+    missing = {value["revision"]: value["failed_stages"] for value in outcomes}
+    assert set(missing) == set(range(1, len(late) + 2))
+    assert set(missing[1]) == late
+    assert missing[len(late) + 1] == []
+
+
 def _assert_adds_up(value: dict[str, Any]) -> None:
     assert value["found"] == value["duplicates"] + value["rejected"] + value["accepted"]
     outcomes = (value["auto_labeled"], value["suggested"], value["review"], value["cancelled"])

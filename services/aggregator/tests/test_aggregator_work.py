@@ -1,18 +1,20 @@
 """One record through decode, step, table and encode, with everything but Kafka."""
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from aggregator.agents import LARGEST_RECORD, Work
-from aggregator.delivery import Outgoing
-from aggregator.handlers import routes
+from aggregator.handlers import folds
 from aggregator.routing import Policy
 from aggregator_events import analysis, detected, embedded, labels, photo, read
 from darkroom_schemas import avro, ids, names
-from streamkit import Codec, Reject
+from streamkit import Codec
+from streamkit.faust import LARGEST_RECORD
+from streamkit.faust.folding import Batch, Folding, Outgoing, Service
+from streamkit.metrics import Meter
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -28,15 +30,19 @@ class FixedIds:
 
 
 class Table(dict[bytes, bytes]):
-    """A table as Work needs it."""
+    """A table as a fold needs it."""
 
-    def collect(self) -> list[Outgoing]:
-        return [Outgoing("changelog", b"", b"")]
+    def read(self, key: bytes) -> bytes | None:
+        return self.get(key)
+
+    def write(self, _partition: int, key: bytes, value: bytes | None) -> None:
+        assert value is not None
+        self[key] = value
 
 
 @dataclass
 class Record:
-    """A consumed record as Faust gives it."""
+    """A consumed record as aiokafka gives it."""
 
     topic: str
     key: bytes | None
@@ -44,7 +50,7 @@ class Record:
     headers: list[tuple[str, bytes]] = field(default_factory=list)
     partition: int = 3
     offset: int = 17
-    timestamp: float = 1.0
+    timestamp: int = 1000
 
 
 @pytest.fixture
@@ -53,8 +59,32 @@ def codec() -> Codec:
 
 
 @pytest.fixture
-def work(codec: Codec) -> Work:
-    return Work("photos", routes(Policy()), Table(), codec, "test.", "1.2.3")  # type: ignore[arg-type]
+def table() -> Table:
+    return Table()
+
+
+class Photos:
+    """The fold of photos, and what it publishes for a record: None if it is a dead letter."""
+
+    def __init__(self, table: Table, codec: Codec) -> None:
+        service = Service("aggregator", "1.2.3", "darkroom.aggregator.dlq", Meter("aggregator"))
+        self._folding = Folding(folds(Policy())[0], service, table, codec, "test.")
+
+    def events(self, record: Record) -> list[Outgoing]:
+        batch = Batch()
+        self._folding.work(deque([("place", record)]), batch)
+        return batch.events
+
+    def code(self, record: Record) -> str:
+        """Why a record is given up."""
+        (letter,) = self.events(record)
+        assert letter.topic == "darkroom.aggregator.dlq"
+        return dict(letter.headers)["dl_code"].decode()
+
+
+@pytest.fixture
+def photos(table: Table, codec: Codec) -> Photos:
+    return Photos(table, codec)
 
 
 def record(codec: Codec, event: Any) -> Record:
@@ -64,13 +94,12 @@ def record(codec: Codec, event: Any) -> Record:
 
 
 def test_the_last_part_of_a_photo_gives_its_outcome_as_an_encoded_event(
-    work: Work, codec: Codec
+    photos: Photos, codec: Codec
 ) -> None:
     for event in (detected(), read()):
-        assert [one.topic for one in work.records_of(record(codec, event))] == ["changelog"]
-    changelog, outcome = work.records_of(record(codec, embedded()))
-    assert changelog.topic == "changelog"
-    assert outcome.topic == f"test.{names.PHOTO_AUTO_LABELED}"
+        assert photos.events(record(codec, event)) == []
+    (outcome,) = photos.events(record(codec, embedded()))
+    assert outcome.topic == names.PHOTO_AUTO_LABELED
     assert outcome.key == photo().encode()
     value = codec.decode(names.PHOTO_AUTO_LABELED, outcome.value)
     assert value["analysis_id"] == analysis()
@@ -79,66 +108,50 @@ def test_the_last_part_of_a_photo_gives_its_outcome_as_an_encoded_event(
     assert headers["traceparent"].startswith(TRACE[:35].encode())
 
 
-def test_the_same_record_again_gives_the_same_bytes(work: Work, codec: Codec) -> None:
+def test_the_same_record_again_gives_the_same_bytes(photos: Photos, codec: Codec) -> None:
     for event in (detected(), read()):
-        work.records_of(record(codec, event))
+        photos.events(record(codec, event))
     last = record(codec, embedded())
-    first, again = work.records_of(last)[1], work.records_of(last)[1]
+    (first,), (again,) = photos.events(last), photos.events(last)
     assert (again.topic, again.key, again.value) == (first.topic, first.key, first.value)
 
 
-@pytest.mark.parametrize("key", [b"\xff\xfe", None, b"another key"])
-def test_a_record_with_a_bad_key_is_rejected_and_the_table_left_alone(
-    work: Work, codec: Codec, key: bytes | None
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [(b"\xff\xfe", "bad_key"), (None, "bad_key"), (b"another key", "impossible_record")],
+)
+def test_a_record_with_a_bad_key_is_given_up_and_the_table_left_alone(
+    photos: Photos, table: Table, codec: Codec, key: bytes | None, code: str
 ) -> None:
     poison = record(codec, detected())
     poison.key = key
-    with pytest.raises(Reject):
-        work.records_of(poison)
-    assert dict(work.table) == {}
+    assert photos.code(poison) == code
+    assert table == {}
 
 
 @pytest.mark.parametrize("value", [None, b"", b"plain text", b"\x00\x00\x00\x00\x00rubbish"])
-def test_a_record_with_a_bad_value_is_rejected(work: Work, codec: Codec, value: Any) -> None:
+def test_a_record_with_a_bad_value_is_given_up(photos: Photos, codec: Codec, value: Any) -> None:
     poison = record(codec, detected())
     poison.value = value
-    with pytest.raises(Reject):
-        work.records_of(poison)
+    assert photos.code(poison) in ("not_framed", "undecodable", "wrong_schema")
 
 
-def test_a_record_whose_events_no_broker_takes_is_rejected_and_the_table_left_alone(
-    work: Work, codec: Codec
+def test_a_record_whose_events_no_broker_takes_is_given_up_and_the_table_left_alone(
+    photos: Photos, table: Table, codec: Codec
 ) -> None:
     huge = labels(("x" * LARGEST_RECORD, 0.9))
-    with pytest.raises(Reject) as caught:
-        work.records_of(record(codec, detected(labels=huge)))
-    assert caught.value.code == "too_large"
-    assert dict(work.table) == {}
+    assert photos.code(record(codec, detected(labels=huge))) == "too_large"
+    assert table == {}
     for event in (detected(), read(), embedded()):
-        sent = work.records_of(record(codec, event))
-    assert sent[1].topic == f"test.{names.PHOTO_AUTO_LABELED}"
+        sent = photos.events(record(codec, event))
+    assert [one.topic for one in sent] == [names.PHOTO_AUTO_LABELED]
 
 
-def test_a_record_whose_state_fits_and_whose_outcome_does_not_is_rejected_before_the_table(
-    work: Work, codec: Codec
+def test_a_record_whose_state_fits_and_whose_outcome_does_not_is_given_up_before_the_table(
+    photos: Photos, table: Table, codec: Codec
 ) -> None:
     for event in (read(), embedded()):
-        work.records_of(record(codec, event))
-    before = dict(work.table)
-    with pytest.raises(Reject) as caught:
-        work.records_of(record(codec, detected(owner="x" * LARGEST_RECORD)))
-    assert caught.value.code == "too_large"
-    assert dict(work.table) == before
-
-
-def test_a_dead_letter_is_the_original_with_where_from_and_why(work: Work) -> None:
-    poison = Record("test.photo.embedded.v1", b"key", b"bytes", [("theirs", b"1")])
-    letter = work.dead_letter_of(poison, Reject("not_framed", "It is no Avro."))
-    assert letter.topic == "test.darkroom.aggregator.dlq"
-    assert (letter.key, letter.value) == (b"key", b"bytes")
-    headers = dict(letter.headers)
-    assert headers["theirs"] == b"1"
-    assert headers["dl_topic"] == b"photo.embedded.v1"
-    assert (headers["dl_partition"], headers["dl_offset"]) == (b"3", b"17")
-    assert headers["dl_message"] == b"It is no Avro."
-    assert headers["dl_version"] == b"1.2.3"
+        photos.events(record(codec, event))
+    before = dict(table)
+    assert photos.code(record(codec, detected(owner="x" * LARGEST_RECORD))) == "too_large"
+    assert table == before

@@ -3,7 +3,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from detector.app import stage
+from detector.app import DETECTOR, with_engine
 from detector.engines import DetectedObject, Detection, Label
 from stage_part import part_of
 
@@ -26,7 +26,7 @@ class StubEngine:
 
 
 def test_what_the_engine_detects_is_the_part(tmp_path: Path) -> None:
-    part = part_of(stage(StubEngine()), Image.new("L", (30, 20), 128), tmp_path)
+    part = part_of(DETECTOR, with_engine(StubEngine()), Image.new("L", (30, 20), 128), tmp_path)
     assert part["topic"] == "photo.objects-detected.v1"
     assert (part["stage"], part["engine"], part["model_version"]) == ("detector", "stub", "stub@1")
     assert part["category"] == "RGB 30x20"

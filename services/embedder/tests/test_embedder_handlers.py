@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from embedder.app import stage
+from embedder.app import EMBEDDER, with_engine
 from embedder.engines import Vector
 from stage_part import part_of
 
@@ -19,7 +19,7 @@ class StubEngine:
 
 
 def test_the_vector_of_the_engine_is_the_part(tmp_path: Path) -> None:
-    part = part_of(stage(StubEngine()), Image.new("RGB", (30, 20)), tmp_path)
+    part = part_of(EMBEDDER, with_engine(StubEngine()), Image.new("RGB", (30, 20)), tmp_path)
     assert part["topic"] == "photo.embedded.v1"
     assert (part["stage"], part["engine"]) == ("embedder", "stub")
     assert np.allclose(part["vector"], [0.6, 0.8])

@@ -13,9 +13,9 @@ from darkroom_schemas.avro import schema_of
 from darkroom_schemas.ids import LOCAL_OWNER
 from imaging import ImageRejected, RejectionCode
 from imaging.render import Prepared, prepare
-from intake.app import WRITES, job
+from intake.app import WRITES, handlers_with, job
 from intake.settings import Settings
-from streamkit import Emit, Failure, Job, Message, Reject, Retry
+from streamkit import Emit, Failure, Handlers, Message, Reject, Retry
 
 OWN_STORE = "file:///objects"
 Submitted = Callable[..., Message]
@@ -44,12 +44,12 @@ def decoder() -> InPlace:
 
 
 @pytest.fixture
-def intake(store: Any, decoder: InPlace) -> Job:
-    return job(settings(), store, decoder)
+def intake(store: Any, decoder: InPlace) -> Handlers:
+    return handlers_with(settings(), store, decoder, lambda: None)
 
 
-def handled(intake: Job, message: Message) -> Emit:
-    (emit,) = intake.handlers[message.topic](message)
+def handled(intake: Handlers, message: Message) -> Emit:
+    (emit,) = intake.by_topic[message.topic](message)
     return emit
 
 
@@ -72,7 +72,7 @@ def encoded(size: tuple[int, int], kind: str, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("lane", ["high", "default", "batch", "learning"])
 def test_a_photo_becomes_one_request_in_its_own_lane(
-    intake: Job, submitted: Submitted, photo: bytes, lane: str
+    intake: Handlers, submitted: Submitted, photo: bytes, lane: str
 ) -> None:
     message = submitted(photo, lane=lane)
     emit = handled(intake, message)
@@ -86,7 +86,7 @@ def test_a_photo_becomes_one_request_in_its_own_lane(
 
 
 def test_what_a_submitter_leaves_out_is_derived(
-    intake: Job, submitted: Submitted, photo: bytes
+    intake: Handlers, submitted: Submitted, photo: bytes
 ) -> None:
     message = submitted(photo)
     value = handled(intake, message).value
@@ -95,20 +95,20 @@ def test_what_a_submitter_leaves_out_is_derived(
     assert (value["revision"], value["policy_revision"]) == (1, 1)
 
 
-def test_what_a_submitter_gives_is_kept(intake: Job, submitted: Submitted, photo: bytes) -> None:
+def test_what_a_submitter_gives_is_kept(intake: Handlers, submitted: Submitted, photo: bytes) -> None:
     analysis = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
     message = submitted(photo, analysis_id=analysis, revision=3, policy_revision=5)
     value = handled(intake, message).value
     assert (value["analysis_id"], value["revision"], value["policy_revision"]) == (analysis, 3, 5)
 
 
-def test_a_name_without_end_is_cut(intake: Job, submitted: Submitted, photo: bytes) -> None:
+def test_a_name_without_end_is_cut(intake: Handlers, submitted: Submitted, photo: bytes) -> None:
     emit = handled(intake, submitted(photo, file_name="n" * 1_000_000))
     assert emit.value["file_name"] == "n" * 1000
 
 
 def test_the_lane_is_that_of_the_topic_whatever_the_record_says(
-    intake: Job, submitted: Submitted, photo: bytes
+    intake: Handlers, submitted: Submitted, photo: bytes
 ) -> None:
     message = submitted(photo, lane="batch")
     lying = dict(message.value, lane="high")
@@ -118,7 +118,7 @@ def test_the_lane_is_that_of_the_topic_whatever_the_record_says(
 
 
 def test_a_photo_that_needs_no_rendition_is_its_own(
-    intake: Job, submitted: Submitted, photo: bytes, store: Any
+    intake: Handlers, submitted: Submitted, photo: bytes, store: Any
 ) -> None:
     value = handled(intake, submitted(photo)).value
     assert value["rendition_uri"] == value["source_uri"]
@@ -129,7 +129,7 @@ def test_a_photo_that_needs_no_rendition_is_its_own(
 
 
 def test_any_other_photo_gets_a_rendition_named_by_its_content(
-    intake: Job, submitted: Submitted, store: Any
+    intake: Handlers, submitted: Submitted, store: Any
 ) -> None:
     value = handled(intake, submitted(encoded((3000, 1500), "PNG"))).value
     sha256 = value["sha256"]
@@ -140,7 +140,7 @@ def test_any_other_photo_gets_a_rendition_named_by_its_content(
 
 
 def test_the_rendition_of_a_photo_in_a_foreign_store_is_a_copy_in_ours(
-    intake: Job, submitted: Submitted, photo: bytes, store: Any
+    intake: Handlers, submitted: Submitted, photo: bytes, store: Any
 ) -> None:
     value = handled(intake, submitted(photo, source_uri="file:///nas/beach.jpg")).value
     assert value["source_uri"] == "file:///nas/beach.jpg"
@@ -149,7 +149,7 @@ def test_the_rendition_of_a_photo_in_a_foreign_store_is_a_copy_in_ours(
 
 
 def test_repeating_a_submission_repeats_the_event_and_stores_nothing_new(
-    intake: Job, submitted: Submitted, store: Any
+    intake: Handlers, submitted: Submitted, store: Any
 ) -> None:
     message = submitted(encoded((100, 100), "PNG"))
     first = handled(intake, message)
@@ -163,7 +163,7 @@ def test_repeating_a_submission_repeats_the_event_and_stores_nothing_new(
 
 
 def test_each_revision_is_a_fact_of_its_own(
-    intake: Job, submitted: Submitted, photo: bytes
+    intake: Handlers, submitted: Submitted, photo: bytes
 ) -> None:
     ids = {handled(intake, submitted(photo, revision=n)).id for n in (1, 2)}
     ids.add(handled(intake, submitted(photo, submission_id="another")).id)
@@ -178,10 +178,10 @@ def test_time_and_camera_are_kept_and_the_place_only_if_the_setting_allows(
     exif[34665] = {36867: "2019:07:21 18:05:09"}
     exif[34853] = {1: "N", 2: (48.0, 8.0, 0.0), 3: "E", 4: (11.0, 30.0, 0.0)}
     message = submitted(encoded((64, 48), "JPEG", exif=exif))
-    silent = through_avro(handled(job(settings(), store, decoder), message))
+    silent = through_avro(handled(handlers_with(settings(), store, decoder, lambda: None), message))
     assert (silent["taken_at"], silent["camera_make"]) == ("2019-07-21T18:05:09", "Lumen")
     assert (silent["latitude"], silent["longitude"]) == (None, None)
-    keeping = job(settings(intake_keep_gps=True), store, decoder)
+    keeping = handlers_with(settings(intake_keep_gps=True), store, decoder, lambda: None)
     kept = through_avro(handled(keeping, message))
     assert kept["latitude"] == pytest.approx(48.1333333)
     assert kept["longitude"] == 11.5
@@ -197,7 +197,7 @@ def test_time_and_camera_are_kept_and_the_place_only_if_the_setting_allows(
     ],
 )
 def test_a_bad_file_is_rejected_in_words_and_leaves_nothing_behind(
-    intake: Job, submitted: Submitted, store: Any, data: bytes, code: str
+    intake: Handlers, submitted: Submitted, store: Any, data: bytes, code: str
 ) -> None:
     message = submitted(data, lane="batch")
     emit = handled(intake, message)
@@ -226,7 +226,7 @@ def test_a_bad_file_is_rejected_in_words_and_leaves_nothing_behind(
     ],
 )
 def test_ids_that_do_not_follow_are_rejected_before_anything_is_fetched(
-    intake: Job, submitted: Submitted, store: Any, fields: dict[str, Any], code: str
+    intake: Handlers, submitted: Submitted, store: Any, fields: dict[str, Any], code: str
 ) -> None:
     emit = handled(intake, submitted(encoded((8, 8), "PNG"), **fields))
     assert emit.topic == "photo.rejected.v1"
@@ -235,7 +235,7 @@ def test_ids_that_do_not_follow_are_rejected_before_anything_is_fetched(
 
 
 def test_bytes_that_are_not_those_handed_in_are_rejected_and_not_decoded(
-    intake: Job, submitted: Submitted, store: Any, photo: bytes, decoder: InPlace
+    intake: Handlers, submitted: Submitted, store: Any, photo: bytes, decoder: InPlace
 ) -> None:
     message = submitted(photo)
     store.objects[message.value["source_uri"]] = photo + b"changed"
@@ -245,7 +245,7 @@ def test_bytes_that_are_not_those_handed_in_are_rejected_and_not_decoded(
 
 @pytest.mark.parametrize("code", ["object_missing", "outside_stores", "object_too_large"])
 def test_what_the_store_refuses_for_good_is_rejected_with_its_reason(
-    intake: Job, submitted: Submitted, store: Any, photo: bytes, code: str
+    intake: Handlers, submitted: Submitted, store: Any, photo: bytes, code: str
 ) -> None:
     store.troubles = [Reject(code, "A reason in words.")]
     value = handled(intake, submitted(photo)).value
@@ -253,7 +253,7 @@ def test_what_the_store_refuses_for_good_is_rejected_with_its_reason(
 
 
 def test_trouble_with_the_store_is_left_to_the_worker(
-    intake: Job, submitted: Submitted, store: Any, photo: bytes, broken_disk: Retry
+    intake: Handlers, submitted: Submitted, store: Any, photo: bytes, broken_disk: Retry
 ) -> None:
     store.troubles = [broken_disk]
     with pytest.raises(Retry):
@@ -264,7 +264,7 @@ def test_trouble_with_the_store_is_left_to_the_worker(
     "fields", [{"photo_id": "17"}, {"analysis_id": "17"}, {"photo_id": LOCAL_OWNER.upper()}]
 )
 def test_a_record_that_names_no_analysis_is_left_to_the_dead_letters(
-    intake: Job, submitted: Submitted, photo: bytes, fields: dict[str, Any]
+    intake: Handlers, submitted: Submitted, photo: bytes, fields: dict[str, Any]
 ) -> None:
     message = submitted(photo, **fields)
     with pytest.raises(Reject) as refused:
@@ -274,7 +274,7 @@ def test_a_record_that_names_no_analysis_is_left_to_the_dead_letters(
 
 
 def test_a_submission_that_is_given_up_still_ends_and_shows_no_internals(
-    intake: Job, submitted: Submitted, photo: bytes, broken_disk: Retry
+    intake: Handlers, submitted: Submitted, photo: bytes, broken_disk: Retry
 ) -> None:
     emits: Sequence[Emit] = intake.give_up(
         submitted(photo), Failure("gave_up", str(broken_disk), 5)
@@ -286,8 +286,9 @@ def test_a_submission_that_is_given_up_still_ends_and_shows_no_internals(
     assert "/secret/path" not in value["message"]
 
 
-def test_the_job_reads_the_lanes_in_order_and_declares_all_that_it_writes(intake: Job) -> None:
-    assert [lane.name for lane in intake.lanes] == ["high", "default", "batch", "learning"]
-    assert set(intake.handlers) == {topic for lane in intake.lanes for topic in lane.topics}
-    assert intake.dead_letters == "darkroom.intake.dlq"
+def test_the_job_reads_the_lanes_in_order_and_declares_all_that_it_writes(intake: Handlers) -> None:
+    wired = job(settings())
+    assert [lane.name for lane in wired.lanes] == ["high", "default", "batch", "learning"]
+    assert set(intake.by_topic) == {topic for lane in wired.lanes for topic in lane.topics}
+    assert wired.dead_letters == "darkroom.intake.dlq"
     assert len(WRITES) == 5

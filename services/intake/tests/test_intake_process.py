@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from imaging import DecodeProcess
-from intake.app import job
+from intake.app import handlers_with
 from intake.settings import Settings
 from streamkit import Message, ObjectStore
 
@@ -39,13 +39,13 @@ def test_a_photo_in_a_folder_goes_through_the_decode_process(
     settings = Settings.model_validate({"objects": f"file://{tmp_path}/objects"})
     store = ObjectStore(settings.objects)
     with DecodeProcess(settings.limits) as decoder:
-        intake = job(settings, store, decoder)
+        intake = handlers_with(settings, store, decoder, decoder.close)
         uri = store.put("originals/beach", photo)
         message = submitted(photo, source_uri=uri)
-        (emit,) = intake.handlers[message.topic](message)
+        (emit,) = intake.by_topic[message.topic](message)
         assert emit.value["rendition_uri"] == uri
         assert store.get(emit.value["thumbnail_uri"], limit=100_000).startswith(b"\xff\xd8")
 
         missing = submitted(photo, source_uri=f"{settings.objects}/nowhere")
-        (emit,) = intake.handlers[message.topic](missing)
+        (emit,) = intake.by_topic[message.topic](missing)
         assert emit.value["code"] == "object_missing"

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ocr.app import stage
+from ocr.app import OCR, with_engine
 from ocr.engines import TextLine, TextWord
 from ocr.geometry import Quad
 from stage_part import part_of
@@ -25,7 +25,7 @@ class StubEngine:
 
 
 def test_the_lines_that_the_engine_reads_are_the_part(tmp_path: Path) -> None:
-    part = part_of(stage(StubEngine()), Image.new("L", (30, 20), 128), tmp_path)
+    part = part_of(OCR, with_engine(StubEngine()), Image.new("L", (30, 20), 128), tmp_path)
     assert part["topic"] == "photo.text-read.v1"
     assert (part["stage"], part["engine"]) == ("ocr", "stub")
     assert part["text"] == "Dark room\n42"
@@ -39,5 +39,5 @@ def test_the_lines_that_the_engine_reads_are_the_part(tmp_path: Path) -> None:
 
 
 def test_a_photo_without_text_gives_an_empty_part_not_none(tmp_path: Path) -> None:
-    part = part_of(stage(StubEngine()), Image.new("RGB", (9, 9)), tmp_path)
+    part = part_of(OCR, with_engine(StubEngine()), Image.new("RGB", (9, 9)), tmp_path)
     assert (part["text"], part["lines"]) == ("", [])

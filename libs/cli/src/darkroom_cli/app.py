@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import typer
 
-from darkroom_cli.commands import contracts, demo, photos, stack, tests
+from darkroom_cli.commands import bench, contracts, demo, dlq, photos, stack, tests
 from darkroom_cli.errors import DarkroomError
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
@@ -25,6 +25,8 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
 GROUPS: tuple[tuple[str, typer.Typer], ...] = (
     ("topics", contracts.topics),
     ("schemas", contracts.schemas),
+    ("dlq", dlq.dlq),
+    ("bench", bench.bench),
 )
 """Words that are followed by another one."""
 

@@ -1,6 +1,6 @@
 """stagekit: what makes an engine a stage of the photo pipeline."""
 
 from stagekit.run import serve
-from stagekit.stage import Engine, Stage, StageSettings, job
+from stagekit.stage import Engine, Loaded, Stage, StageSettings, handlers, job
 
-__all__ = ["Engine", "Stage", "StageSettings", "job", "serve"]
+__all__ = ["Engine", "Loaded", "Stage", "StageSettings", "handlers", "job", "serve"]

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from functools import partial
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from PIL import Image
 
@@ -14,6 +15,7 @@ from imaging import LIMITS, ImageRejected, open_upright_rgb
 from streamkit import (
     Emit,
     Failure,
+    Handlers,
     Job,
     Message,
     ObjectSettings,
@@ -31,6 +33,9 @@ class StageSettings(ObjectSettings, WorkerSettings):
     """Settings that every stage has."""
 
 
+S = TypeVar("S", bound=StageSettings)
+
+
 class Engine(Protocol):
     """What a part says of the engine that made it."""
 
@@ -44,20 +49,32 @@ class Engine(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage of the pipeline.
+class Loaded:
+    """A stage's engine, loaded.
 
-    `look` gives the fields of `topic`'s event that are the stage's own, for an upright RGB picture;
-    it may raise Retry or Reject. Its picture keeps at least `enough_pixels` on the short side
-    (None: all of them), so that a large photo need not be decoded whole.
+    `look` gives the fields of the stage's event that are its own, for an upright RGB picture; it
+    may raise Retry or Reject. Its picture keeps at least `enough_pixels` on the short side (None:
+    all of them), so that a large photo need not be decoded whole.
+    """
+
+    engine: Engine
+    look: Callable[[Image.Image], Mapping[str, Any]]
+    enough_pixels: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[S]):
+    """A stage of the pipeline, as it is known before its engine is loaded.
+
+    `load` is called in every engine process, so it has to be a function of a module. `preload`
+    names modules that those processes share.
     """
 
     name: str
     version: str
     topic: str
-    engine: Engine
-    look: Callable[[Image.Image], Mapping[str, Any]]
-    enough_pixels: int | None = None
+    load: Callable[[S], Loaded]
+    preload: tuple[str, ...] = ()
 
     @property
     def writes(self) -> tuple[str, ...]:
@@ -65,52 +82,69 @@ class Stage:
         return (self.topic, PHOTO_STAGE_FAILED)
 
 
-def job(stage: Stage, store: ObjectStore) -> Job:
+def job(stage: Stage[S], settings: S) -> Job:
     """What the stage's worker does."""
-    work = _Work(stage, store)
     return Job(
         service=stage.name,
         version=stage.version,
         lanes=lanes_of(REQUESTS),
-        handlers=dict.fromkeys(REQUESTS.values(), work.part),
+        handlers=partial(_load, stage, settings),
         dead_letters=catalogue.load().dead_letters(stage.name),
+        preload=stage.preload,
+    )
+
+
+def _load(stage: Stage[S], settings: S) -> Handlers:
+    store = ObjectStore(settings.objects, settings.stores)
+    return handlers(stage, stage.load(settings), store)
+
+
+def handlers(stage: Stage[S], loaded: Loaded, store: ObjectStore) -> Handlers:
+    """What the stage does with requests, by topic."""
+    work = _Work(stage.name, stage.topic, loaded, store)
+    engine = loaded.engine
+    return Handlers(
+        by_topic=dict.fromkeys(REQUESTS.values(), work.part),
         give_up=work.failed,
+        about={"engine": engine.name, "model_version": engine.model_version},
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    stage: Stage
+    stage: str
+    topic: str
+    loaded: Loaded
     store: ObjectStore
 
     def part(self, message: Message) -> Sequence[Emit]:
         """The part of the requested photo."""
         started = time.perf_counter()
-        request, stage = message.value, self.stage
-        found = stage.look(self._open(request["rendition_uri"]))
+        request, engine = message.value, self.loaded.engine
+        found = self.loaded.look(self._open(request["rendition_uri"]))
         value = {
             **stages.part(
                 request,
-                stage=stage.name,
-                engine=stage.engine.name,
-                model_version=stage.engine.model_version,
+                stage=self.stage,
+                engine=engine.name,
+                model_version=engine.model_version,
                 ms=1000 * (time.perf_counter() - started),
             ),
             **found,
         }
-        return [self._event(stage.topic, request, value, stage.name)]
+        return [self._event(self.topic, request, value, self.stage)]
 
     def failed(self, message: Message, failure: Failure) -> Sequence[Emit]:
         """Says that there is no part for the photo, so that its outcome need not wait."""
         request = message.value
         value = stages.failed(
             request,
-            stage=self.stage.name,
+            stage=self.stage,
             code=failure.code,
             message=failure.message,
             attempts=failure.attempts,
         )
-        return [self._event(PHOTO_STAGE_FAILED, request, value, f"{self.stage.name}-failed")]
+        return [self._event(PHOTO_STAGE_FAILED, request, value, f"{self.stage}-failed")]
 
     def _event(
         self, topic: str, request: Mapping[str, Any], value: Mapping[str, Any], what: str
@@ -121,6 +155,6 @@ class _Work:
     def _open(self, uri: str) -> Image.Image:
         data = self.store.get(uri, limit=LIMITS.max_bytes)
         try:
-            return open_upright_rgb(data, at_least=self.stage.enough_pixels)
+            return open_upright_rgb(data, at_least=self.loaded.enough_pixels)
         except ImageRejected as error:
             raise Reject(error.code.value, error.message) from error

@@ -5,34 +5,43 @@ It knows records, lanes, retries and dead letters; it does not know what they ar
 
 from streamkit.backoff import Stopped, delay_s, wait
 from streamkit.codec import Codec, RegistryRefusesError, SchemaIds, UnregisteredSchemaError
+from streamkit.core import EngineLoadError
 from streamkit.deadletters import dead_letter
 from streamkit.engines import UnknownEngineError, load_engine
-from streamkit.errors import Busy, Instruction, Reject, Retry
+from streamkit.errors import Busy, DeadlineExceeded, Instruction, OutOfMemory, Reject, Retry
 from streamkit.headers import event_headers, readable
-from streamkit.job import Job
-from streamkit.lanes import Lane, Taken, lanes_of
+from streamkit.job import Batching, Job, Lane, lanes_of
 from streamkit.logs import configure_logs
-from streamkit.messages import Emit, Failure, GiveUp, Handler, Message
+from streamkit.messages import BatchHandler, Emit, Failure, GiveUp, Handler, Handlers, Message
 from streamkit.objects import ObjectStore
-from streamkit.publisher import MAX_MESSAGE_BYTES, Publisher, PublishError, RawRecord
+from streamkit.publishing import MAX_MESSAGE_BYTES, Publisher, PublishError
+from streamkit.records import RawRecord, Taken
 from streamkit.service import Readiness, service_frame
 from streamkit.settings import ObjectSettings, ServiceSettings, TopicSettings, WorkerSettings
+from streamkit.settle import HandlerDefectError
 from streamkit.worker import Worker, connect
 
 __all__ = [
     "MAX_MESSAGE_BYTES",
+    "BatchHandler",
+    "Batching",
     "Busy",
     "Codec",
+    "DeadlineExceeded",
     "Emit",
+    "EngineLoadError",
     "Failure",
     "GiveUp",
     "Handler",
+    "HandlerDefectError",
+    "Handlers",
     "Instruction",
     "Job",
     "Lane",
     "Message",
     "ObjectSettings",
     "ObjectStore",
+    "OutOfMemory",
     "PublishError",
     "Publisher",
     "RawRecord",

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import fastavro
 import httpx
@@ -32,6 +32,9 @@ _TIMEOUT_S: Final = 5.0
 class RegistryUnavailableError(Busy):
     """The registry does not answer, and what is needed of it is not in the cache."""
 
+    def __init__(self, message: str) -> None:
+        super().__init__(message, dependency="schema registry")
+
 
 class RegistryRefusesError(RuntimeError):
     """The registry answers, but does not let us ask: a wrong address or missing rights."""
@@ -39,6 +42,14 @@ class RegistryRefusesError(RuntimeError):
 
 class UnregisteredSchemaError(RuntimeError):
     """The registry answers but does not have our schema: `darkroom schemas apply` was not run."""
+
+
+class Ids(Protocol):
+    """Which id a schema has; see SchemaIds."""
+
+    def id_of(self, subject: str, schema: AvroSchema) -> int: ...
+
+    def schema(self, number: int) -> AvroSchema: ...
 
 
 class SchemaIds:
@@ -148,7 +159,7 @@ class Codec:
     """
 
     def __init__(
-        self, ids: SchemaIds, schema_of: Callable[[str], AvroSchema], prefix: str = ""
+        self, ids: Ids, schema_of: Callable[[str], AvroSchema], prefix: str = ""
     ) -> None:
         self._ids = ids
         self._schema_of = schema_of

@@ -1,4 +1,4 @@
-"""Exceptions are instructions to the worker's loop; there are three, all else stops the process."""
+"""Exceptions are instructions to the worker's loop; all but these stop the process, once."""
 
 
 class Instruction(Exception):  # noqa: N818 - it instructs, it is no error
@@ -6,7 +6,15 @@ class Instruction(Exception):  # noqa: N818 - it instructs, it is no error
 
 
 class Retry(Instruction):
-    """The record may succeed if it is tried again; attempts are bounded."""
+    """The record may succeed later: it climbs the retry tiers, then goes to the dead letters.
+
+    `dependency` names what was at fault, if it was not the record: after some failures in a row
+    its breaker opens, and records wait instead of burning their retries.
+    """
+
+    def __init__(self, message: str, *, dependency: str = "") -> None:
+        super().__init__(message)
+        self.dependency = dependency
 
 
 class Reject(Instruction):
@@ -22,4 +30,20 @@ class Reject(Instruction):
 
 
 class Busy(Instruction):
-    """Something that every record needs is away: wait and try again, for as long as it takes."""
+    """Something that every record needs is away: wait for as long as it takes.
+
+    `dependency` names it; its breaker opens at once. No attempt is counted.
+    """
+
+    def __init__(self, message: str, *, dependency: str = "a dependency") -> None:
+        super().__init__(message)
+        self.dependency = dependency
+
+
+class OutOfMemory(Instruction):
+    """The micro-batch was too large for the device: it is halved; a single record counts an
+    attempt. MemoryError, and any exception named OutOfMemoryError (torch), mean the same."""
+
+
+class DeadlineExceeded(Instruction):
+    """Raised inside a handler at its soft deadline; counts an attempt, as Retry does."""

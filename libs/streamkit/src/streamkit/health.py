@@ -14,11 +14,24 @@ _log = structlog.get_logger("streamkit.health")
 WaitingFor = Callable[[], Sequence[str]]
 """What readiness still lacks, as words for a person; empty when ready. Must not block."""
 
+Trouble = Callable[[], str]
+"""Why this process should be replaced, as a sentence; empty while it is alive. Must not block."""
+
+
+def no_trouble() -> str:
+    """A process that answers is alive."""
+    return ""
+
 
 @contextmanager
-def health_server(host: str, port: int, waiting_for: WaitingFor) -> Iterator[int]:
-    """Serve until the context ends; gives the port. Raises OSError if the port is taken."""
-    handler = _handler(waiting_for)
+def health_server(
+    host: str, port: int, waiting_for: WaitingFor, trouble: Trouble = no_trouble
+) -> Iterator[int]:
+    """Serve until the context ends; gives the port. Raises OSError if the port is taken.
+
+    /livez answers 503 while there is trouble, /readyz while something is waited for.
+    """
+    handler = _handler(waiting_for, trouble)
     server = ThreadingHTTPServer((host, port), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
@@ -32,22 +45,25 @@ def health_server(host: str, port: int, waiting_for: WaitingFor) -> Iterator[int
         thread.join()
 
 
-def _handler(waiting_for: WaitingFor) -> type[BaseHTTPRequestHandler]:
+def _handler(waiting_for: WaitingFor, trouble: Trouble) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         timeout = 5
 
         def do_GET(self) -> None:
             match self.path.partition("?")[0]:
                 case "/livez":
-                    self._answer(200, "application/json", b'{"alive": true}')
+                    wrong = trouble()
+                    self._say(not wrong, {"alive": not wrong, "trouble": wrong or None})
                 case "/readyz":
                     lacking = list(waiting_for())
-                    body = json.dumps({"ready": not lacking, "waiting_for": lacking}).encode()
-                    self._answer(503 if lacking else 200, "application/json", body)
+                    self._say(not lacking, {"ready": not lacking, "waiting_for": lacking})
                 case "/metrics":
                     self._answer(200, CONTENT_TYPE_LATEST, generate_latest())
                 case _:
                     self._answer(404, "application/json", b'{"error": "no such page"}')
+
+        def _say(self, well: bool, what: object) -> None:
+            self._answer(200 if well else 503, "application/json", json.dumps(what).encode())
 
         def _answer(self, status: int, content_type: str, body: bytes) -> None:
             self.send_response(status)

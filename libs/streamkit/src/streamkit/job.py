@@ -1,23 +1,61 @@
 """What a worker is for."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
-from streamkit.lanes import Lane
-from streamkit.messages import GiveUp, Handler, give_up_silently
+from streamkit.messages import Handlers
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Topics that are worked on with one priority; names without the prefix.
+
+    `concurrency` bounds the lane's records that engines hold at a time (0: no bound of its own).
+    `ordered` keeps records of one key in order: one at a time, and its successors wait while it is
+    retried, which then happens inside the worker instead of by retry topics.
+    """
+
+    name: str
+    topics: tuple[str, ...]
+    concurrency: int = 0
+    ordered: bool = False
+
+
+def lanes_of(topics: Mapping[str, str]) -> tuple[Lane, ...]:
+    """A lane for each name and its topic, in their order."""
+    return tuple(Lane(name, (topic,)) for name, topic in topics.items())
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """Micro-batches: closed at `largest` records, after `wait_ms`, or at a predicted `budget_ms`;
+    a record of the lane `high` closes one at once."""
+
+    largest: int = 32
+    wait_ms: float = 20.0
+    budget_ms: float = 500.0
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """What a worker does.
 
-    `lanes` in order of priority; `handlers` by topic, without prefix; `dead_letters` is the topic
-    of what is given up.
+    `lanes` in order of priority. `handlers` builds what does the work; with `isolation` "process"
+    it is called in engine processes, and has to be picklable (a function of a module, or a partial
+    of one); with "thread" in a thread of the worker's own. `preload` names modules that engine
+    processes share (imported once). `dead_letters` is the topic of what is given up.
     """
 
     service: str
     version: str
     lanes: tuple[Lane, ...]
-    handlers: Mapping[str, Handler]
+    handlers: Callable[[], Handlers]
     dead_letters: str
-    give_up: GiveUp = give_up_silently
+    isolation: Literal["process", "thread"] = "process"
+    batching: Batching | None = None
+    preload: tuple[str, ...] = ()
+
+    def lane_of(self, name: str) -> Lane | None:
+        """The lane of that name."""
+        return next((lane for lane in self.lanes if lane.name == name), None)

@@ -12,6 +12,9 @@ from obstore.store import from_url
 
 from streamkit.errors import Reject, Retry
 
+OBJECT_STORE: Final = "object store"
+"""What its troubles are called as a dependency."""
+
 _LONGEST_PATH: Final = 1024
 """Characters; S3's limit of a key, in bytes."""
 
@@ -49,7 +52,7 @@ class ObjectStore:
         except (NotFoundError, FileNotFoundError) as error:
             raise Reject("object_missing", "The file is not in the store.") from error
         except (BaseError, OSError) as error:
-            raise Retry(f"the object store failed: {error}") from error
+            raise Retry(f"the object store failed: {error}", dependency=OBJECT_STORE) from error
 
     def put(self, key: str, data: bytes) -> str:
         """Store `data` once under a key that names its content; returns the URI.
@@ -61,7 +64,7 @@ class ObjectStore:
         except AlreadyExistsError:
             pass  # the key names the content, so the bytes are the same
         except (BaseError, OSError) as error:
-            raise Retry(f"the object store failed: {error}") from error
+            raise Retry(f"the object store failed: {error}", dependency=OBJECT_STORE) from error
         return f"{self._objects}/{key}"
 
     def _locate(self, uri: str) -> tuple[str, str]:

@@ -6,6 +6,10 @@ from typing import Literal, Self
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from streamkit.policy import Policy
+from streamkit.rate import parse_rate
+from streamkit.retry import DEFAULT_TIERS, RetryPlan
+
 
 class ServiceSettings(BaseSettings):
     """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
@@ -19,6 +23,9 @@ class ServiceSettings(BaseSettings):
     health_port: int = Field(0, description="its port; 0 takes a free one, which the log names")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least level"
+    )
+    trace_sample: float = Field(
+        0.01, ge=0, le=1, description="share of new traces that is recorded"
     )
 
     @classmethod
@@ -54,7 +61,94 @@ class WorkerSettings(TopicSettings):
     group_protocol: Literal["consumer", "classic"] = Field(
         "consumer", description="consumer (KIP-848, Kafka 4.0 or newer) or classic"
     )
-    attempts: int = Field(5, ge=1, le=100, description="tries of a record before it is given up")
+    group_member: str = Field(
+        "", description="static name of this worker in its groups, for classic only; empty: none"
+    )
+    high_engine: Literal["own", "lazy", "shared"] = Field(
+        "own",
+        description="own: a process for the lane high beside that of the others; lazy: started at "
+        "its first record; shared: one for all lanes, by their weights",
+    )
+    bulk_engines: int = Field(1, ge=1, le=64, description="engine processes of the other lanes")
+    bulk_nice: int = Field(10, ge=0, le=19, description="by how much they yield the CPU to others")
+    lane_weights: str = Field(
+        "high=10,batch=5,learning=3,default=1", description="shares of engine time of busy lanes"
+    )
+    lane_records: int = Field(2_000, ge=1, description="records that a lane fetches ahead, at most")
+    retry_tiers: str = Field(
+        ",".join(DEFAULT_TIERS),
+        description="waits between attempts, up to 10m; their topics must exist; empty: no retries",
+    )
+    soft_deadline_s: float = Field(
+        60.0, gt=0, description="a handler that takes longer is interrupted: one failed attempt"
+    )
+    hard_deadline_s: float = Field(
+        120.0, gt=0, description="an engine process that takes longer is replaced"
+    )
+    drain_s: float = Field(
+        8.0, gt=0, description="that work in hand may take at a stop or a rebalance"
+    )
+    records_per_process: int = Field(
+        0, ge=0, description="an engine process is replaced after so many records; 0: never"
+    )
+    engine_memory: int = Field(
+        0, ge=0, description="bytes above which an engine process is replaced; 0: never"
+    )
+    stage_rate: str = Field(
+        "", description="of all workers of the stage together, as 100/m or 5/s; empty: no limit"
+    )
+    redis: str = Field(
+        "redis://127.0.0.1:6379/0", description="Redis that shares rates and tells news, as URL"
+    )
+    operations: bool = Field(
+        True, description="obey ops.control.v1 and write ops.notified.v1; they must exist"
+    )
+
+    @field_validator("retry_tiers")
+    @classmethod
+    def _are_tiers(cls, value: str) -> str:
+        RetryPlan("any", _words(value))
+        return value
+
+    @field_validator("lane_weights")
+    @classmethod
+    def _are_weights(cls, value: str) -> str:
+        _weights(value)
+        return value
+
+    @field_validator("stage_rate")
+    @classmethod
+    def _is_rate(cls, value: str) -> str:
+        if value:
+            parse_rate(value)
+        return value
+
+    @property
+    def policy(self) -> Policy:
+        """What these settings mean to the core."""
+        return Policy(
+            weights=_weights(self.lane_weights),
+            lane_records=self.lane_records,
+            hard_deadline_s=self.hard_deadline_s,
+            drain_s=self.drain_s,
+            records_per_process=self.records_per_process,
+            engine_memory=self.engine_memory,
+            retry_tiers=_words(self.retry_tiers),
+            stage_rate=self.stage_rate,
+        )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _weights(text: str) -> dict[str, float]:
+    """Raises ValueError for what is not `lane=number,…` with numbers above 0."""
+    pairs = [word.partition("=") for word in _words(text)]
+    weights = {name.strip(): float(number) for name, _, number in pairs}
+    if not all(weight > 0 for weight in weights.values()):
+        raise ValueError("a lane's weight is a number above 0")
+    return weights
 
 
 class ObjectSettings(BaseSettings):

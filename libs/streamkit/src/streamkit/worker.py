@@ -1,239 +1,252 @@
-"""The loop: take a record, handle it, publish, acknowledge."""
+"""A worker: the core in the caller's thread, a thread for each lane, engines beside them."""
 
-import itertools
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Protocol
+from pathlib import Path
+from typing import Final
 
 import structlog
 
-from streamkit import metrics
-from streamkit.backoff import Stopped, delay_s
+from streamkit.clock import SystemClock
 from streamkit.codec import AvroSchema, Codec, SchemaIds
-from streamkit.deadletters import dead_letter
-from streamkit.errors import Busy, Reject, Retry
-from streamkit.headers import readable
+from streamkit.control import TOPIC as CONTROLS
+from streamkit.control import ControlReader
+from streamkit.core import RETRY, Core
+from streamkit.dispatch import HIGH, Slot
+from streamkit.events import (
+    Controlled,
+    Delivered,
+    Drain,
+    Event,
+    Stop,
+    Woken,
+)
+from streamkit.feed import Feed
+from streamkit.headers import event_headers
 from streamkit.job import Job
-from streamkit.lanes import Lane, LaneConsumer, Source, Taken
-from streamkit.messages import Emit, Failure, Message
-from streamkit.publisher import Publisher, RawRecord
+from streamkit.kafka.backend import KafkaBackend
+from streamkit.messages import Emit
+from streamkit.metrics import Meter
+from streamkit.notices import TOPIC as NOTICES
+from streamkit.outside import Outside
+from streamkit.ports import Backend, Engine, Producer, Report
+from streamkit.rate import Bucket, SharedBucket, parse_rate
+from streamkit.records import RawRecord
+from streamkit.retry import RetryPlan
 from streamkit.settings import WorkerSettings
+from streamkit.watchdog import Watchdog
 
 _log = structlog.get_logger("streamkit.worker")
 
-_IDLE_WAIT_S: Final = 0.02
+_TURN_S: Final = 0.1
+"""The core looks at least so often whether it shall stop."""
+
+_MOST_EVENTS: Final = 200
+"""Events that are handled before the next turn."""
+
+_FLUSH_S: Final = 5.0
+
+Inbox = queue.SimpleQueue[Event]
 
 
-class Decodes(Protocol):
-    """See Codec."""
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a worker works with, so that tests can bring other ones."""
 
-    def decode(self, topic: str, data: bytes | None) -> dict[str, Any]: ...
-
-
-class Publishes(Protocol):
-    """See Publisher."""
-
-    def publish(self, emits: Sequence[Emit], traceparent: str | None = None) -> None: ...
-
-    def encode(self, emit: Emit, traceparent: str | None = None) -> RawRecord: ...
-
-    def publish_raw(self, records: Iterable[RawRecord]) -> None: ...
-
-    def close(self) -> None: ...
+    backend: Backend
+    codec: Codec
+    engine: Callable[[str, int, Report], Engine]
+    """An engine of that name, with that niceness, which reports so."""
 
 
-@dataclass(slots=True)
-class _Place:
-    """A lane, and its next record if it has been taken.
-
-    A record that waits here was delivered in order, so all before it are over; if its partition
-    goes to another worker meanwhile it is worked on twice, which is allowed.
-    """
-
-    source: Source
-    next: Taken | None = None
-
-    def keep(self, record: Taken | None) -> None:
-        """Take what was fetched before a hold, or have it delivered again."""
-        if record is None:
-            return
-        if self.next is None:
-            self.next = record
-        else:
-            self.source.give_back(record)
-
-
-@dataclass(slots=True)
 class Worker:
-    """Runs a Job: sequentially, highest lane first, each record acknowledged when it is over.
+    """Runs a Job until it is told to stop.
 
-    At-least-once: a record's events are acknowledged by the broker before the record is, so a
+    At-least-once: a record is acknowledged once the broker has all events that it caused, so a
     crash repeats work and loses none.
     """
 
-    job: Job
-    attempts: int
-    codec: Decodes
-    publisher: Publishes
-    open_lane: Callable[[Lane], Source]
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _places: list[_Place] = field(default_factory=list)
+    def __init__(self, job: Job, settings: WorkerSettings, means: Means) -> None:
+        self._job = job
+        self._settings = settings
+        self._means = means
+        self._clock = SystemClock()
+        self._inbox: Inbox = queue.SimpleQueue()
+        self._meter = Meter(job.service, [lane.name for lane in job.lanes])
+        self._threads: list[threading.Thread] = []
+        self._publishing = True
+        self._core: Core | None = None
+        self.watchdog = Watchdog(stalled=self._meter.stalled)
 
     def waiting_for(self) -> Sequence[str]:
         """What readiness still lacks; empty when every lane has its partitions."""
-        if not self._places:
-            return ["starting"]
-        sources = [place.source for place in self._places]
-        return [f"partitions of {one.lane.name}" for one in sources if not one.assigned]
+        return ["starting"] if self._core is None else self._core.waiting_for()
 
     def run(self, stop: threading.Event) -> None:
-        """Work until `stop` is set. Blocks. Raises what a handler raised beyond instructions."""
-        self._stop = stop
-        self._places = [_Place(self.open_lane(lane)) for lane in self.job.lanes]
+        """Work until `stop` is set, then drain. Blocks.
+
+        Raises HandlerDefectError for what a handler raised beyond instructions, EngineLoadError,
+        ConsumerLostError, ProducerLostError; what was finished by then is committed.
+        """
+        producer = self._means.backend.producer(self._job.service)
+        core = self._build(producer)
+        publisher = threading.Thread(target=self._publish, args=(producer,), name="publisher")
+        publisher.start()
+        controls = self._follow_controls()
         try:
-            while not stop.is_set():
-                self._turn()
-        except Stopped:
-            _log.info("stopped_while_waiting")
+            with self.watchdog:
+                core.start(self._open_feeds)
+                self._core = core
+                self._loop(core, stop)
         finally:
-            for place in self._places:
-                place.source.close()
-            self.publisher.close()
+            if not core.over:
+                self._leave(core)
+            core.close()
+            if controls is not None:
+                controls.close()
+            producer.flush(_FLUSH_S)
+            self._publishing = False
+            publisher.join()
+            producer.close()
 
-    def _turn(self) -> None:
-        """Work on the first record of the highest lane that has one; wait a moment for none.
+    # -- the core's thread ----------------------------------------------------------------------
 
-        Every lane is polled each time, so that one which has to wait for long stays in its group.
-        """
-        for place in self._places:
-            if place.next is None:
-                place.next = place.source.poll(0)
-        place = next((one for one in self._places if one.next is not None), self._places[0])
-        record = place.next or place.source.poll(_IDLE_WAIT_S)
-        place.next = None
-        if record is not None:
-            self._work(place.source, record)
+    def _loop(self, core: Core, stop: threading.Event) -> None:
+        told = False
+        while not core.over:
+            if stop.is_set() and not told:
+                told = True
+                core.handle(Stop())
+            self._step(core, core.handle)
+            self.watchdog.beat()
 
-    def _work(self, consumer: Source, raw: Taken) -> None:
-        started = time.monotonic()
-        stage, lane = self.job.service, consumer.lane.name
-        with metrics.IN_FLIGHT.labels(stage).track_inprogress():
-            outcome = self._settle(consumer, raw)
-        consumer.done(raw)
-        metrics.PROCESSED.labels(stage, lane, outcome).inc()
-        metrics.DURATION.labels(stage, lane).observe(time.monotonic() - started)
-        age_s = max(0.0, time.time() - raw.timestamp_ms / 1000)
-        metrics.END_TO_END.labels(stage, lane).observe(age_s)
-
-    def _settle(self, consumer: Source, raw: Taken) -> str:
-        """Handle and publish until the record is done or a dead letter; returns which.
-
-        A handler's work is kept while its events wait for the broker.
-        """
-        emits: Sequence[Emit] | None = None
-        failures, pauses = 0, 0
-        while True:
-            try:
-                if emits is None:
-                    emits = self._handled(consumer, raw)
-                self._publish(emits, raw)
-                return "done"
-            except Busy as error:
-                pauses += 1
-                self._wait(consumer, error, pauses)
-            except Reject as error:
-                failure = Failure(error.code, error.message, failures + 1)
-                return self._bury(consumer, raw, failure)
-            except Retry as error:
-                failures += 1
-                if failures >= self.attempts:
-                    failure = Failure("gave_up", str(error), failures)
-                    return self._bury(consumer, raw, failure)
-                self._wait(consumer, error, failures)
-
-    def _handled(self, consumer: Source, raw: Taken) -> Sequence[Emit]:
-        message = self._decoded(consumer, raw)
-        return self.job.handlers[message.topic](message)
-
-    def _publish(self, emits: Sequence[Emit], cause: Taken) -> None:
-        if emits:
-            self.publisher.publish(emits, readable(cause.headers).get("traceparent"))
-
-    def _decoded(self, consumer: Source, raw: Taken) -> Message:
-        """Raises Reject for a record that is not what its topic says."""
+    def _step(self, core: Core, handle: Callable[[Event], None]) -> None:
+        """Wait for an event, handle what is there, turn."""
+        wait_s = min(_TURN_S, max(0.0, core.next_at() - self._clock.monotonic()))
+        inbox = self._inbox
         try:
-            key = (raw.key or b"").decode()
-        except UnicodeDecodeError as error:
-            raise Reject("bad_key", "The key is not UTF-8 text.") from error
-        return Message(
-            topic=raw.topic,
-            lane=consumer.lane.name,
-            key=key,
-            value=self.codec.decode(raw.topic, raw.value),
-            headers=readable(raw.headers),
-            partition=raw.partition,
-            offset=raw.offset,
-            timestamp_ms=raw.timestamp_ms,
+            handle(inbox.get(timeout=wait_s))
+            for _ in range(min(inbox.qsize(), _MOST_EVENTS)):
+                handle(inbox.get_nowait())
+        except queue.Empty:
+            pass
+        core.turn()
+
+    def _leave(self, core: Core) -> None:
+        """After a failure: commit what is finished and leave the groups; nothing new begins."""
+        core.handle(Stop())
+        deadline = time.monotonic() + self._settings.drain_s
+        while not core.over and time.monotonic() < deadline:
+            self._step(core, core.handle_leaving)
+
+    # -- other threads --------------------------------------------------------------------------
+
+    def _publish(self, producer: Producer) -> None:
+        """Tell the core what became of what it sent."""
+        while self._publishing:
+            deliveries = producer.poll(_TURN_S)
+            if deliveries:
+                self._inbox.put(Delivered(deliveries))
+
+    def _open_feeds(self) -> Iterable[Feed]:
+        """Join the groups; each feed has a thread."""
+        plan = self._plan()
+        wanted = [(lane.name, lane.topics) for lane in self._job.lanes]
+        if plan.topics():
+            wanted.append((RETRY, plan.topics()))
+        for name, topics in wanted:
+            group = f"darkroom.{self._job.service}.{name}"
+            feed = Feed(
+                name,
+                self._means.backend,
+                group,
+                topics,
+                self._inbox.put,
+                self._clock,
+                self._drained,
+            )
+            thread = threading.Thread(target=feed.run, name=f"lane-{name}", daemon=True)
+            self._threads.append(thread)
+            yield feed
+            thread.start()
+
+    def _drained(self, drain: Drain) -> bool:
+        # The core answers within drain_s; longer means that it stands still.
+        return drain.wait(self._settings.drain_s + 5.0)
+
+    def _follow_controls(self) -> ControlReader | None:
+        if not self._settings.operations:
+            return None
+        reader = ControlReader(
+            self._settings.kafka,
+            self._job.service,
+            self._means.codec.decode,
+            lambda control: self._inbox.put(Controlled(control)),
+            prefix=self._settings.topic_prefix,
         )
+        reader.start()
+        return reader
 
-    def _bury(self, consumer: Source, raw: Taken, failure: Failure) -> str:
-        """Publish the dead letter and what the job says of it, for as long as it takes.
+    # -- building -------------------------------------------------------------------------------
 
-        What the broker refuses is left out: first the job's events, then the letter's value, which
-        still lies where the letter says that it came from.
-        """
-        letter = self._dead_letter(raw, failure)
-        choices: list[list[RawRecord]] = []
-        for attempt in itertools.count(1):
-            try:
-                if not choices:
-                    words = self._last_words(consumer, raw, failure)
-                    choices = [[*words, letter], [letter], [replace(letter, value=None)]]
-                self.publisher.publish_raw(choices[0])
-                break
-            except Busy as error:
-                self._wait(consumer, error, attempt)
-            except Reject as error:
-                _log.exception("dead_letter_refused", lane=consumer.lane.name, code=error.code)
-                if len(choices) == 1:
-                    raise
-                choices.pop(0)
-        metrics.DEAD_LETTERS.labels(self.job.service, consumer.lane.name, failure.code).inc()
-        _log.error("dead_letter", lane=consumer.lane.name, **asdict(failure))
-        return "dead_letter"
+    def _build(self, producer: Producer) -> Core:
+        outside = Outside(
+            self._clock,
+            producer,
+            self._meter,
+            self._encode if self._settings.operations else None,
+            self._bucket_of,
+        )
+        return Core(self._job, self._settings.policy, self._slots(), outside)
 
-    def _last_words(self, consumer: Source, raw: Taken, failure: Failure) -> list[RawRecord]:
-        """What the job wants said; nothing of a record that can't be read."""
-        try:
-            message = self._decoded(consumer, raw)
-        except Reject:
-            return []
-        traceparent = message.headers.get("traceparent")
-        emits = self.job.give_up(message, failure)
-        return [self.publisher.encode(emit, traceparent) for emit in emits]
+    def _plan(self) -> RetryPlan:
+        return RetryPlan(self._job.service, self._settings.policy.retry_tiers)
 
-    def _dead_letter(self, raw: Taken, failure: Failure) -> RawRecord:
-        job = self.job
-        return dead_letter(job.dead_letters, raw, failure, service=job.service, version=job.version)
+    def _encode(self, emit: Emit) -> RawRecord:
+        headers = event_headers(emit, source=self._job.service)
+        value = self._means.codec.encode(emit.topic, emit.value)
+        return RawRecord(emit.topic, emit.key.encode(), value, headers)
 
-    def _wait(self, consumer: Source, error: Busy | Retry, times: int) -> None:
-        """Wait and stay in every group; raises Stopped when the worker shall stop."""
-        reason = type(error).__name__
-        _log.warning(reason.lower(), lane=consumer.lane.name, reason=str(error), times=times)
-        metrics.RETRIES.labels(self.job.service, consumer.lane.name, reason).inc()
-        for place in self._places:
-            place.source.hold()
-        deadline = time.monotonic() + delay_s(times)
-        while time.monotonic() < deadline and not self._stop.wait(0.05):
-            for place in self._places:
-                place.keep(place.source.poll(0))
-        if self._stop.is_set():
-            raise Stopped
-        for place in self._places:
-            place.source.release()
+    def _bucket_of(self, target: str, rate: str) -> Bucket:
+        from streamkit.rate_redis import RedisTokens, connect_redis
+
+        key = f"{self._settings.topic_prefix}darkroom:rate:{target}"
+        bucket = SharedBucket(
+            RedisTokens(connect_redis(self._settings.redis), key),
+            parse_rate(rate),
+            self._clock,
+            wake=lambda: self._inbox.put(Woken()),
+            on_local=self._meter.rate_local,
+        )
+        bucket.start()
+        return bucket
+
+    def _slots(self) -> list[Slot]:
+        """The engines: one for the lane high beside one or more for the others; or one for all."""
+        names = frozenset(lane.name for lane in self._job.lanes)
+        settings, make, report = self._settings, self._means.engine, self._inbox.put
+        apart = settings.high_engine != "shared" and HIGH in names and len(names) > 1
+        if self._job.isolation == "thread":
+            return [Slot(make("thread", 0, report), names)]
+        if not apart:
+            return [Slot(make(name, 0, report), names) for name in self._bulk_names("all")]
+        lazy = settings.high_engine == "lazy"
+        bulk = names - {HIGH}
+        return [
+            Slot(make(HIGH, 0, report), frozenset({HIGH}), lazy=lazy),
+            *(
+                Slot(make(name, settings.bulk_nice, report), bulk)
+                for name in self._bulk_names("bulk")
+            ),
+        ]
+
+    def _bulk_names(self, word: str) -> list[str]:
+        count = self._settings.bulk_engines
+        return [word] if count == 1 else [f"{word}-{number}" for number in range(1, count + 1)]
 
 
 def connect(
@@ -246,13 +259,58 @@ def connect(
     """The Worker of `job` on Kafka and the registry that `settings` name.
 
     `writes` are the topics whose schema ids must be known before work starts: waits for the
-    registry until `stop` if they are not and it is away. Raises Stopped, UnregisteredSchemaError.
+    registry until `stop` if they are not and it is away. `schema_of` has to be a function of a
+    module, since engine processes need it too. Raises Stopped, UnregisteredSchemaError.
     """
-    codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
-    codec.preload(writes, stop)
-    publisher = Publisher(
-        settings.kafka, source=job.service, codec=codec, prefix=settings.topic_prefix
+    make_codec = partial(
+        open_codec, settings.registry, str(settings.cache), schema_of, settings.topic_prefix
     )
-    return Worker(
-        job, settings.attempts, codec, publisher, partial(LaneConsumer, settings, job.service)
+    codec = make_codec()
+    ours = (NOTICES, CONTROLS) if settings.operations else ()
+    codec.preload((*writes, *ours), stop)
+    backend = KafkaBackend(
+        settings.kafka,
+        prefix=settings.topic_prefix,
+        protocol=settings.group_protocol,
+        member=settings.group_member,
+    )
+    return Worker(job, settings, Means(backend, codec, partial(_engine, job, settings, make_codec)))
+
+
+def open_codec(
+    registry: str, cache: str, schema_of: Callable[[str], AvroSchema], prefix: str
+) -> Codec:
+    """A codec on a registry; made anew in each engine process."""
+    return Codec(SchemaIds(registry, Path(cache)), schema_of, prefix)
+
+
+def _engine(
+    job: Job,
+    settings: WorkerSettings,
+    codec: Callable[[], Codec],
+    name: str,
+    nice: int,
+    report: Report,
+) -> Engine:
+    batching = job.batching is not None
+    if job.isolation == "thread":
+        from streamkit.engine.thread import ThreadEngine
+
+        return ThreadEngine(
+            name, job.handlers, codec, report, source=job.service, batching=batching
+        )
+    from streamkit.engine.process import ProcessEngine
+
+    return ProcessEngine(
+        name,
+        job.handlers,
+        codec,
+        report,
+        source=job.service,
+        nice=nice,
+        soft_s=settings.soft_deadline_s,
+        preload=job.preload,
+        batching=batching,
+        log_level=settings.log_level,
+        trace_sample=settings.trace_sample,
     )

@@ -1,7 +1,6 @@
 """`python -m aggregator`: settings, build, run."""
 
-from aggregator.agents import SERVICE
-from aggregator.app import run
+from aggregator.app import SERVICE, run
 from aggregator.settings import Settings
 from streamkit import Readiness, service_frame
 

@@ -1,6 +1,5 @@
 """Which event changes which table, and how."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +8,9 @@ from typing import Any, Final
 from aggregator import join, totals
 from aggregator.records import impossible
 from aggregator.routing import Policy
-from darkroom_schemas import ids, names
+from darkroom_schemas import catalogue, ids, names
 from streamkit import Emit
+from streamkit.faust import Fold
 
 ANALYSES: Final = "analyses"
 CHUNKS: Final = "chunks"
@@ -33,12 +33,11 @@ class Route:
     step: Step
     key: Callable[[Event], str]
 
-    def apply(self, key: str, stored: bytes | None, event: Event) -> tuple[bytes, list[Emit]]:
-        """The value to store and what to publish; raises Reject for an event that cannot be."""
+    def apply(self, key: str, state: State | None, event: Event) -> tuple[State, list[Emit]]:
+        """The next state and what to publish; raises Reject for an event that cannot be."""
         if key != self.key(event):
             raise impossible(f"The key {key[:100]!r} is not that of the event it carries.")
-        state, emits = self.step(None if stored is None else json.loads(stored), event)
-        return json.dumps(state, separators=(",", ":"), allow_nan=False).encode(), emits
+        return self.step(state, event)
 
 
 def _photo_key(event: Event) -> str:
@@ -73,6 +72,41 @@ def routes(policy: Policy) -> Mapping[str, Route]:
         names.BATCH_INTAKE: Route(BATCHES, totals.intake_advanced, _batch_key),
         names.BATCH_CHUNK_COUNTED: Route(BATCHES, totals.chunk_counted, _batch_key),
     }
+
+
+LANES: Final = {"photos": ANALYSES, "chunks": CHUNKS, "batches": BATCHES}
+"""What works on each table, as metrics and logs call it."""
+
+
+def folds(policy: Policy) -> tuple[Fold, ...]:
+    """The routes, by the table that they change."""
+    by_topic = routes(policy)
+    return tuple(
+        _fold(lane, table, {t: route for t, route in by_topic.items() if route.table == table})
+        for lane, table in LANES.items()
+    )
+
+
+def _fold(lane: str, table: str, ours: Mapping[str, Route]) -> Fold:
+    changelog = catalogue.load()[f"darkroom-aggregator-{table}-changelog"]
+    return Fold(
+        lane=lane,
+        table=table,
+        topics=tuple(ours),
+        partitions=changelog.partitions,
+        step=partial(_stepped, ours),
+    )
+
+
+def _stepped(
+    ours: Mapping[str, Route],
+    state: State | None,
+    topic: str,
+    key: str,
+    event: Event,
+    _headers: Mapping[str, str],
+) -> tuple[State, list[Emit]]:
+    return ours[topic].apply(key, state, event)
 
 
 PRODUCED: Final = (

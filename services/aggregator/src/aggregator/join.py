@@ -7,10 +7,15 @@ of the same revision the first counts. What is decided is never forgotten but sa
 same id and the same bytes, whenever an input of it is repeated. Of more than KEPT_ANALYSES
 analyses of a photo, those that ended longest ago are forgotten.
 
+A part that its stage had failed to make, and that comes when all is decided (a replayed dead
+letter), makes a revision of its own out of the parts that are there and itself: its outcome
+supersedes the partial one. Imports have had their ends and keep their counts.
+
     {"analyses": {ANALYSIS: {"members": {BATCH: [INDEX…]},
                              "revisions": {"1": {"policy_revision", "lane",
                                                  "parts": {STAGE: part}, "failed": {STAGE: ms},
-                                                 "decision": …, "rejected": ms}}}}}
+                                                 "decision": …, "rejected": ms,
+                                                 "repairs": {STAGE: NUMBER}}}}}}
 
 Neither vectors nor text are kept: only what routing and the outcome need.
 """
@@ -82,8 +87,9 @@ def batch_joined(state: State | None, event: Event) -> Result:
     }
     emits: list[Emit] = []
     for number, revision in analysis["revisions"].items():
-        about = {**event, "revision": int(number)}
-        emits += _ends(about, revision, {batch: [index]})
+        if "repairs_of" not in revision:
+            about = {**event, "revision": int(number)}
+            emits += _ends(about, revision, {batch: [index]})
     return _bounded(state), emits
 
 
@@ -96,14 +102,46 @@ def _stage_ended(
     failed: Mapping[str, int] | None = None,
 ) -> Result:
     state, analysis, revision = _opened(state, event)
-    ended = "decision" in revision or "rejected" in revision
     (stage,) = (parts or failed or {}).keys()
-    if not ended and stage not in revision["parts"] and stage not in revision["failed"]:
+    if "decision" in revision:
+        if parts and stage in revision["failed"]:
+            _repair(event, analysis, revision, stage, parts[stage], policy)
+    elif "rejected" not in revision and stage not in revision["parts"]:
+        known = {**(failed or {}), **revision["failed"]}
         revision["parts"] = {**revision["parts"], **(parts or {})}
-        revision["failed"] = {**revision["failed"], **(failed or {})}
+        revision["failed"] = {one: at for one, at in known.items() if one not in revision["parts"]}
         if len(revision["parts"]) + len(revision["failed"]) == len(STAGES):
             revision["decision"] = routing.decide(revision["parts"], revision["failed"], policy)
     return _bounded(state), list(_said(event, analysis, revision))
+
+
+def _repair(
+    event: Event,
+    analysis: dict[str, Any],
+    revision: dict[str, Any],
+    stage: str,
+    part: routing.Part,
+    policy: Policy,
+) -> None:
+    """Add the revision that a late part makes, out of the last one that was made so, unless the
+    part has made one before."""
+    repairs, revisions = revision.get("repairs", {}), analysis["revisions"]
+    if stage in repairs:
+        return
+    own = revision_of(event)
+    last = revisions[str(max(repairs.values()))] if repairs else revision
+    parts = {one: {"revision": own, **kept} for one, kept in {**last["parts"], stage: part}.items()}
+    failed = {one: at for one, at in last["failed"].items() if one != stage}
+    number = max(map(int, revisions)) + 1
+    revisions[str(number)] = {
+        "policy_revision": revision["policy_revision"],
+        "lane": revision["lane"],
+        "parts": parts,
+        "failed": failed,
+        "decision": routing.decide(parts, failed, policy),
+        "repairs_of": own,
+    }
+    revision["repairs"] = {**repairs, stage: number}
 
 
 def _analysis(state: State | None, event: Event) -> tuple[State, dict[str, Any]]:
@@ -161,10 +199,13 @@ def _end_of(revision: Event) -> tuple[str, int] | None:
 
 
 def _said(event: Event, analysis: Event, revision: Event) -> Iterator[Emit]:
-    """Everything that this revision has to say so far: its outcome, and the ends of its members."""
+    """Everything that this revision has to say so far: its outcome, the ends of its members, and
+    the outcomes that superseded it."""
     if "decision" in revision:
         yield _outcome(event, revision)
     yield from _ends(event, revision, analysis["members"])
+    for number in sorted(revision.get("repairs", {}).values()):
+        yield _outcome({**event, "revision": number}, analysis["revisions"][str(number)])
 
 
 def _outcome(event: Event, revision: Event) -> Emit:
@@ -190,7 +231,7 @@ def _outcome(event: Event, revision: Event) -> Emit:
 def _used(stage: str, revision: int, part: routing.Part) -> dict[str, Any]:
     return {
         "stage": stage,
-        "revision": revision,
+        "revision": part.get("revision", revision),
         "engine": part["engine"],
         "model_version": part["model_version"],
     }

@@ -27,7 +27,7 @@ class Settings(TopicSettings):
         "that of the machine by default",
     )
     aggregator_in_flight: int = Field(
-        512, ge=1, le=10_000, description="records per agent whose events await the broker"
+        1_000, ge=1, le=10_000, description="records of an agent that are worked on at a time"
     )
 
     @model_validator(mode="after")

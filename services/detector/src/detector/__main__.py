@@ -4,15 +4,15 @@ import sys
 
 from detector.app import run
 from detector.settings import Settings
-from streamkit import UnknownEngineError
+from streamkit import EngineLoadError
 
 
 def main() -> str | None:
-    """Run until asked to stop; a sentence where the settings name no engine."""
+    """Run until asked to stop; a sentence where the engine can't be loaded."""
     settings = Settings.from_command_line("python -m detector")
     try:
         run(settings)
-    except UnknownEngineError as error:
+    except EngineLoadError as error:
         return f"detector: {error}"
     return None
 

@@ -2,25 +2,33 @@
 
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from detector.engines import DetectorEngine, load
 from detector.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
 from detector.settings import Settings
-from stagekit import Stage, serve
+from stagekit import Loaded, Stage, serve
 
 
-def stage(engine: DetectorEngine) -> Stage:
+def with_engine(engine: DetectorEngine) -> Loaded:
     """The detector, with this engine."""
-    return Stage(
-        name=STAGE,
-        version=version("darkroom-detector"),
-        topic=TOPIC,
-        engine=engine,
-        look=partial(look, engine),
-        enough_pixels=ENOUGH_PIXELS,
-    )
+    return Loaded(engine, partial(look, engine), ENOUGH_PIXELS)
+
+
+def loaded(settings: Settings) -> Loaded:
+    """The detector, with the engine that the settings name. Raises UnknownEngineError."""
+    return with_engine(load(settings))
+
+
+DETECTOR: Final = Stage(
+    name=STAGE,
+    version=version("darkroom-detector"),
+    topic=TOPIC,
+    load=loaded,
+    preload=("detector.engines", "torch"),
+)
 
 
 def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT. Raises UnknownEngineError, and what stops a worker."""
-    serve(STAGE, settings, lambda: stage(load(settings)))
+    """Work until SIGTERM or SIGINT. Raises EngineLoadError, and what stops a worker."""
+    serve(DETECTOR, settings)

@@ -4,15 +4,15 @@ import sys
 
 from embedder.app import run
 from embedder.settings import Settings
-from streamkit import UnknownEngineError
+from streamkit import EngineLoadError
 
 
 def main() -> str | None:
-    """Run until asked to stop; a sentence where the settings name no engine."""
+    """Run until asked to stop; a sentence where the engine can't be loaded."""
     settings = Settings.from_command_line("python -m embedder")
     try:
         run(settings)
-    except UnknownEngineError as error:
+    except EngineLoadError as error:
         return f"embedder: {error}"
     return None
 

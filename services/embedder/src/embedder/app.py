@@ -2,25 +2,33 @@
 
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from embedder.engines import EmbedderEngine, load
 from embedder.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
 from embedder.settings import Settings
-from stagekit import Stage, serve
+from stagekit import Loaded, Stage, serve
 
 
-def stage(engine: EmbedderEngine) -> Stage:
+def with_engine(engine: EmbedderEngine) -> Loaded:
     """The embedder, with this engine."""
-    return Stage(
-        name=STAGE,
-        version=version("darkroom-embedder"),
-        topic=TOPIC,
-        engine=engine,
-        look=partial(look, engine),
-        enough_pixels=ENOUGH_PIXELS,
-    )
+    return Loaded(engine, partial(look, engine), ENOUGH_PIXELS)
+
+
+def loaded(settings: Settings) -> Loaded:
+    """The embedder, with the engine that the settings name. Raises UnknownEngineError."""
+    return with_engine(load(settings))
+
+
+EMBEDDER: Final = Stage(
+    name=STAGE,
+    version=version("darkroom-embedder"),
+    topic=TOPIC,
+    load=loaded,
+    preload=("embedder.engines", "torch"),
+)
 
 
 def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT. Raises UnknownEngineError, and what stops a worker."""
-    serve(STAGE, settings, lambda: stage(load(settings)))
+    """Work until SIGTERM or SIGINT. Raises EngineLoadError, and what stops a worker."""
+    serve(EMBEDDER, settings)

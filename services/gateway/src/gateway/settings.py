@@ -18,9 +18,6 @@ class Settings(ObjectSettings, WorkerSettings):
     database: str = Field(
         "postgresql://127.0.0.1:5432/darkroom", description="PostgreSQL of the catalog, as URL"
     )
-    redis: str = Field(
-        "redis://127.0.0.1:6379/0", description="Redis that tells the doors of news, as URL"
-    )
     api_host: str = Field("127.0.0.1", description="where the api door listens")
     api_port: int = Field(8080, description="its port; 0 takes a free one")
     import_roots: tuple[Path, ...] = Field(

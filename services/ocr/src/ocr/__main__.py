@@ -4,15 +4,15 @@ import sys
 
 from ocr.app import run
 from ocr.settings import Settings
-from streamkit import UnknownEngineError
+from streamkit import EngineLoadError
 
 
 def main() -> str | None:
-    """Run until asked to stop; a sentence where the settings name no engine."""
+    """Run until asked to stop; a sentence where the engine can't be loaded."""
     settings = Settings.from_command_line("python -m ocr")
     try:
         run(settings)
-    except UnknownEngineError as error:
+    except EngineLoadError as error:
         return f"ocr: {error}"
     return None
 

@@ -2,24 +2,33 @@
 
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from ocr.engines import OcrEngine, load
 from ocr.handlers import STAGE, TOPIC, look
 from ocr.settings import Settings
-from stagekit import Stage, serve
+from stagekit import Loaded, Stage, serve
 
 
-def stage(engine: OcrEngine) -> Stage:
+def with_engine(engine: OcrEngine) -> Loaded:
     """The ocr, with this engine."""
-    return Stage(
-        name=STAGE,
-        version=version("darkroom-ocr"),
-        topic=TOPIC,
-        engine=engine,
-        look=partial(look, engine),
-    )
+    return Loaded(engine, partial(look, engine))
+
+
+def loaded(settings: Settings) -> Loaded:
+    """The ocr, with the engine that the settings name. Raises UnknownEngineError."""
+    return with_engine(load(settings))
+
+
+OCR: Final = Stage(
+    name=STAGE,
+    version=version("darkroom-ocr"),
+    topic=TOPIC,
+    load=loaded,
+    preload=("ocr.engines", "onnxruntime"),
+)
 
 
 def run(settings: Settings) -> None:
-    """Work until SIGTERM or SIGINT. Raises UnknownEngineError, and what stops a worker."""
-    serve(STAGE, settings, lambda: stage(load(settings)))
+    """Work until SIGTERM or SIGINT. Raises EngineLoadError, and what stops a worker."""
+    serve(OCR, settings)

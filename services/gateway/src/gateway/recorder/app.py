@@ -11,7 +11,7 @@ from gateway.recorder.handlers import Recorder, handlers
 from gateway.recorder.news import News, open_redis
 from gateway.recorder.session import Session
 from gateway.settings import SERVICE, Settings
-from streamkit import Job, Lane, Readiness, Worker, connect, service_frame
+from streamkit import Handlers, Job, Lane, Readiness, Worker, connect, service_frame
 
 
 def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
@@ -22,8 +22,9 @@ def build_recorder(settings: Settings, session: Session, stop: threading.Event) 
         service=SERVICE,
         version=version("darkroom-gateway"),
         lanes=(Lane("recorder", tuple(by_topic)),),
-        handlers=by_topic,
+        handlers=lambda: Handlers(by_topic),
         dead_letters=catalogue.load().dead_letters(SERVICE),
+        isolation="thread",
     )
     return connect(job, settings, schema_of, (), stop)
 
@@ -32,9 +33,9 @@ def run_recorder(settings: Settings) -> None:
     """Record until SIGTERM or SIGINT."""
     readiness = Readiness("start")
     session = Session(partial(db.connect, settings.database, name="darkroom-gateway-recorder"))
-    with service_frame("gateway-recorder", settings, readiness) as stop:
+    with service_frame("gateway-recorder", settings, readiness, readiness.trouble) as stop:
         worker = build_recorder(settings, session, stop)
-        readiness.follow(worker.waiting_for)
+        readiness.follow(worker.waiting_for, worker.watchdog.trouble)
         try:
             worker.run(stop)
         finally:

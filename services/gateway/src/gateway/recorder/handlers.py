@@ -9,6 +9,7 @@ from gateway.db import Conn
 from gateway.recorder.news import News
 from gateway.recorder.session import Session
 from streamkit import Emit, Handler, Message
+from streamkit.messages import Events
 
 Record = Callable[[Conn, Any], None]
 """Writes an event; `Any` stands for the TypedDict of its topic's schema."""
@@ -21,7 +22,7 @@ class Recorder:
         self._session = session
         self._news = news
 
-    def photo(self, record: Record) -> Handler:
+    def photo(self, record: Record) -> Callable[[Message], Events]:
         """A handler for events about an analysis."""
 
         def handle(message: Message) -> Sequence[Emit]:

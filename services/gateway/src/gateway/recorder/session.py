@@ -32,7 +32,7 @@ class Session:
         except psycopg.Error as error:
             if away(error):
                 self.close()
-                raise Busy(f"the catalog is away: {error}") from error
+                raise Busy(f"the catalog is away: {error}", dependency="catalog") from error
             if _unstorable(error):
                 raise Reject("unstorable", f"The catalog can't hold it: {_said(error)}") from error
             raise

@@ -1,0 +1,72 @@
+"""`darkroom bench`: measurements beside peers and limits, each a program in `bench/`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from darkroom_cli.errors import SetupError
+from darkroom_cli.paths import repository_root
+
+bench = typer.Typer(help="Measure beside peers and limits.", no_args_is_help=True)
+
+_PARTS = ("fanout", "stage", "latency")
+
+
+def _known(parts: list[str] | None) -> list[str] | None:
+    unknown = [part for part in parts or () if part not in _PARTS]
+    if unknown:
+        raise typer.BadParameter(f"choose {', '.join(_PARTS)}")
+    return parts
+
+
+@bench.command("runtime")
+def runtime(
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything measured to this file.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Less of it: under 15 minutes.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with 1 if a limit is missed.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(callback=_known, help=f"One of {', '.join(_PARTS)}; may be repeated."),
+    ] = None,
+) -> None:
+    """The worker runtime beside Celery, Dramatiq and a bare loop; takes 25 minutes.
+
+    Starts a Kafka and a Redis of its own on free loopback ports, and ends all that it started.
+    Leave the machine alone meanwhile: everything runs on its cores. Example:
+
+    ./darkroom bench runtime --quick --json runtime.json
+    """
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        raise SetupError(f"{json_file.resolve().parent} is no folder.", "Make it, or name another.")
+    arguments = [
+        *(("--quick",) if quick else ()),
+        *(("--check",) if check else ()),
+        *(("--json", str(json_file.resolve())) if json_file else ()),
+        *(("--only", *only) if only else ()),
+    ]
+    raise typer.Exit(run_benchmark("bench.runtime", arguments, repository_root()))
+
+
+def run_benchmark(module: str, arguments: Sequence[str], root: Path) -> int:
+    """Run a benchmark of the checkout as a program of its own; its exit code.
+
+    It ends what it started when it is told to stop, and it is told when we end (Linux).
+    """
+    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))
+    leash = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
+    command = (*leash, sys.executable, "-m", module, *arguments)
+    with subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": path}) as program:
+        try:
+            return program.wait()
+        except KeyboardInterrupt:  # the terminal has told both
+            return program.wait()

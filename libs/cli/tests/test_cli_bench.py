@@ -1,0 +1,64 @@
+"""`darkroom bench` runs a benchmark as a program of its own and hands on how it went."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from darkroom_cli.app import build
+from darkroom_cli.commands import bench
+from darkroom_cli.commands.bench import run_benchmark
+from darkroom_cli.errors import SetupError
+
+
+def program(folder: Path, text: str) -> None:
+    (folder / "measure.py").write_text(text, encoding="utf-8")
+
+
+def test_the_exit_code_is_the_benchmarks(tmp_path: Path) -> None:
+    program(tmp_path, "import sys; sys.exit(len(sys.argv))")
+    assert run_benchmark("measure", ["--quick", "--check"], tmp_path) == 3
+
+
+def test_it_runs_at_the_root_of_the_checkout(tmp_path: Path) -> None:
+    program(tmp_path, "import pathlib, sys; sys.exit(not pathlib.Path('measure.py').is_file())")
+    assert run_benchmark("measure", [], tmp_path) == 0
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
+    """What the benchmark would be run with."""
+    calls: list[Sequence[str]] = []
+
+    def note(module: str, arguments: Sequence[str], _root: Path) -> int:
+        calls.append((module, *arguments))
+        return 0
+
+    monkeypatch.setattr(bench, "run_benchmark", note)
+    return calls
+
+
+def test_options_are_handed_on(asked: list[Sequence[str]], tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    options = ["--quick", "--check", "--only", "stage", "--only", "latency", "--json", str(file)]
+    result = CliRunner().invoke(build(), ["bench", "runtime", *options])
+    assert result.exit_code == 0, result.output
+    told = ("--quick", "--check", "--json", str(file.resolve()), "--only", "stage", "latency")
+    assert asked == [("bench.runtime", *told)]
+
+
+def test_an_unknown_part_is_refused(asked: list[Sequence[str]]) -> None:
+    result = CliRunner().invoke(build(), ["bench", "runtime", "--only", "everything"])
+    assert result.exit_code == 2
+    assert asked == []
+
+
+def test_a_folder_that_is_not_there_is_told_before_anything_runs(
+    asked: list[Sequence[str]], tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(
+        build(), ["bench", "runtime", "--json", str(tmp_path / "none" / "result.json")]
+    )
+    assert isinstance(result.exception, SetupError)
+    assert asked == []

@@ -1,0 +1,108 @@
+"""What runs a fold: takes records out of its inbox, works on them, delivers, again and again."""
+
+import asyncio
+import itertools
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from streamkit.backoff import delay_s
+from streamkit.errors import Busy
+from streamkit.faust.delivery import Delivery
+from streamkit.faust.folding import Batch, Folding, Service
+from streamkit.faust.inbox import Chunk, Inbox, Record
+
+_log = structlog.get_logger("streamkit.faust.agent")
+
+
+class Progress(Protocol):
+    """Faust's consumer, as streamkit.faust.consuming has it."""
+
+    @property
+    def epoch(self) -> int:
+        """What is of an earlier one is not ours any more."""
+
+    def finished(self, epoch: int, offsets: Mapping[Any, int]) -> None:
+        """Have these offsets committed soon, if the epoch still lasts."""
+
+
+class Agent:
+    """One fold at work; `most` records at a time."""
+
+    def __init__(
+        self,
+        folding: Folding,
+        service: Service,
+        delivery: Delivery,
+        progress: Callable[[], Progress],
+        *,
+        most: int,
+    ) -> None:
+        self.inbox = Inbox(2 * most)
+        self.delivery = delivery
+        self._folding = folding
+        self._service = service
+        self._progress = progress
+        self._most = most
+        self._closed = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def run(self) -> None:
+        """Work for ever. Raises only what is a defect: records never make it raise."""
+        while True:
+            chunks = await self.inbox.take(self._most)
+            if self._closed:
+                await asyncio.get_running_loop().create_future()
+            self._idle.clear()
+            await self._work(chunks)
+            self._idle.set()
+
+    async def close(self, within_s: float) -> None:
+        """Begin nothing any more and wait for what is in hand, no longer than `within_s`."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(within_s):
+                await self._idle.wait()
+        except TimeoutError:
+            _log.warning("left_in_flight", lane=self._folding.lane)
+
+    async def _work(self, chunks: list[Chunk]) -> None:
+        """Work on these, for as long as they are ours."""
+        taken, epoch = time.monotonic(), chunks[0].epoch
+        progress = self._progress()
+
+        def ours() -> bool:
+            return progress.epoch == epoch
+
+        waiting: deque[tuple[Any, Record]] = deque(
+            (chunk.place, record) for chunk in chunks for record in chunk.records
+        )
+        pauses = itertools.count(1)
+        while waiting and ours():
+            batch, busy = Batch(), None
+            try:
+                self._folding.work(waiting, batch)
+            except Busy as reason:
+                busy = reason
+            if batch.offsets and await self.delivery.deliver(batch, ours):
+                progress.finished(epoch, batch.offsets)
+                self._count(batch, taken)
+            if busy is not None:
+                await self._pause(busy, next(pauses))
+
+    async def _pause(self, reason: Busy, times: int) -> None:
+        lane = self._folding.lane
+        _log.warning("busy", lane=lane, reason=str(reason), times=times)
+        self._service.meter.retried(lane, "here", type(reason).__name__)
+        await asyncio.sleep(delay_s(times))
+
+    def _count(self, batch: Batch, taken: float) -> None:
+        took, now = time.monotonic() - taken, time.time()
+        for outcome, stamps in batch.stamps.items():
+            ages = [now - stamp / 1000 for stamp in stamps]
+            durations = [took] * len(stamps)
+            self._service.meter.finished(self._folding.lane, outcome, durations, ages)

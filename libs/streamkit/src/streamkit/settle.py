@@ -1,0 +1,404 @@
+"""What becomes of a record once an engine has answered: published, tried again, or given up."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Final, NoReturn, Protocol
+
+import structlog
+
+from streamkit.backoff import delay_s
+from streamkit.deadletters import dead_letter, without_value
+from streamkit.engine.work import Result
+from streamkit.errors import Reject
+from streamkit.gate import BROKER, DEAD_LETTERS, Gate
+from streamkit.items import Item
+from streamkit.job import Job
+from streamkit.messages import Failure
+from streamkit.notices import DEAD_LETTER_SURGE, DEPENDENCY_AWAY, notice
+from streamkit.outside import Outside
+from streamkit.policy import Policy
+from streamkit.ports import Delivery
+from streamkit.publishing import ProducerLostError
+from streamkit.records import RawRecord
+from streamkit.retry import JITTER, BrokerClock, RetryPlan, tier_s
+
+_log = structlog.get_logger("streamkit.settle")
+
+_NOTICE_TRIES: Final = 20
+
+Later = Callable[[float, Callable[[], None]], None]
+"""Calls a function after so many seconds, in the core's thread."""
+
+
+class HandlerDefectError(RuntimeError):
+    """A handler raised what is no instruction: a defect, and the process stops. Holds the
+    traceback. The record is not acknowledged."""
+
+
+class Halves(Protocol):
+    """See Dispatcher.halve."""
+
+    def __call__(self, item: Item, engine: str, /) -> bool: ...
+
+
+class Settler:
+    """Publishes, and acknowledges a record when the broker has all that it caused.
+
+    At-least-once: whatever fails on the way leaves the record unacknowledged, and it is tried
+    again here, by a retry topic, or by the next worker.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        policy: Policy,
+        outside: Outside,
+        gate: Gate,
+        retries: RetryPlan,
+        later: Later,
+    ) -> None:
+        self._job = job
+        self._policy = policy
+        self._clock = outside.clock
+        self._producer = outside.producer
+        self._gate = gate
+        self._meter = outside.meter
+        self._retries = retries
+        self._later = later
+        self._encode = outside.encode
+        self._chance = outside.chance
+        self._broker_clock = BrokerClock(outside.clock)
+        self._tickets: dict[int, Item] = {}
+        self._notices: dict[int, tuple[RawRecord, int]] = {}
+        self._told: dict[str, str] = {}
+        self._number = 0
+        self._unmetered: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+
+    # -- what engines say -----------------------------------------------------------------------
+
+    def settle(
+        self, found: Sequence[tuple[Item, Result]], halve: Halves, engine: str, now: float
+    ) -> None:
+        """Deal with an engine's results. Raises HandlerDefectError."""
+        back: list[Item] = []
+        for item, result in found:
+            if item.probe:
+                self._probed(item, result, now)
+            if item.gone:
+                item.lane.over(item)
+                continue
+            item.ms = result.ms
+            kind = result.kind
+            if item.failure is not None:
+                if not self._said(item, result, now):
+                    back.append(item)
+            elif kind == "done":
+                self._gate.succeeded()
+                self._done(item, result.events, now)
+            elif self._to_do_again(item, result, halve, engine, now):
+                back.append(item)
+        self._put_back(back)
+
+    def _to_do_again(
+        self, item: Item, result: Result, halve: Halves, engine: str, now: float
+    ) -> bool:
+        """Whether the record shall wait its turn again, as if it had not been tried."""
+        if result.kind == "returned" or (result.kind == "memory" and halve(item, engine)):
+            return True
+        return not self._instructed(item, result, now)
+
+    def _said(self, item: Item, result: Result, now: float) -> bool:
+        """Bury a record with its job's last words; False if they have to be asked for again."""
+        match result.kind:
+            case "returned":
+                return False
+            case "busy":
+                self._gate.failed(result.dependency, result.message, now, at_once=True)
+                return False
+            case "retry" if result.dependency:
+                self._gate.failed(result.dependency, result.message, now)
+                return False
+            case "defect":
+                self._raise_defect(item, result)
+            case "done":
+                pass
+            case _:
+                _log.error("no_last_words", lane=item.lane.name, reason=result.message[:300])
+        self._bury(item, result.events)
+        return True
+
+    def _done(self, item: Item, events: tuple[RawRecord, ...], now: float) -> None:
+        if events:
+            item.outcome = "done"
+            self._send(item, events)
+        else:
+            self.finish(item, "done", now)
+
+    def _instructed(self, item: Item, result: Result, now: float) -> bool:
+        """Follow an instruction; False if the record shall wait its turn again, unburnt."""
+        match result.kind:
+            case "defect":
+                self._raise_defect(item, result)
+            case "reject":
+                self.give_up(item, result.code, result.message)
+            case "busy":
+                self._gate.failed(result.dependency, result.message, now, at_once=True)
+                self._meter.retried(item.lane.name, "lane", result.dependency)
+                return False
+            case "retry" if result.dependency and self._gate.failed(
+                result.dependency, result.message, now
+            ):
+                return False
+            case "memory":
+                self.again(item, "out_of_memory", result.message or "Out of memory.")
+            case "deadline":
+                self.again(item, "deadline", result.message or "It took too long.")
+            case _:
+                self.again(item, result.code or "retry", result.message)
+        return True
+
+    def _raise_defect(self, item: Item, result: Result) -> NoReturn:
+        raise HandlerDefectError(
+            f"a handler of {self._job.service} failed on {item.record.topic}"
+            f"[{item.record.partition}]@{item.record.offset}\n{result.message}"
+        )
+
+    def _probed(self, item: Item, result: Result, now: float) -> None:
+        item.probe = False
+        if result.kind == "returned" or (result.kind == "done" and item.failure is not None):
+            self._gate.forgotten()
+        elif result.kind == "done":
+            self._gate.probed(now)
+            if not result.events:
+                self._gate.forgotten()
+        else:
+            self._gate.probe_failed(now, result.dependency)
+
+    def lost(self, items: Sequence[Item], why: str) -> None:
+        """An engine ended with these in hand. One alone is at fault; of several nobody knows which,
+        so each goes to an engine alone."""
+        live = []
+        for item in items:
+            if item.probe:
+                item.probe = False
+                self._gate.probe_failed(self._clock.monotonic())
+            if item.gone:
+                item.lane.over(item)
+            else:
+                live.append(item)
+        if len(items) == 1 and live:
+            code = "deadline" if why == "deadline" else "engine_died"
+            if live[0].failure is not None:
+                self._bury(live[0], ())
+            else:
+                self.again(live[0], code, f"The engine was lost while it worked on this: {why}.")
+            return
+        for item in live:
+            item.alone = True
+        self._put_back(live)
+
+    def _put_back(self, items: list[Item]) -> None:
+        by_lane: dict[str, list[Item]] = {}
+        for item in items:
+            if item.claim.leaving or item.gone:
+                item.lane.over(item)
+            else:
+                by_lane.setdefault(item.lane.name, []).append(item)
+        for back in by_lane.values():
+            back[0].lane.put_back(back)
+
+    # -- trying again, giving up ----------------------------------------------------------------
+
+    def again(self, item: Item, code: str, message: str) -> None:
+        """An attempt failed: the next retry topic, or the dead letters after the last.
+
+        In an ordered lane the record waits here, its key's others behind it.
+        """
+        lane, attempt = item.lane, item.attempt
+        _log.warning("retry", lane=lane.name, code=code, reason=message[:300], attempt=attempt)
+        tiers = self._policy.retry_tiers
+        if attempt > len(tiers):
+            self.give_up(item, "gave_up" if code == "retry" else code, message)
+            return
+        tier = tiers[attempt - 1]
+        self._meter.retried(lane.name, tier, code)
+        if lane.lane.ordered:
+            item.attempt += 1
+            pause = tier_s(tier) * (1 + JITTER * self._chance.random())
+            self._wait(item, pause, lambda: lane.put_back([item]))
+            return
+        now_ms = self._broker_clock.now_ms()
+        record = self._retries.next(
+            item.record, lane.name, attempt, code, message, now_ms, self._chance
+        )
+        if record is None:
+            raise TypeError("the policy and the plan of retries have different tiers")
+        item.outcome = "retry"
+        self._send(item, (record,))
+
+    def give_up(self, item: Item, code: str, message: str) -> None:
+        """Have the job say what it says of a record that it gives up, then bury it."""
+        item.failure = Failure(code, message, item.attempt)
+        self._put_back([item])
+
+    def bury_unread(self, item: Item, code: str, message: str) -> None:
+        """Bury a record that can't be handed to any handler."""
+        item.failure = Failure(code, message, item.attempt)
+        self._bury(item, ())
+
+    def _bury(self, item: Item, words: tuple[RawRecord, ...]) -> None:
+        """Publish the dead letter and what the job says of it, for as long as it takes.
+
+        What the broker refuses is left out: first the job's events, then the letter's value, which
+        still lies where the letter says that it came from.
+        """
+        job, failure = self._job, item.failure
+        if failure is None:
+            raise TypeError("only a record that failed can be buried")
+        letter = dead_letter(
+            job.dead_letters,
+            item.record,
+            failure,
+            service=job.service,
+            version=job.version,
+            lane=item.lane.name,
+            now_s=self._clock.time(),
+        )
+        item.choices = [(letter,), (without_value(letter),)]
+        item.outcome = "dead_letter"
+        self._send(item, (*words, letter))
+
+    # -- publishing -----------------------------------------------------------------------------
+
+    def _send(self, item: Item, records: tuple[RawRecord, ...]) -> None:
+        item.sent = self._clock.monotonic()
+        item.records = records
+        self._tickets[item.id] = item
+        self._producer.send(item.id, records)
+
+    def delivered(self, deliveries: Sequence[Delivery], now: float) -> None:
+        """Deal with what the broker acknowledged or did not. Raises ProducerLostError, and Reject
+        for a dead letter that it refuses in every form."""
+        for ticket, error, appended_ms in deliveries:
+            if isinstance(error, ProducerLostError):
+                raise error
+            item = self._tickets.pop(ticket, None)
+            if item is None:
+                self._noticed(ticket, error)
+            elif error is None:
+                if appended_ms:
+                    self._broker_clock.observe(item.sent, now, appended_ms)
+                self._gate.there(BROKER)
+                self.finish(item, item.outcome, now)
+            elif item.gone:
+                item.lane.over(item)
+            elif isinstance(error, Reject):
+                self._refused(item, error)
+            else:
+                self._unpublished(item, error, now)
+
+    def _refused(self, item: Item, error: Reject) -> None:
+        if item.outcome != "dead_letter":
+            self.give_up(item, error.code, error.message)
+        elif item.choices:
+            _log.error("dead_letter_refused", lane=item.lane.name, reason=error.message)
+            self._send(item, item.choices.pop(0))
+        else:
+            raise error
+
+    def _unpublished(self, item: Item, error: Exception, now: float) -> None:
+        """Send again; a record's own events only so often, then the record is tried again."""
+        item.tries += 1
+        self._meter.publish_retried(1)
+        records = item.records
+        if item.outcome == "done" and item.tries >= self._policy.publish_tries:
+            item.tries = 0
+            self._gate.failed(BROKER, str(error), now, at_once=True)
+            self._put_back([item])
+            return
+        if item.outcome != "done":
+            self._gate.failed(BROKER, str(error), now)
+        pause = delay_s(item.tries)
+        if item.outcome == "done":
+            pause = min(pause, self._policy.publish_delay_s)
+        self._wait(item, pause, lambda: self._send(item, records))
+
+    def _wait(self, item: Item, seconds: float, then: Callable[[], None]) -> None:
+        """Do `then` later, if the record is still ours."""
+
+        def resume() -> None:
+            if item.gone or item.claim.leaving:
+                item.lane.over(item)
+            else:
+                then()
+
+        self._later(seconds, resume)
+
+    def finish(self, item: Item, outcome: str, now: float) -> None:
+        """Acknowledge a record: all that it caused is with the broker."""
+        claim, lane = item.claim, item.lane
+        claim.tracker.complete(item.offset)
+        claim.source.dirty.add(claim.tracker.partition)
+        if lane.lane.ordered:
+            lane.over(item)
+        times = self._unmetered.get((lane.name, outcome))
+        if times is None:
+            times = self._unmetered[(lane.name, outcome)] = ([], [])
+        times[0].append(item.ms / 1000)
+        times[1].append(max(0.0, self._clock.time() - item.record.timestamp_ms / 1000))
+        if outcome == "dead_letter" and item.failure is not None:
+            self._meter.dead_letter(lane.name, item.failure.code)
+            _log.error("dead_letter", lane=lane.name, **asdict(item.failure))
+        if outcome != "retry":
+            self._gate.finished(now, dead=outcome == "dead_letter")
+
+    def flush_metrics(self) -> None:
+        """Count what was finished since the last time."""
+        for (lane, outcome), (durations, ages) in self._unmetered.items():
+            self._meter.finished(lane, outcome, durations, ages)
+        self._unmetered.clear()
+
+    def active(self) -> list[Item]:
+        """All that wait for the broker's acknowledgement."""
+        return list(self._tickets.values())
+
+    # -- notices --------------------------------------------------------------------------------
+
+    def notify_opened(self) -> None:
+        """Say once of each dependency whose breaker opened that it is away."""
+        while self._gate.opened:
+            dependency, why = self._gate.opened.pop(0)
+            _log.error("dependency_away", dependency=dependency, reason=why[:300])
+            service = self._job.service
+            kind, subject, title = DEPENDENCY_AWAY, dependency, f"{service} waits for {dependency}"
+            if dependency == DEAD_LETTERS:
+                kind, subject = DEAD_LETTER_SURGE, service
+                title = f"{service} has stopped: most of its records fail for good"
+            self._meter.noticed(kind)
+            if self._encode is None:
+                continue
+            emit = notice(kind, service, subject, title, why[:1000], self._clock.time())
+            if self._told.get(dependency) == emit.id:
+                continue  # whoever reads it would take it for a repetition
+            self._told[dependency] = emit.id
+            self._number -= 1
+            self._notices[self._number] = (self._encode(emit), 1)
+            self._producer.send(self._number, [self._notices[self._number][0]])
+
+    def _noticed(self, ticket: int, error: Exception | None) -> None:
+        record, tries = self._notices.pop(ticket, (None, 0))
+        if record is None or error is None:
+            return
+        if tries >= _NOTICE_TRIES or isinstance(error, Reject):
+            _log.error("notice_not_published", reason=str(error))
+            return
+
+        def resend() -> None:
+            self._notices[ticket] = (record, tries + 1)
+            self._producer.send(ticket, [record])
+
+        self._later(delay_s(tries), resend)
+
+    def broker_now_ms(self) -> int:
+        """The broker's clock, as well as it is known."""
+        return self._broker_clock.now_ms()

@@ -1,0 +1,353 @@
+"""A world of topics for one test, and workers in it, each a process of its own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from uuid import uuid4
+
+import httpx
+from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from prometheus_client.parser import text_string_to_metric_families
+
+import worker_tasks
+from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds, Taken
+from streamkit.control import TOPIC as CONTROLS
+from streamkit.kafka.consumer import taken
+from streamkit.notices import TOPIC as NOTICES
+from worker_tasks import DONE, LANES, LETTERS, Trail, retry_topics, schema_of
+
+DEADLINE_S: Final = 60.0
+TIERS: Final = "1s,2s"
+
+
+def until(condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
+    """Poll until it is so; fail after the deadline."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the broker and the others are."""
+
+    kafka: str
+    registry: str
+    redis: str
+
+
+class Task(NamedTuple):
+    """A record to be: see worker_tasks. Without a key it has its name's."""
+
+    name: str
+    do: str = "echo"
+    amount: object = ""
+    lane: str = "batch"
+    key: str = ""
+
+    @property
+    def emit(self) -> Emit:
+        """As an event."""
+        value = {"name": self.name, "do": self.do, "amount": str(self.amount)}
+        return Emit(LANES[self.lane], self.key or self.name, value, f"asked-{self.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the sink has of a record. `partition` and `offset` are those that it came from; `at` is
+    the broker's second of its arrival."""
+
+    id: str
+    name: str
+    lane: str
+    worker: str
+    failure: str
+    attempt: int
+    engine: int
+    partition: int
+    offset: int
+    at: float
+    headers: Mapping[str, str]
+
+
+class Tail:
+    """Reads a topic from its beginning, whenever it is looked at."""
+
+    def __init__(self, kafka: str, topic: str, prefix: str) -> None:
+        self.records: list[Taken] = []
+        self._prefix = prefix
+        self._consumer = Consumer(
+            {"bootstrap.servers": kafka, "group.id": str(uuid4()), "log_level": 0}
+        )
+        name = prefix + topic
+        numbers = self._consumer.list_topics(name, timeout=20).topics[name].partitions
+        self._places = [TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers]
+        self._read = dict.fromkeys(numbers, 0)
+        self._consumer.assign(self._places)
+
+    def look(self) -> Sequence[Taken]:
+        """All that has come, as far as it is here."""
+        self._poll(0.05)
+        return self.records
+
+    def to_the_end(self) -> Sequence[Taken]:
+        """All that lies there at this moment. Raises KafkaException while the broker is away."""
+        for place in self._places:
+            _, end = self._consumer.get_watermark_offsets(place, timeout=5)
+            until(lambda: self._poll(0.02) or self._read[place.partition] >= end, "reading on")  # noqa: B023
+        return self.records
+
+    def close(self) -> None:
+        """Read no more."""
+        self._consumer.close()
+
+    def _poll(self, timeout_s: float) -> None:
+        for message in self._consumer.consume(1000, timeout_s):
+            if message.error() is None:
+                one = taken(message, self._prefix)
+                self._read[one.partition] = one.offset + 1
+                self.records.append(one)
+
+
+class World:
+    """Topics of a prefix, and who writes and reads them."""
+
+    def __init__(self, places: Places, folder: Path, *, partitions: int = 4) -> None:
+        self.places = places
+        self.prefix = f"w{uuid4().hex[:8]}."
+        self.folder = folder
+        self.trail = Trail(folder / "trail")
+        self.workers: list[WorkerProcess] = []
+        self._partitions = partitions
+        self._admin = AdminClient({"bootstrap.servers": places.kafka, "log_level": 0})
+        ids = SchemaIds(places.registry, folder / "ids")
+        self._codec = Codec(ids, schema_of, self.prefix)
+        self._tails: dict[str, Tail] = {}
+        self._make()
+        self.publisher = Publisher(
+            places.kafka, source="test", codec=self._codec, prefix=self.prefix
+        )
+
+    def _make(self) -> None:
+        appended = {"message.timestamp.type": "LogAppendTime"}
+        settings: dict[str, tuple[int, dict[str, str]]] = {
+            **dict.fromkeys(LANES.values(), (self._partitions, {})),
+            **dict.fromkeys(retry_topics(TIERS), (2, appended)),
+            DONE: (self._partitions, appended),
+            LETTERS: (1, {}),
+            NOTICES: (1, {}),
+            CONTROLS: (1, {"cleanup.policy": "compact"}),
+        }
+        new = [
+            NewTopic(self.prefix + name, count, 1, config=config)
+            for name, (count, config) in settings.items()
+        ]
+        for made in self._admin.create_topics(new).values():
+            made.result(30)
+        with httpx.Client(base_url=self.places.registry, timeout=30) as http:
+            for topic in (*LANES.values(), DONE, NOTICES, CONTROLS):
+                body = {"schema": json.dumps(schema_of(topic))}
+                subject = f"{self.prefix}{topic}-value"
+                http.post(f"/subjects/{subject}/versions", json=body).raise_for_status()
+
+    def close(self) -> None:
+        """End all workers, and read and write no more."""
+        for worker in self.workers:
+            worker.end()
+        for tail in self._tails.values():
+            tail.close()
+        self.publisher.close()
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def ask(self, *tasks: Task, traceparent: str | None = None) -> None:
+        """Publish, and wait until it is there."""
+        self.publisher.publish([task.emit for task in tasks], traceparent)
+
+    def set(self, target: str, **what: object) -> None:
+        """Say on `ops.control.v1` what holds for a target."""
+        value = {
+            "target": target,
+            "rate": None,
+            "paused": False,
+            "paused_until": None,
+            "concurrency": None,
+            "owner": "mia",
+            "reason": "a test",
+            "changed_at": datetime.now(UTC),
+            **what,
+        }
+        self.publisher.publish([Emit(CONTROLS, target, value, str(uuid4()))])
+
+    def unset(self, target: str) -> None:
+        """Take it back."""
+        self.publisher.publish_raw([RawRecord(CONTROLS, target.encode(), None, [])])
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def tail(self, topic: str) -> Tail:
+        """The reader of a topic."""
+        if topic not in self._tails:
+            self._tails[topic] = Tail(self.places.kafka, topic, self.prefix)
+        return self._tails[topic]
+
+    def done(self) -> Sequence[Done]:
+        """What the sink has so far."""
+        return [self._done(record) for record in self.tail(DONE).look()]
+
+    def names(self) -> Sequence[str]:
+        """Of the records that the sink has, in the order of their arrival."""
+        return [one.name for one in self.done()]
+
+    def await_done(self, *names: str, timeout_s: float = DEADLINE_S) -> Sequence[Done]:
+        """What the sink has, once it has all of these."""
+        wanted = set(names)
+        until(lambda: wanted <= set(self.names()), f"{sorted(wanted)} are done", timeout_s)
+        return self.done()
+
+    def decoded(self, topic: str) -> Sequence[Mapping[str, Any]]:
+        """The values of a topic, to its end."""
+        return [self._codec.decode(topic, one.value) for one in self.tail(topic).to_the_end()]
+
+    def committed(self, lane: str) -> Mapping[tuple[str, int], int]:
+        """What a lane's group has committed, by topic and partition."""
+        group = ConsumerGroupTopicPartitions(f"{self.prefix}darkroom.{worker_tasks.SERVICE}.{lane}")
+        (answer,) = self._admin.list_consumer_group_offsets([group]).values()
+        return {
+            (one.topic.removeprefix(self.prefix), one.partition): one.offset
+            for one in answer.result(10).topic_partitions
+        }
+
+    def _done(self, record: Taken) -> Done:
+        headers = {name: value.decode() for name, value in record.headers}
+        value = self._codec.decode(DONE, record.value)
+        return Done(headers["ce_id"], at=record.timestamp_ms / 1000, headers=headers, **value)
+
+    # -- workers --------------------------------------------------------------------------------
+
+    def worker(self, name: str = "a", **settings: object) -> "WorkerProcess":
+        """Start a worker; `settings` by their names, but those in capitals as variables."""
+        worker = WorkerProcess(self, name, settings)
+        self.workers.append(worker)
+        return worker
+
+
+class WorkerProcess:
+    """A worker, started at once."""
+
+    def __init__(self, world: World, name: str, settings: Mapping[str, object]) -> None:
+        self.name = name
+        self.log = world.folder / f"{world.prefix}{len(world.workers)}-{name}.log"
+        told = {
+            "kafka": world.places.kafka,
+            "registry": world.places.registry,
+            "redis": world.places.redis,
+            "cache": world.folder / "ids",
+            "topic_prefix": world.prefix,
+            "retry_tiers": TIERS,
+            "trail": world.folder / "trail",
+            **settings,
+        }
+        variables = {
+            key if key.isupper() else f"DARKROOM_{key.upper()}": str(value)
+            for key, value in told.items()
+        }
+        # The kernel ends it with us, however we end.
+        leash = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                (*leash, sys.executable, "-m", "worker_program"),
+                env={
+                    **os.environ,
+                    "PYTHONPATH": str(Path(__file__).parent),
+                    "WORKER_NAME": name,
+                    **variables,
+                },
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._process.pid
+
+    # -- what it says ---------------------------------------------------------------------------
+
+    def lines(self, event: str = "") -> Sequence[Mapping[str, Any]]:
+        """Its log; only what it says of `event`, if that is given."""
+        text = self.log.read_text(encoding="utf-8", errors="replace")
+        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return [line for line in lines if event in ("", line["event"])]
+
+    def get(self, page: str) -> httpx.Response | None:
+        """A page of its health server; None while it does not answer."""
+        found = self.lines("health_server")
+        if not found:
+            return None
+        try:
+            return httpx.get(f"http://127.0.0.1:{found[0]['port']}{page}", timeout=5)
+        except httpx.TransportError:
+            return None
+
+    def metric(self, name: str, **labels: str) -> float:
+        """The sum of a metric's series with these labels; 0 without one."""
+        answer = self.get("/metrics")
+        if answer is None:
+            return 0.0
+        return sum(
+            sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every lane has its partitions."""
+        answer = self.get("/readyz")
+        return answer is not None and answer.status_code == 200
+
+    def ready(self) -> "WorkerProcess":
+        """Wait until it is."""
+        until(lambda: self.ended or self.is_ready, f"{self.name} is ready")
+        assert not self.ended, self.log.read_text(encoding="utf-8")
+        return self
+
+    # -- its end --------------------------------------------------------------------------------
+
+    @property
+    def ended(self) -> bool:
+        """Whether it runs no more."""
+        return self._process.poll() is not None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it by SIGKILL."""
+        self._process.kill()
+        self._process.wait()
+
+    def code(self, timeout_s: float = DEADLINE_S) -> int:
+        """Its exit code, once it has ended by itself."""
+        return self._process.wait(timeout_s)
+
+    def stop(self, timeout_s: float = DEADLINE_S) -> int:
+        """Ask it to stop; its exit code."""
+        self.send(signal.SIGTERM)
+        return self.code(timeout_s)
+
+    def end(self) -> None:
+        """Have it ended, whatever it does."""
+        if not self.ended:
+            self.kill()
