@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -9,8 +10,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
-
-from rich.console import Console
 
 from bench.runtime.context import SYSTEMS, Context
 from bench.runtime.ground import prepared
@@ -21,9 +20,14 @@ from bench.runtime.programs import ProgramError
 from bench.runtime.report import as_json, figures, judged, met
 from bench.runtime.run import PARTS, run
 from bench.runtime.table import tell
+from rich.console import Console
+
 from darkroom_cli.errors import DarkroomError
 
 _WIDTH: Final = 120
+
+_QUIET_LOAD: Final = 0.5
+"""Load average above which others use the machine."""
 
 
 def main() -> int:
@@ -43,6 +47,7 @@ def main() -> int:
 
 def _measure(chosen: argparse.Namespace) -> int:
     plan = QUICK if chosen.quick else FULL
+    _warn_of_others()
     began, about = time.monotonic(), {"measured_at": datetime.now(UTC).isoformat("T", "seconds")}
     with prepared(_write) as ground:
         facts: dict[str, Any] = {"machine": machine(), "versions": versions(ground)}
@@ -54,6 +59,12 @@ def _measure(chosen: argparse.Namespace) -> int:
         text = json.dumps(as_json(found, {**about, **facts}), indent=2)
         chosen.json.write_text(text + "\n", encoding="utf-8")
     return 1 if chosen.check and not met(limits) else 0
+
+
+def _warn_of_others() -> None:
+    load = os.getloadavg()[0]
+    if load > _QUIET_LOAD:
+        _write(f"This machine is busy (load average {load:.1f}): don't trust what follows.")
 
 
 def _arguments() -> argparse.Namespace:

@@ -4,14 +4,14 @@ import time
 from collections.abc import Mapping
 from typing import Any, Final
 
+from bench.runtime import workload
+from bench.runtime.darkroom import wire
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # its __init__ re-exports
     AdminClient,
     OffsetSpec,
 )
 
-from bench.runtime import workload
-from bench.runtime.darkroom import wire
 from streamkit.headers import event_headers
 
 _TIMEOUT_S: Final = 30.0

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 import psutil
-
 from bench.runtime.stats import at
 
 _EVERY_S: Final = 0.25

@@ -12,7 +12,9 @@ from bench.runtime.ground import Ground
 from bench.runtime.programs import Program, running, start
 from bench.runtime.stats import steady
 
-_TIMEOUT_S: Final = 180.0
+_START_S: Final = 120.0
+_SLOWEST: Final = 20.0
+"""Photos a second below which a system is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ def measure(system: System, ground: Ground, load: Load) -> Round:
         roots = {one.program.name: one.process.pid for one in (*workers, loader)}
         roots[system.broker] = ground.stack.pid(system.broker)
         with CpuMeter(roots) as meter:
-            loader.wait(_TIMEOUT_S)
+            loader.wait(_START_S + load.photos / _SLOWEST)
         for worker in workers:
             worker.check()
         return _round(json.loads(out.read_text(encoding="utf-8")), meter, load)
@@ -86,7 +88,8 @@ def measure(system: System, ground: Ground, load: Load) -> Round:
 
 def _load_program(system: System, load: Load, out: Path) -> Program:
     sizes = (f"--photos={load.photos}", f"--window={load.window}", f"--warm-up={load.warm_up}")
-    options = (system.target, f"--out={out}", "closed", *sizes)
+    timeout = f"--timeout={_START_S + load.photos / _SLOWEST}"
+    options = (system.target, f"--out={out}", timeout, "closed", *sizes)
     return Program("load", ("-m", "bench.runtime.load", *options), abrupt=True)
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import redis
+from bench.runtime.registry import registry
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # its __init__ re-exports
     AdminClient,
     NewTopic,
 )
 
-from bench.runtime.registry import registry
 from darkroom_cli.stack import Progress, Stack
 from darkroom_schemas import catalogue
 from darkroom_schemas.catalogue import Topic

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import psutil
-
 from bench.runtime.ground import Ground
+
 from darkroom_cli.provision import provide
 
 _PACKAGES: Final = (

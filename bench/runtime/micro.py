@@ -14,6 +14,7 @@ from typing import Final
 
 from bench.runtime.darkroom import wire
 from bench.runtime.micro_ipc import ipc
+
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from streamkit.headers import event_headers, readable
 from streamkit.kafka.backend import KafkaBackend

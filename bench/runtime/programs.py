@@ -107,7 +107,7 @@ def running(
     started: list[Running] = []
     try:
         for program in programs:
-            started.append(start(program, env, logs))
+            started.append(start(program, env, logs))  # noqa: PERF401 - one that fails ends those
         yield started
     finally:
         for one in started:

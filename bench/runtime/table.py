@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
 from bench.runtime.report import Limit
 from bench.runtime.results import Found
 from bench.runtime.stats import median
+from rich.console import Console
+from rich.table import Table
 
 
 def tell(found: Found, limits: Sequence[Limit], console: Console) -> None:

@@ -9,7 +9,7 @@ from infrastructure import Infrastructure
 from log_places import GROUP, TOPIC, Group, KafkaPlace, MemoryPlace, Place, record
 from streamkit.errors import Reject
 from streamkit.memory.partitioner import partition_of
-from streamkit.ports import Delivery
+from streamkit.ports import ConsumerLostError, Delivery
 from streamkit.publishing import MAX_MESSAGE_BYTES
 from streamkit.records import Partition, RawRecord
 
@@ -121,6 +121,20 @@ def test_a_partition_goes_to_another_once_its_offset_is_committed(group: Group) 
     assert second.of(moved)[0].offset == 7
     assert group.place.committed() == {moved: 7}
     assert ("a", "revoked", kept) not in group.trail
+
+
+def test_a_member_that_leaves_amid_a_rebalance_has_its_work_committed(group: Group) -> None:
+    places = group.fill(2, 10)
+    first = group.join("a")
+    group.until(lambda: len(first.records) == 20)
+    first.answer = dict.fromkeys(places, 7)
+    group.join("b")
+    group.until(lambda: len(first.has) == 1)
+    (kept,) = first.has
+    first.answer = {kept: 9}
+    group.leave(first)
+    (moved,) = set(places) - {kept}
+    assert group.place.committed() == {moved: 7, kept: 9}
 
 
 def test_what_comes_late_for_a_partition_that_is_gone_does_no_harm(group: Group) -> None:
@@ -256,3 +270,46 @@ def test_groups_do_not_know_of_each_other(group: Group) -> None:
     group.until(lambda: len(first.of(only)) == 2 and len(other.of(only)) == 2)
     first.consumer.store({only: 2})
     group.until(lambda: group.place.committed() == {only: 2})
+
+
+# -- slots: the classic protocol of Kafka alone -------------------------------------------------
+
+
+@pytest.fixture
+def slots(infrastructure: Infrastructure) -> Iterator[tuple[KafkaPlace, Group]]:
+    place = KafkaPlace(infrastructure.kafka, "classic")
+    group = Group(place)
+    yield place, group
+    for member in group.members:
+        member.consumer.close()
+    group.producer.close()
+
+
+def test_a_restarted_worker_has_the_partitions_of_its_slot_again(
+    slots: tuple[KafkaPlace, Group],
+) -> None:
+    place, group = slots
+    group.fill(2, 3)
+    first = group.join("a", place.at_slot(member="slot-1"))
+    group.join("b", place.at_slot(member="slot-2"))
+    group.until(lambda: all(len(member.has) == 1 for member in group.members))
+    before = set(first.has)
+    first.answer = dict.fromkeys(before, 2)
+    group.leave(first)
+    again = group.join("a again", place.at_slot(member="slot-1"))
+    group.until(lambda: bool(again.records))
+    assert again.has == before
+    assert again.records[0].offset == 2
+    assert [what for name, what, _ in group.trail if name == "b"].count("assigned") == 1
+
+
+def test_of_two_processes_with_one_slot_the_older_stops(slots: tuple[KafkaPlace, Group]) -> None:
+    place, group = slots
+    group.fill(2, 3)
+    older = group.join("older", place.at_slot(member="slot-1"))
+    group.until(lambda: len(older.has) == 2)
+    newer = group.join("newer", place.at_slot(member="slot-1"))
+    with pytest.raises(ConsumerLostError):
+        group.until(lambda: False)
+    group.leave(older)
+    group.until(lambda: len(newer.has) == 2)

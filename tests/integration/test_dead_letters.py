@@ -1,7 +1,9 @@
-"""streamkit's worker on the real broker: what it can't do becomes a dead letter, whole."""
+"""streamkit's worker on the declared topics: what it can't do becomes a dead letter, whole."""
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +16,7 @@ from infrastructure import Infrastructure
 from streamkit import (
     Codec,
     Emit,
+    Handlers,
     Job,
     Lane,
     Message,
@@ -21,27 +24,27 @@ from streamkit import (
     RawRecord,
     Reject,
     SchemaIds,
-    Worker,
     WorkerSettings,
     connect,
 )
 from streamkit.headers import readable
 from topic_reader import TopicReader
+from worker_world import until
 
 Example = Callable[..., dict[str, Any]]
 
 SUBMITTED = names.PHOTO_SUBMITTED["batch"]
 LETTERS = "darkroom.intake.dlq"
+TIERS = ("1s", "2s")
 
 
 @pytest.fixture
 def prefix(infrastructure: Infrastructure) -> str:
     """A world of topics for one test."""
     name = f"t{uuid4().hex[:8]}."
-    assert all(one.good for one in Topics(infrastructure.kafka, catalogue.load(), name).apply())
-    assert all(
-        one.good for one in Subjects(infrastructure.registry, catalogue.load(), name).apply()
-    )
+    declared = catalogue.load(TIERS)
+    assert all(one.good for one in Topics(infrastructure.kafka, declared, name).apply())
+    assert all(one.good for one in Subjects(infrastructure.registry, declared, name).apply())
     return name
 
 
@@ -55,7 +58,7 @@ def settings(
         topic_prefix=prefix,
         cache=tmp_path,
         group_protocol=request.param,
-        attempts=2,
+        retry_tiers=",".join(TIERS),
     )
 
 
@@ -76,29 +79,35 @@ def reader(settings: WorkerSettings) -> TopicReader:
 
 
 class Seen:
-    """A handler that rejects what is named `bad` and ends the worker after the last record."""
+    """A handler that rejects what is named `bad`."""
 
-    def __init__(self, last: str) -> None:
-        self.last = last
-        self.stop = threading.Event()
+    def __init__(self) -> None:
         self.files: list[str] = []
 
     def __call__(self, message: Message) -> Sequence[Emit]:
-        name = message.value["file_name"]
-        self.files.append(name)
-        if name == self.last:
-            self.stop.set()
-        if name == "bad":
+        self.files.append(message.value["file_name"])
+        if self.files[-1] == "bad":
             raise Reject("bad", "It is bad.")
         return ()
 
-    def run(self, settings: WorkerSettings) -> None:
-        job = Job("intake", "1", (Lane("batch", (SUBMITTED,)),), {SUBMITTED: self}, LETTERS)
-        worker: Worker = connect(job, settings, avro.schema_of, [], self.stop)
-        deadline = threading.Timer(60, self.stop.set)
-        deadline.start()
-        worker.run(self.stop)
-        deadline.cancel()
+    @contextmanager
+    def at_work(self, settings: WorkerSettings) -> Iterator[None]:
+        """A worker with this handler, which drains in the end."""
+        lane = Lane("batch", (SUBMITTED,))
+        # In a thread, so that the test sees what the handler saw.
+        job = Job("intake", "1", (lane,), self._handlers, LETTERS, isolation="thread")
+        stop = threading.Event()
+        worker = connect(job, settings, avro.schema_of, [], stop)
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(worker.run, stop)
+            try:
+                yield
+            finally:
+                stop.set()
+            running.result()
+
+    def _handlers(self) -> Handlers:
+        return Handlers({SUBMITTED: self})
 
 
 def submit(publisher: Publisher, example: Example, *files: str) -> None:
@@ -114,8 +123,9 @@ def test_good_records_go_on_past_bad_ones_which_are_kept_whole(
     submit(publisher, example, "good", "bad")
     publisher.publish_raw([RawRecord(SUBMITTED, key.encode(), b"junk" * 250_000, [("h", b"1")])])
     submit(publisher, example, "last")
-    seen = Seen("last")
-    seen.run(settings)
+    seen = Seen()
+    with seen.at_work(settings):
+        until(lambda: len(list(reader.records(LETTERS))) == 2, "the bad ones are put aside")
     assert seen.files == ["good", "bad", "last"]
     letters = {readable(r.headers)["dl_code"]: r for r in reader.records(LETTERS)}
     assert set(letters) == {"bad", "not_framed"}
@@ -128,9 +138,10 @@ def test_a_worker_goes_on_where_the_one_before_it_stopped(
     settings: WorkerSettings, publisher: Publisher, example: Example
 ) -> None:
     submit(publisher, example, "1", "2")
-    first = Seen("2")
-    first.run(settings)
+    first, second = Seen(), Seen()
+    with first.at_work(settings):
+        until(lambda: len(first.files) == 2, "all is seen")
     submit(publisher, example, "3")
-    second = Seen("3")
-    second.run(settings)
+    with second.at_work(settings):
+        until(lambda: second.files, "the rest is seen")
     assert (first.files, second.files) == (["1", "2"], ["3"])

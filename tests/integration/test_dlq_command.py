@@ -199,6 +199,27 @@ def test_a_dry_run_says_what_would_be_done_and_does_nothing(world: World) -> Non
     assert world.json("list", "ocr")["count"] == 31
 
 
+def test_a_filter_that_nothing_fits_says_so(world: World) -> None:
+    world.bury(1)
+    result = world.run("replay", "ocr", "--code", "other", "--yes")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("No letter of ocr fits.")
+    assert (
+        "No letter of ocr that fits is waiting."
+        in world.run("list", "ocr", "--code", "other").stdout
+    )
+
+
+def test_a_record_that_is_not_there_is_not_found(world: World) -> None:
+    world.bury(1)
+    assert world.log.record(LETTERS, 0, 1) is None
+    assert world.log.record(LETTERS, 7, 0) is None
+    assert world.log.record("nowhere", 0, 0) is None
+    found = world.log.record(LETTERS, 0, 0)
+    assert found is not None
+    assert found.value == b"value-0"
+
+
 def test_a_replay_asks_before_it_does_anything(world: World) -> None:
     world.bury(3)
     result = world.run("replay", "ocr", "--all", answer="n\n")
@@ -227,6 +248,12 @@ def test_one_letter_can_be_replayed(world: World) -> None:
     report = world.json("replay", "ocr", "--id", ids[1][:10], "--yes")
     assert (report["meant"], report["done"], report["failed"]) == (1, 1, [])
     assert [one.replay for one in world.waiting()] == [ids[1]]
+
+
+def test_a_few_can_be_replayed_first_to_see_how_it_goes(world: World) -> None:
+    ids = world.bury(5)
+    assert world.json("replay", "ocr", "--all", "--limit", "2", "--yes")["done"] == 2
+    assert {one.replay for one in world.waiting()} == set(ids[:2])
 
 
 def test_what_can_not_be_replayed_is_named_with_its_reason(world: World) -> None:
@@ -298,7 +325,7 @@ def test_a_topic_that_is_missing_says_what_helps(world: World) -> None:
 
 def test_a_broker_that_is_away_is_said_to_be(world: World) -> None:
     with pytest.raises(InboxError, match=r"no answer from Kafka at 127\.0\.0\.1:1"):
-        KafkaLog("127.0.0.1:1").has("x")
+        KafkaLog("127.0.0.1:1", timeout_s=0.5).has("x")
 
 
 def test_ctrl_c_stops_a_replay_with_all_marked_that_was_done(world: World) -> None:

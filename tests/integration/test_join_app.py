@@ -64,7 +64,7 @@ class JoinService:
     def write(self, events: Iterable[Event]) -> None:
         """Publish, and wait for the broker."""
         for topic, key, value in events:
-            headers = event_headers(Emit(topic, key, value, str(uuid4())), source="test")
+            headers: Any = event_headers(Emit(topic, key, value, str(uuid4())), source="test")
             body = self.codec.encode(topic, value)
             self._producer.produce(self.prefix + topic, body, key, headers=headers)
         assert self._producer.flush(30) == 0
@@ -206,12 +206,11 @@ def test_what_can_not_be_read_or_be_is_put_aside_and_the_rest_is_joined(
 
 
 def test_killed_again_and_again_it_joins_every_key_under_one_id(service: JoinService) -> None:
-    writing = threading.Thread(
-        target=lambda: [
+    def write() -> None:
+        for first in range(0, KEYS, 50):
             service.write(event for page in range(first, first + 50) for event in parts(page))
-            for first in range(0, KEYS, 50)
-        ]
-    )
+
+    writing = threading.Thread(target=write)
     writing.start()
     for share in (0.1, 0.35, 0.6, 0.8):
         with service.running() as process:

@@ -11,6 +11,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, Final
 
+import structlog
+
 from streamkit.engine.work import Result, Work
 from streamkit.errors import Busy, Instruction, OutOfMemory, Reject, Retry
 from streamkit.messages import Emit, Events, Failure, Handler, Handlers, Message
@@ -112,6 +114,12 @@ def echo(message: Message) -> Events:
     return [Emit("echo", message.key, value, message.key)]
 
 
+def note(message: Message) -> Events:
+    """Logs a line."""
+    structlog.get_logger("double").info("noted", key=message.key)
+    return ()
+
+
 def die(message: Message) -> Events:
     """Ends this process in the way that the record says."""
     match message.value["how"]:
@@ -135,6 +143,16 @@ def hang(message: Message) -> Events:
         ctypes.PyDLL(None).sleep(1_000)
     threading.Event().wait()
     return []
+
+
+def leave(message: Message) -> Events:
+    """Ends this process, but for a copy of it that goes on; its number is in the file."""
+    copy = os.fork()
+    if copy == 0:
+        while True:
+            signal.pause()
+    Path(message.value["file"]).write_text(str(copy))
+    os._exit(3)
 
 
 def wait_for(message: Message) -> Generator[None, None, Events]:
@@ -180,8 +198,10 @@ def handlers() -> Handlers:
     """All of them by their names."""
     by_topic: Mapping[str, Handler] = {
         "said": echo,
+        "note": note,
         "die": die,
         "hang": hang,
+        "leave": leave,
         "wait": wait_for,
         "fail": fail,
     }

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -38,9 +39,10 @@ class KafkaPlace:
         options = {"max.poll.interval.ms": 6000}
         if protocol == "classic":
             options["session.timeout.ms"] = 6000
-        self.backend: Backend = KafkaBackend(
-            kafka, prefix=self._prefix, protocol=protocol, options=options
+        self.at_slot = partial(
+            KafkaBackend, kafka, prefix=self._prefix, protocol=protocol, options=options
         )
+        self.backend: Backend = self.at_slot()
 
     def make_topic(self, topic: str, partitions: int, *, append_time: bool = False) -> None:
         name = self._prefix + topic
@@ -89,14 +91,16 @@ class MemoryPlace:
 class Member:
     """A member of the group that notes what happens to it, in one trail with the others'."""
 
-    def __init__(self, place: Place, name: str, trail: list[tuple[str, str, Partition]]) -> None:
+    def __init__(
+        self, backend: Backend, name: str, trail: list[tuple[str, str, Partition]]
+    ) -> None:
         self.name = name
         self.trail = trail
         self.has: set[Partition] = set()
         self.answer: dict[Partition, int] = {}
         self.records: list[Taken] = []
         self.most = 500
-        self.consumer = place.backend.consumer(GROUP, [TOPIC], self)
+        self.consumer = backend.consumer(GROUP, [TOPIC], self)
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
         self._note("assigned", partitions)
@@ -133,8 +137,8 @@ class Group:
         self.producer: Producer = place.backend.producer("test")
         self._tickets = iter(range(1, 1_000_000))
 
-    def join(self, name: str) -> Member:
-        member = Member(self.place, name, self.trail)
+    def join(self, name: str, backend: Backend | None = None) -> Member:
+        member = Member(backend or self.place.backend, name, self.trail)
         self.members.append(member)
         return member
 

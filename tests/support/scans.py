@@ -84,7 +84,7 @@ def main() -> None:
     """Run the join until SIGTERM."""
     settings = JoinSettings.from_command_line("scans.py")
     readiness = Readiness("start")
-    with service_frame("scanjoin", settings, readiness) as stop:
+    with service_frame("scanjoin", settings, readiness, readiness.trouble) as stop:
         join_app(SCANS.join("scanjoin"), settings, schema_of).run(stop, readiness)
 
 

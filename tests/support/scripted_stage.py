@@ -46,6 +46,12 @@ def schema_of(topic: str) -> AvroSchema:
     return _NOTICE if topic == "ops.notified.v1" else _TEXT
 
 
+def _only_texts(topic: str) -> AvroSchema:
+    if topic == "ops.notified.v1":
+        raise LookupError(topic)
+    return _TEXT
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A record that the handler was called with, and when (the kit's seconds)."""
@@ -118,7 +124,8 @@ def done(message: Message) -> Events:
 
 
 class ScriptedStage:
-    """A service with the lanes `high` and `batch`, or others, and workers in a Kit."""
+    """A service with the lanes `high` and `batch`, or others, and workers in a Kit; `tells` people
+    of what is away."""
 
     def __init__(
         self,
@@ -129,25 +136,38 @@ class ScriptedStage:
         batching: Batching | None = None,
         isolation: Literal["process", "thread"] = "process",
         partitions: int = 4,
+        tells: bool = True,
     ) -> None:
         self.script = Script()
+        self.loads = 0
         handler = self.script.handle_together if batching else self.script.handle
-        by_topic = {topic: handler for lane in lanes for topic in lane.topics}
+        self._handlers = Handlers(
+            {topic: handler for lane in lanes for topic in lane.topics},
+            give_up=self.script.give_up,
+        )
         self.job = Job(
             service=SERVICE,
             version="1",
             lanes=tuple(lanes),
-            handlers=lambda: Handlers(by_topic, give_up=self.script.give_up),
+            handlers=self._load,
             dead_letters=f"darkroom.{SERVICE}.dlq",
             isolation=isolation,
             batching=batching,
         )
         self.policy = policy
         self.kit = Kit(
-            self.job, schema_of=schema_of, policy=policy, takes=takes, partitions=partitions
+            self.job,
+            schema_of=schema_of if tells else _only_texts,
+            policy=policy,
+            takes=takes,
+            partitions=partitions,
         )
         self.script.now = lambda: self.kit.world.clock.now
         self.topics = {lane.name: lane.topics[0] for lane in lanes}
+
+    def _load(self) -> Handlers:
+        self.loads += 1
+        return self._handlers
 
     @property
     def now(self) -> float:

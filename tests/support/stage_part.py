@@ -1,8 +1,9 @@
 """A stage's part of a picture, as a reader of its topic gets it."""
 
 import io
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import fastavro
 from PIL import Image
@@ -10,10 +11,29 @@ from PIL import Image
 from darkroom_schemas.avro import schema_of
 from stagekit import Loaded, Stage, handlers
 from stagekit.stage import REQUESTS
-from streamkit import Message, ObjectStore
+from streamkit import Emit, Handlers, Message, ObjectStore
 
 PHOTO = "5f0c4a7e-3a53-5b0f-9a55-0d7f0f4f2a11"
 ANALYSIS = "0b0e2a53-7a52-5a0f-8a55-1d7f0f4f2a22"
+
+
+R = TypeVar("R")
+Slices = Generator[None, None, Sequence[Emit]]
+
+
+def whole(slices: Generator[None, None, R]) -> R:
+    """What sliced work returns, with nothing done in between."""
+    while True:
+        try:
+            next(slices)
+        except StopIteration as end:
+            return cast("R", end.value)
+
+
+def begun(stage: Handlers, message: Message) -> Slices:
+    """The stage's work on a message; nothing of it is done yet."""
+    handler = cast("Callable[[Message], Slices]", stage.by_topic[message.topic])
+    return handler(message)
 
 
 def request(uri: str) -> Message:
@@ -32,14 +52,12 @@ def request(uri: str) -> Message:
     )
 
 
-def part_of(
-    stage: Stage[Any], loaded: Loaded, image: Image.Image, folder: Path
-) -> dict[str, Any]:
+def part_of(stage: Stage[Any], loaded: Loaded, image: Image.Image, folder: Path) -> dict[str, Any]:
     """What the stage publishes of the picture, written and read by its topic's schema."""
     store, file = ObjectStore(folder.as_uri()), io.BytesIO()
     image.save(file, "PNG")
     message = request(store.put("renditions/ab/abcd.png", file.getvalue()))
-    (emit,) = handlers(stage, loaded, store).by_topic[message.topic](message)
+    (emit,) = whole(begun(handlers(stage, loaded, store), message))
     schema, buffer = schema_of(emit.topic), io.BytesIO()
     fastavro.schemaless_writer(buffer, schema, emit.value, strict=True)
     buffer.seek(0)

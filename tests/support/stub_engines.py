@@ -7,7 +7,7 @@ from PIL import Image
 
 from detector.engines import Detection, Label
 from embedder.engines import Vector
-from ocr.engines import TextLine
+from ocr.engines import Reading
 
 
 class StubDetector:
@@ -24,12 +24,13 @@ class StubDetector:
 
 
 class StubOcr:
-    """Finds no text."""
+    """Finds no text, in two slices."""
 
     name = "stub"
     model_version = "stub@1"
 
-    def read(self, image: Image.Image) -> list[TextLine]:
+    def read(self, image: Image.Image) -> Reading:
+        yield
         return []
 
 

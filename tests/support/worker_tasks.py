@@ -25,6 +25,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from darkroom_schemas import avro
 from streamkit import (
     Batching,
@@ -47,6 +49,8 @@ LANES: Final = {"high": "tasks.asked.high.v1", "batch": "tasks.asked.batch.v1"}
 DONE: Final = "tasks.done.v1"
 LETTERS: Final = f"darkroom.{SERVICE}.dlq"
 SHOP: Final = "the shop"
+
+_log = structlog.get_logger("worker_tasks")
 
 _TASK: Final = {
     "type": "record",
@@ -141,10 +145,15 @@ def job(trail: str, batch: int, ordered: bool = False) -> Job:
 
 
 def handlers(trail: str, together: bool) -> Handlers:
-    """What engine processes do. The variable WORKER_LACKS names what can't be loaded."""
+    """What engine processes do. The variable WORKER_LACKS names what can't be loaded, WORKER_LOADS
+    says for how many seconds it is."""
     lacking = os.environ.get("WORKER_LACKS")
     if lacking:
         raise FileNotFoundError(f"There is no {lacking}.")
+    loading_s = os.environ.get("WORKER_LOADS")
+    if loading_s:
+        _log.info("loading")
+        time.sleep(float(loading_s))
     worker = _Tasks(Trail(Path(trail)) if trail else None, os.environ.get("WORKER_NAME", ""))
     handler = worker.all if together else worker.one
     return Handlers(dict.fromkeys(LANES.values(), handler), give_up=worker.give_up)
@@ -200,7 +209,7 @@ def _burn(amount: str, _attempt: int) -> None:
 
 def _retry(amount: str, attempt: int) -> None:
     if attempt <= int(amount):
-        raise Retry("not yet")
+        raise Retry(f"not yet, says {os.environ.get('WORKER_NAME')}")
 
 
 def _reject(_amount: str, _attempt: int) -> None:

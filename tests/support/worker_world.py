@@ -103,10 +103,19 @@ class Tail:
 
     def to_the_end(self) -> Sequence[Taken]:
         """All that lies there at this moment. Raises KafkaException while the broker is away."""
-        for place in self._places:
-            _, end = self._consumer.get_watermark_offsets(place, timeout=5)
-            until(lambda: self._poll(0.02) or self._read[place.partition] >= end, "reading on")  # noqa: B023
+        ends = self.ends()
+        deadline = time.monotonic() + DEADLINE_S
+        while any(self._read[number] < end for number, end in ends.items()):
+            assert time.monotonic() < deadline, "the end was not reached"
+            self._poll(0.1)
         return self.records
+
+    def ends(self) -> Mapping[int, int]:
+        """Where each partition ends now."""
+        return {
+            place.partition: self._consumer.get_watermark_offsets(place, timeout=5)[1]
+            for place in self._places
+        }
 
     def close(self) -> None:
         """Read no more."""
@@ -134,6 +143,7 @@ class World:
         ids = SchemaIds(places.registry, folder / "ids")
         self._codec = Codec(ids, schema_of, self.prefix)
         self._tails: dict[str, Tail] = {}
+        self._sink: list[Done] = []
         self._make()
         self.publisher = Publisher(
             places.kafka, source="test", codec=self._codec, prefix=self.prefix
@@ -204,7 +214,13 @@ class World:
 
     def done(self) -> Sequence[Done]:
         """What the sink has so far."""
-        return [self._done(record) for record in self.tail(DONE).look()]
+        self.tail(DONE).look()
+        return self._decoded_done()
+
+    def done_to_the_end(self) -> Sequence[Done]:
+        """What the sink has at this moment. Raises KafkaException while the broker is away."""
+        self.tail(DONE).to_the_end()
+        return self._decoded_done()
 
     def names(self) -> Sequence[str]:
         """Of the records that the sink has, in the order of their arrival."""
@@ -228,6 +244,19 @@ class World:
             (one.topic.removeprefix(self.prefix), one.partition): one.offset
             for one in answer.result(10).topic_partitions
         }
+
+    def ends(self, *topics: str) -> Mapping[tuple[str, int], int]:
+        """How far topics reach at this moment, by topic and partition."""
+        return {
+            (topic, number): end
+            for topic in topics
+            for number, end in self.tail(topic).ends().items()
+        }
+
+    def _decoded_done(self) -> Sequence[Done]:
+        records = self.tail(DONE).records
+        self._sink += [self._done(record) for record in records[len(self._sink) :]]
+        return self._sink
 
     def _done(self, record: Taken) -> Done:
         headers = {name: value.decode() for name, value in record.headers}

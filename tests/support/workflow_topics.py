@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
-from streamkit.workflow import Topic, Workflow
+from streamkit.workflow import Workflow
 
 
 def apply(
@@ -20,7 +20,10 @@ def apply(
 ) -> None:
     """Make all topics of a workflow, and register the schemas of its events."""
     admin = AdminClient({"bootstrap.servers": kafka})
-    wanted = [_new(topic, prefix) for topic in workflow.all_topics()]
+    wanted = [
+        NewTopic(prefix + topic.name, topic.partitions, 1, config=dict(topic.config()))
+        for topic in workflow.all_topics()
+    ]
     for made in admin.create_topics(wanted).values():
         made.result(timeout=30)
     with httpx.Client(base_url=registry, timeout=30) as http:
@@ -28,8 +31,3 @@ def apply(
             body = {"schema": json.dumps(schema_of(topic.name))}
             subject = f"{prefix}{topic.name}-value"
             http.post(f"/subjects/{subject}/versions", json=body).raise_for_status()
-
-
-def _new(topic: Topic, prefix: str) -> NewTopic:
-    config = {"cleanup.policy": "compact"} if topic.kind == "changelog" else {}
-    return NewTopic(prefix + topic.name, topic.partitions, 1, config=config)

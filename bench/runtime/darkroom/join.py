@@ -1,6 +1,7 @@
 """`python -m bench.runtime.darkroom.join`: the join as a service of its own."""
 
 from bench.runtime.darkroom.pipeline import JOIN, WORKFLOW
+
 from darkroom_schemas.avro import schema_of
 from streamkit import Readiness, service_frame
 from streamkit.faust import JoinSettings, join_app

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bench.runtime import workload
 from bench.runtime.darkroom import wire
+
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from streamkit import Emit, Handlers, Message
 from streamkit.workflow import Join, Joined, Part, Stage, Workflow, chain, group

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from bench.runtime.darkroom.pipeline import WORKFLOW, load
+
 from darkroom_schemas.avro import schema_of
 from streamkit import Readiness, WorkerSettings, connect, service_frame
 

@@ -9,6 +9,7 @@ from bench.runtime import workload
 from bench.runtime.darkroom.pipeline import WORKFLOW
 from bench.runtime.ground import Ground, declared, of_join
 from bench.runtime.programs import Program
+
 from darkroom_schemas import catalogue
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 

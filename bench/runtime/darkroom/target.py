@@ -4,10 +4,10 @@ import os
 from collections.abc import Sequence
 from typing import Any, Final
 
-from confluent_kafka import Consumer, Producer, TopicPartition
-
 from bench.runtime import workload
 from bench.runtime.darkroom import wire
+from confluent_kafka import Consumer, Producer, TopicPartition
+
 from streamkit.headers import event_headers
 
 _MOST: Final = 500

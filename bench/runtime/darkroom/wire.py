@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.runtime import workload
+
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from streamkit import Codec, Emit, SchemaIds

@@ -6,6 +6,7 @@ from typing import Final
 
 from bench.runtime import workload
 from bench.runtime.programs import Program
+
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 
 

@@ -16,9 +16,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bench.runtime.darkroom import wire
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from bench.runtime.darkroom import wire
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from streamkit.headers import event_headers, readable
 

@@ -3,6 +3,11 @@
 from bench.runtime.peers import celery_tasks
 from bench.runtime.peers.redis_outcomes import RedisOutcomes
 from bench.runtime.workload import Event
+from celery._state import _set_task_join_will_block  # type: ignore[import-untyped]
+
+# As in Celery's own workers: results are then not subscribed to by whoever sends. Nobody waits for
+# them here, and subscribing to each would only slow Celery down.
+_set_task_join_will_block(True)
 
 
 class FanOut(RedisOutcomes):

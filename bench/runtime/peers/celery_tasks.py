@@ -10,9 +10,8 @@ from functools import cache
 from typing import Any, Final
 
 import redis
-from celery import Celery, chord  # type: ignore[import-untyped]
-
 from bench.runtime import workload
+from celery import Celery, chord  # type: ignore[import-untyped]
 
 OUTCOMES: Final = "bench:outcomes"
 """A Redis list into which outcomes are written as JSON, and from which they are counted."""

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 import dramatiq
 import redis
+from bench.runtime import workload
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import GroupCallbacks
 from dramatiq.rate_limits.backends import RedisBackend
-
-from bench.runtime import workload
 
 OUTCOMES: Final = "bench:outcomes"
 _REDIS: Final = os.environ["DARKROOM_REDIS"]

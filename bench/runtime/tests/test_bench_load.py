@@ -4,7 +4,6 @@ import queue
 from collections.abc import Sequence
 
 import pytest
-
 from bench.runtime.load import closed, paced
 from bench.runtime.load.closed import Closed
 from bench.runtime.load.ledger import LateError, Ledger

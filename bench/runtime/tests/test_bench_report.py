@@ -5,14 +5,13 @@ import json
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
-
 from bench.runtime.fanout import Round
 from bench.runtime.latency import Latency, Times
 from bench.runtime.report import Limit, as_json, figures, judged, met
 from bench.runtime.results import Found, SystemRounds, Trial, WorkerRuns
 from bench.runtime.single import Run
 from bench.runtime.table import tell, verdict
+from rich.console import Console
 
 
 def rounds(*rates: float) -> SystemRounds:

@@ -1,10 +1,9 @@
 """Rates and percentiles are what they are said to be."""
 
 import pytest
+from bench.runtime.stats import at, median, percentile, spread, steady
 from hypothesis import given
 from hypothesis import strategies as st
-
-from bench.runtime.stats import at, median, percentile, spread, steady
 
 
 def test_the_steady_part_leaves_out_the_first_and_the_last_tenth() -> None:

@@ -6,10 +6,10 @@ import time
 
 import fastavro
 import pytest
-
 from bench.runtime import workload
 from bench.runtime.darkroom import wire
 from bench.runtime.darkroom.pipeline import JOIN, WORKFLOW
+
 from darkroom_schemas import avro
 
 

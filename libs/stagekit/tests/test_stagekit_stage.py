@@ -2,7 +2,8 @@
 
 import dataclasses
 import io
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from PIL import Image
 
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
-from stage_part import ANALYSIS, PHOTO, request
+from stage_part import ANALYSIS, PHOTO, begun, request, whole
 from stagekit import Loaded, Stage, StageSettings, handlers, job
 from streamkit import Emit, Failure, Message, ObjectStore, Reject
 
@@ -45,7 +46,7 @@ STAGE = Stage("detector", "1.0", "photo.objects-detected.v1", load)
 
 
 def handled(store: ObjectStore, message: Message) -> Sequence[Emit]:
-    return handlers(STAGE, LOADED, store).by_topic[message.topic](message)
+    return whole(begun(handlers(STAGE, LOADED, store), message))
 
 
 def as_read(emit: Emit) -> dict[str, Any]:
@@ -142,9 +143,58 @@ def test_a_large_photo_is_opened_as_small_as_the_engine_allows(store: ObjectStor
     Image.new("RGB", (2000, 1000)).save(buffer, "JPEG")
     uri = store.put("renditions/ab/large.jpg", buffer.getvalue())
     frugal = dataclasses.replace(LOADED, enough_pixels=100)
-    handler = handlers(STAGE, frugal, store).by_topic[PHOTO_ANALYSIS_REQUESTED["batch"]]
-    (emit,) = handler(request(uri))
+    (emit,) = whole(begun(handlers(STAGE, frugal, store), request(uri)))
     assert emit.value["category"] == "RGB 250x125"
+
+
+class Slow:
+    """Looks in two slices; knows whether it was left between them."""
+
+    def __init__(self) -> None:
+        self.left = False
+
+    def look(self, image: Image.Image) -> Generator[None, None, dict[str, Any]]:
+        try:
+            yield
+        except GeneratorExit:
+            self.left = True
+            raise
+        return look(image)
+
+
+def test_a_look_in_slices_lets_other_work_go_first_and_finds_the_same(
+    store: ObjectStore, put: Callable[[Image.Image], str]
+) -> None:
+    message = request(put(Image.new("RGB", (4, 4))))
+    slices = begun(handlers(STAGE, Loaded(StubEngine(), Slow().look), store), message)
+    next(slices)
+    (emit,), (at_once,) = whole(slices), handled(store, message)
+    assert emit.id == at_once.id
+    assert emit.value["category"] == at_once.value["category"]
+
+
+def test_what_is_done_between_slices_does_not_count_as_the_work_of_the_stage(
+    store: ObjectStore, put: Callable[[Image.Image], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(time, "perf_counter", lambda: now_s)
+    message = request(put(Image.new("RGB", (4, 4))))
+    slices = begun(handlers(STAGE, Loaded(StubEngine(), Slow().look), store), message)
+    next(slices)
+    now_s += 60
+    (emit,) = whole(slices)
+    assert emit.value["ms"] == 0
+
+
+def test_a_look_that_is_given_back_is_left_where_it_stands(
+    store: ObjectStore, put: Callable[[Image.Image], str]
+) -> None:
+    slow = Slow()
+    message = request(put(Image.new("RGB", (4, 4))))
+    slices = begun(handlers(STAGE, Loaded(StubEngine(), slow.look), store), message)
+    next(slices)
+    slices.close()
+    assert slow.left
 
 
 def test_it_reads_the_requests_of_all_lanes_people_first(tmp_path: Path) -> None:

@@ -288,11 +288,13 @@ def test_good_records_of_before_the_minute_hide_no_surge() -> None:
     assert any(surge.record(90.0, True) for _ in range(50))
 
 
-def test_it_holds_a_minute_however_long_it_runs() -> None:
-    def size_after(seconds: int) -> int:
-        surge = Surge(least=10_000)
-        for second in range(100_000, 100_000 + seconds):
-            surge.record(float(second), second % 3 == 0)
+def test_it_holds_a_minute_however_long_it_runs_and_however_much_is_done() -> None:
+    def size_after(seconds: int, each: int) -> int:
+        surge = Surge(least=100_000)
+        for second in range(1000, 1000 + seconds):
+            for number in range(each):
+                surge.record(float(second), number % 3 == 0)
         return len(pickle.dumps(surge))
 
-    assert size_after(3000) == size_after(300) == size_after(60)
+    assert size_after(3000, 1) == size_after(60, 1)
+    assert size_after(60, 100) <= size_after(60, 1) + 20

@@ -42,6 +42,13 @@ def test_an_event_becomes_what_is_set() -> None:
     )
 
 
+def test_an_event_may_set_nothing_but_a_pause_without_end() -> None:
+    bare = {**VALUE, "rate": None, "concurrency": None, "paused_until": None}
+    control = control_of(bare)
+    assert control == Control("ocr/batch", paused=True, owner="mia", reason="repair")
+    assert control.pauses(1e12)
+
+
 @pytest.mark.parametrize("wrong", [{"rate": "many"}, {"concurrency": 0}])
 def test_an_event_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"is no rate|does no work"):

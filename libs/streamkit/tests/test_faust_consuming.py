@@ -220,7 +220,7 @@ async def test_fetches_keep_a_pace(consumer: Any, monkeypatch: pytest.MonkeyPatc
     async def sleep(seconds: float) -> None:
         slept.append(seconds)
 
-    monkeypatch.setattr(consuming.asyncio, "sleep", sleep)
+    monkeypatch.setattr("streamkit.faust.consuming.asyncio.sleep", sleep)
     await consumer._pace()
     assert slept == []
     await consumer._pace()
@@ -258,7 +258,7 @@ async def test_records_are_sent_by_batches_each_as_large_as_it_may_be(
     producer._producer = SimpleNamespace(
         create_batch=Builder, send_batch=send_batch, partitions_for=partitions_for
     )
-    records = [(bytes([number]), b"", []) for number in range(5)]
+    records: list[Any] = [(bytes([number]), b"", []) for number in range(5)]
     pending = await producer.send_all(TopicPartition("t", 2), records)
     assert pending == ["pending 1", "pending 2", "pending 3"]
     assert sent == [

@@ -206,7 +206,7 @@ def test_a_batch_ends_when_it_is_large_or_has_taken_long(
         monkeypatch.setattr(folding_, limit, 10)
     else:
         times = iter([0.0, 0.0, 1.0])
-        monkeypatch.setattr(folding_.time, "monotonic", lambda: next(times))
+        monkeypatch.setattr("streamkit.faust.folding.time.monotonic", lambda: next(times))
     folding.work(waiting, batch)
     assert len(waiting) == 1
 

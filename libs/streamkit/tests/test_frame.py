@@ -139,6 +139,16 @@ def test_being_stopped_while_it_waits_is_a_clean_end() -> None:
         raise Stopped
 
 
+@pytest.mark.usefixtures("_process_as_before")
+def test_what_ends_a_service_is_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), service_frame("x", ServiceSettings(), Readiness()):
+        raise ZeroDivisionError("by nothing\nat all")
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["event"] for line in lines] == ["health_server", "failed"]
+    assert (lines[-1]["level"], lines[-1]["error"]) == ("critical", "ZeroDivisionError")
+    assert lines[-1]["reason"] == "by nothing\nat all"
+
+
 def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DARKROOM_KAFKA", "env:1")
     monkeypatch.setenv("DARKROOM_REGISTRY", "http://env")

@@ -1,8 +1,9 @@
 """Dead letters: what is told of them, and what a replay does and doesn't do."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,17 +12,18 @@ from hypothesis import strategies as st
 from streamkit.deadletters import dead_letter, letter_id, without_value
 from streamkit.errors import Reject
 from streamkit.inbox import DeadLetterBox, InboxError
+from streamkit.job import Job, Lane
 from streamkit.letters import WAITING, Filter, Ledger, by_code, letter_of, mark_record
 from streamkit.marking import CHUNK, Report
 from streamkit.memory.broker import MemoryBroker
 from streamkit.memory.log import MemoryLog
 from streamkit.memory.producer import MemoryProducer
-from streamkit.messages import Failure
+from streamkit.messages import Emit, Events, Failure, Handlers, Message
 from streamkit.publishing import MESSAGE_TIMEOUT_S
 from streamkit.rate import Rate
 from streamkit.records import RawRecord, Taken
 from streamkit.retry import Due, RetryPlan
-from streamkit.testing import FakeClock
+from streamkit.testing import FakeClock, Kit
 
 SAID = "said.batch.v1"
 LETTERS = "darkroom.shouter.dlq"
@@ -465,7 +467,7 @@ def test_a_producer_that_never_decides_ends_the_replay(
     broker: MemoryBroker, bury: Bury, clock: FakeClock
 ) -> None:
     class Silent(MemoryProducer):
-        def send(self, ticket: int, records: object) -> None:
+        def send(self, ticket: int, records: object, *, urgent: bool = False) -> None:
             """Forget it."""
 
     bury(1)
@@ -573,3 +575,61 @@ def test_the_order_in_which_letters_and_marks_are_read_does_not_matter(
         (found,) = ledger.letters()
         assert found.state == ("waiting" if missing else "discarded")
         assert found.deaths == 2 * partitions
+
+
+# -- a worker and its letters -----------------------------------------------------------------
+
+TEXT: Mapping[str, Any] = {
+    "type": "record",
+    "name": "Text",
+    "fields": [{"name": "text", "type": "string"}],
+}
+
+
+class Shouter:
+    """Gives everything up until it is mended."""
+
+    def __init__(self) -> None:
+        self.mended = False
+        self.attempts: list[int] = []
+        job = Job("shouter", "1", (Lane("batch", (SAID,)),), self.handlers, LETTERS)
+        self.kit = Kit(job, schema_of=lambda _topic: TEXT)
+        broker = self.kit.world.broker
+        self.box = DeadLetterBox(
+            MemoryLog(broker), MemoryProducer(broker), "shouter", clock=self.kit.world.clock
+        )
+
+    def handlers(self) -> Handlers:
+        return Handlers({SAID: self.shout})
+
+    def shout(self, message: Message) -> Events:
+        self.attempts.append(message.attempt)
+        if not self.mended:
+            raise Reject("mute", "It has lost its voice.")
+        loud = {"text": message.value["text"].upper()}
+        return [Emit("shouted.v1", message.key, loud, f"shout-{message.key}")]
+
+    def heard(self) -> list[str]:
+        return [event.value["text"] for event in self.kit.outputs("shouted.v1")]
+
+
+def test_a_replayed_record_is_worked_on_by_the_service_as_if_it_came_anew() -> None:
+    shouter = Shouter()
+    shouter.kit.produce(SAID, "k", {"text": "hello"})
+    assert len(shouter.box.letters()) == 1
+    shouter.mended = True
+    assert shouter.box.replay(WAITING).done == 1
+    shouter.kit.advance(1)
+    assert (shouter.heard(), shouter.attempts) == (["HELLO"], [1, 1])
+    assert shouter.box.letters() == []
+
+
+def test_a_replay_that_fails_again_is_the_same_letter_once_more() -> None:
+    shouter = Shouter()
+    shouter.kit.produce(SAID, "k", {"text": "hello"})
+    (first,) = shouter.box.letters()
+    shouter.box.replay(WAITING)
+    shouter.kit.advance(1)
+    (again,) = shouter.box.letters()
+    assert (again.id, again.deaths, len(again.marks)) == (first.id, 2, 1)
+    assert again.offset == first.offset

@@ -312,6 +312,25 @@ def test_a_machines_clock_that_is_set_changes_nothing(
     assert clock.now_ms() == before
 
 
+def test_a_machine_that_is_behind_is_put_right_by_what_it_reads(
+    machine: Machine, observe: Callable[..., None]
+) -> None:
+    clock = BrokerClock(machine)
+    read_ms = int(machine.time() * 1000) + 3_600_000
+    clock.at_least(read_ms)
+    clock.at_least(read_ms - 60_000)
+    machine.now += 2
+    assert clock.now_ms() == read_ms + 2000
+    observe(clock, ahead_s=7000)
+    assert abs(clock.now_ms() - (machine.now + 7000) * 1000) <= 2
+
+
+def test_what_it_reads_late_puts_no_machine_back(machine: Machine) -> None:
+    clock = BrokerClock(machine)
+    clock.at_least(int(machine.time() * 1000) - 60_000)
+    assert clock.now_ms() == int(machine.time() * 1000)
+
+
 def test_a_slow_acknowledgement_teaches_less_than_a_quick_one(
     machine: Machine, observe: Callable[..., None]
 ) -> None:

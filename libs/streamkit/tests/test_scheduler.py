@@ -103,7 +103,7 @@ def test_a_lane_alone_gets_everything() -> None:
 
 
 def test_a_lane_has_several_turns_in_a_row_while_its_quantum_lasts() -> None:
-    one = engine(quantum_ms=10.0)
+    one = engine()
     both = {"learning": 0.0, "default": 0.0}
     for _ in range(20):
         one.serve(both, lambda _: 4.9)
@@ -131,11 +131,27 @@ def test_of_lanes_that_have_not_been_served_the_heaviest_goes_first() -> None:
     assert [one.serve(lanes, lambda _: 500.0) for _ in range(4)] == list(WEIGHTS)
 
 
+def test_when_a_new_round_begins_the_heaviest_goes_first_again() -> None:
+    one = engine()
+    lanes = {"default": 0.0, "learning": 0.0, "high": 0.0, "batch": 0.0}
+    for _ in range(8):
+        one.serve(lanes, lambda lane: 10.0 * WEIGHTS[lane])
+    assert one.served == [*WEIGHTS, *WEIGHTS]
+
+
+def test_lanes_of_equal_weight_go_in_the_order_in_which_they_are_named() -> None:
+    one = engine()
+    for _ in range(6):
+        one.serve({"b": 0.0, "a": 0.0, "c": 0.0}, lambda _: 10.0)
+    assert one.served == ["b", "a", "c", "b", "a", "c"]
+
+
 def test_urgent_work_that_arrives_waits_only_for_the_piece_under_way() -> None:
     one = engine()
     one.serve({"high": one.now}, lambda _: 20.0)
-    for _ in range(50):
+    for _ in range(20):
         one.serve({"batch": 0.0}, lambda _: 2.0)
+    assert one.scheduler.choose({"batch": 0.0, "default": 0.0}, one.now) == "batch"
     assert one.serve({"batch": 0.0, "high": one.now}, lambda _: 20.0) == "high"
 
 
@@ -183,7 +199,7 @@ def test_credit_that_was_left_over_is_gone_when_a_lane_comes_back() -> None:
     one.now += 0.001
     one.served = []
     for _ in range(2):
-        one.serve(back, lambda _: 10.0)
+        one.serve(back, lambda _: 0.5)
     assert one.served == ["learning", "default"]
 
 
@@ -195,32 +211,58 @@ def test_a_lane_that_was_away_for_long_owes_nothing() -> None:
     assert one.serve({"default": 0.0, "batch": one.now}, lambda _: 20.0) == "batch"
 
 
-def test_a_lane_that_was_away_while_nothing_was_done_owes_that_much_less() -> None:
-    """Batch overdrew by 1000 ms; 600 ms after that work was over it comes back, owing 400: eight
-    rounds, in which default gets 10 ms each."""
-    one = engine()
-    one.serve({"batch": one.now}, lambda _: 1000.0)
-    one.now += 0.6
-    one.serve({"default": one.now}, lambda _: 1.0)
-    lanes = {"default": 0.0, "batch": one.now - 0.001}
+def rounds_until(one: Engine, lane: str) -> int:
+    """How many pieces of 10 ms, a round's worth, `default` gets before a lane that is back."""
+    waiting = {"default": 0.0, lane: one.now}
+    one.now += 0.001
     before = 0
-    while one.serve(lanes, lambda _: 1.0) != "batch":
+    while one.serve(waiting, lambda _: 10.0) != lane:
         before += 1
-    assert 60 <= before <= 90
+    return before
+
+
+def test_a_lane_that_was_away_while_nothing_was_done_owes_that_much_less() -> None:
+    """Batch uses 100 s; a minute after that it is back and owes 40 s, which is 800 rounds."""
+    one = engine()
+    one.run(1.0, {"batch": 10.0, "default": 10.0})
+    one.scheduler.choose({"batch": 0.0}, one.now)
+    one.serve({"batch": 0.0}, lambda _: 100_000.0)
+    one.now += 60.0
+    one.scheduler.choose({"default": 0.0}, one.now)
+    assert 798 <= rounds_until(one, "batch") <= 802
+
+
+def test_a_lane_that_was_away_owes_less_by_the_rounds_that_it_missed() -> None:
+    """Batch uses 1 s and owes 20 rounds; it is away for 12 of them."""
+    one = engine()
+    one.run(1.0, {"batch": 10.0, "default": 10.0})
+    one.serve({"batch": 0.0}, lambda _: 1000.0)
+    for _ in range(12):
+        one.serve({"default": 0.0}, lambda _: 10.0)
+    assert 7 <= rounds_until(one, "batch") <= 9
+
+
+def test_a_lane_that_was_away_while_the_engine_was_busy_has_paid_nothing_for_that() -> None:
+    one = Engine(Scheduler({}, quantum_ms=1.0, age_limit_s=1e9))
+    one.serve({"a": one.now}, lambda _: 3.0)
+    one.serve({"b": one.now}, lambda _: 1.0)
+    lanes = {"a": one.now - 0.0005, "b": 0.0}
+    assert [one.serve(lanes, lambda _: 1.0) for _ in range(4)] == ["b", "b", "a", "b"]
 
 
 def test_a_lane_that_never_queues_more_than_one_record_gets_no_more_than_its_share() -> None:
-    """It sends the next one 10 ms after the last was done; if debts were forgiven whenever it has
-    nothing waiting, it would have half the engine with a weight of one in six."""
+    """It sends the next one when the last was done. If debts were forgiven whenever nothing of it
+    waits, it would have 100 of every 110 ms with a weight of five in six."""
     one = engine()
     arrives = one.now
     while one.now < 1060:
-        waiting = {"batch": 0.0}
+        waiting = {"default": 0.0}
         if arrives <= one.now:
-            waiting["default"] = arrives
-        if one.serve(waiting, lambda _: 10.0) == "default":
-            arrives = one.now + 0.01
-    assert one.used["default"] / sum(one.used.values()) == pytest.approx(1 / 6, abs=0.01)
+            waiting["batch"] = arrives
+        cost = {"batch": 100.0, "default": 10.0}
+        if one.serve(waiting, cost.__getitem__) == "batch":
+            arrives = one.now
+    assert one.used["batch"] / sum(one.used.values()) == pytest.approx(5 / 6, abs=0.01)
 
 
 def test_lanes_of_another_engine_lose_nothing_while_that_one_asks() -> None:
@@ -265,7 +307,6 @@ def test_a_lane_waits_no_longer_than_the_limit_while_others_run() -> None:
 
 def test_a_lane_that_waited_just_as_long_as_the_limit_is_not_late_yet() -> None:
     one = engine(age_limit_s=60.0)
-    one.scheduler.charge("default", 100.0)
     assert one.scheduler.choose({"high": 1060.0, "default": 1000.0}, 1060.0) == "high"
     assert one.scheduler.choose({"high": 1060.0, "default": 1000.0}, 1060.1) == "default"
 
@@ -308,9 +349,19 @@ def test_a_late_lane_that_could_not_be_served_stays_late() -> None:
 def test_a_correction_downwards_is_no_service() -> None:
     one = engine(age_limit_s=60.0)
     lanes = {"high": 1000.0, "default": 900.0}
-    one.scheduler.choose({"high": 1000.0}, one.now)
+    for _ in range(2):
+        one.scheduler.choose(lanes, one.now)
     one.scheduler.charge("default", -5.0)
     assert one.scheduler.choose(lanes, one.now) == "default"
+
+
+def test_work_that_is_predicted_to_take_no_time_is_service_all_the_same() -> None:
+    one = engine(age_limit_s=60.0)
+    lanes = {"high": 1000.0, "default": 900.0}
+    for _ in range(2):
+        one.scheduler.choose(lanes, one.now)
+    one.scheduler.charge("default", 0.0)
+    assert one.scheduler.choose(lanes, one.now) == "high"
 
 
 def test_what_a_late_lane_uses_is_charged_like_any_other_work() -> None:
@@ -329,10 +380,9 @@ def test_a_weight_must_be_above_zero(weight: float) -> None:
         Scheduler({"high": 10.0, "batch": weight})
 
 
-def test_a_lane_may_be_charged_before_it_was_ever_seen() -> None:
-    one = engine()
-    one.scheduler.charge("high", 1000.0)
-    assert one.scheduler.choose({"high": 0.0, "batch": 0.0}, one.now) == "batch"
+def test_a_lane_that_was_never_chosen_cannot_be_charged() -> None:
+    with pytest.raises(KeyError):
+        Scheduler(WEIGHTS).charge("high", 1.0)
 
 
 def test_tiny_and_huge_costs_always_leave_somebody_to_choose() -> None:

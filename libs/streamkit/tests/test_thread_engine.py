@@ -160,7 +160,6 @@ def test_it_can_be_closed_while_what_it_loads_is_away(monkeypatch: pytest.Monkey
     assert heard.rest() == []
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_what_ends_the_thread_ends_the_worker() -> None:
     def interrupt(_message: Message) -> Events:
         raise KeyboardInterrupt

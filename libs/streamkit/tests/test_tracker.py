@@ -81,6 +81,25 @@ def test_asking_what_to_commit_changes_nothing() -> None:
     assert [made.committable(), made.committable()] == [6, 6]
 
 
+def test_the_position_is_told_also_of_what_was_handed_over_to_be_committed() -> None:
+    made = tracker(5, 6)
+    made.complete(5)
+    made.committed(6)
+    assert made.position() == 6
+    made.complete(6)
+    made.committed(7)
+    assert made.position() == 7
+
+
+def test_there_is_no_position_before_the_first_record_nor_after_the_end() -> None:
+    made = OffsetTracker(PARTITION, 1)
+    assert made.position() is None
+    made.take(0)
+    assert made.position() == 0
+    made.close()
+    assert made.position() is None
+
+
 def test_an_older_commit_that_is_reported_late_takes_nothing_back() -> None:
     made = tracker(5, 6)
     made.complete(5)
@@ -220,9 +239,9 @@ def test_records_that_were_fetched_already_are_taken_although_the_window_is_full
 def test_a_closed_epoch_takes_and_commits_nothing_and_holds_nothing() -> None:
     made = tracker(5, 6, 60, window=50)
     made.complete(5)
-    assert not made.closed
+    assert made.closed is False
     made.close()
-    assert made.closed
+    assert made.closed is True
     assert not made.take(61)
     assert (made.in_flight, made.full, made.committable()) == (0, False, None)
 
@@ -330,6 +349,7 @@ class Group(RuleBasedStateMachine):
             assert self.now.committable() is None
             return
         expected = min(self.open, default=self.taken[-1] + 1)
+        assert self.now.position() == expected
         assert self.now.committable() in {None, expected}
         if self.now.committable() is None:
             assert expected in {self.group, self.taken[0]}

@@ -173,9 +173,9 @@ def test_what_is_not_given_in_the_declaration_is_bound_where_it_is_known() -> No
     assert [job.handlers for job in bound.jobs()] == [nothing, nothing]
     assert bound.join("joiner").decide is count
     assert bound.join("joiner").parts == open_.step("joiner").parts  # type: ignore[union-attr]
-    routed = workflow(chain(READER, branch)).bind({"size": count}).step("size")
+    routed = workflow(chain(READER, branch)).bind({"size": lambda _: "another"}).step("size")
     assert isinstance(routed, Branch)
-    assert routed.choose is count
+    assert routed.choose({}) == "another"
 
 
 def test_one_more_stage_reads_what_its_neighbour_reads_and_is_one_more_part() -> None:
@@ -204,10 +204,24 @@ def test_topics_have_writers_readers_keys_partitions_and_a_group() -> None:
         producers=("counter",),
         consumers=("joiner",),
     )
-    assert topics["darkroom.joiner.dlq"].partitions == 1
+    letters, retries = topics["darkroom.joiner.dlq"], topics["darkroom.reader.retry-5s.high"]
+    assert (letters.partitions, letters.kind) == (1, "dead_letters")
+    assert (retries.partitions, retries.kind) == (2, "retries")
+    assert retries.config()["message.timestamp.type"] == "LogAppendTime"
     changelog = topics["darkroom-joiner-joins-changelog"]
     assert (changelog.kind, changelog.partitions, changelog.group) == ("changelog", 8, "pages")
+    assert changelog.config() == {"cleanup.policy": "compact"}
     assert found.join("joiner").partitions == 8
+
+
+def test_there_are_retry_topics_for_each_tier_of_each_stage_but_none_of_a_join() -> None:
+    retries = [topic.name for topic in joined().all_topics(["10s"]) if topic.kind == "retries"]
+    assert retries == [
+        "darkroom.reader.retry-10s.high",
+        "darkroom.reader.retry-10s.bulk",
+        "darkroom.counter.retry-10s.high",
+        "darkroom.counter.retry-10s.bulk",
+    ]
 
 
 PARTS = (Part("reader", "pages.read.v1"), Part("counter", "pages.counted.v1"))

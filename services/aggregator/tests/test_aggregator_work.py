@@ -55,7 +55,7 @@ class Record:
 
 @pytest.fixture
 def codec() -> Codec:
-    return Codec(FixedIds(), avro.schema_of)  # type: ignore[arg-type]
+    return Codec(FixedIds(), avro.schema_of)
 
 
 @pytest.fixture

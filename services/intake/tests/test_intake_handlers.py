@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid5
 
 import pytest
@@ -49,7 +49,8 @@ def intake(store: Any, decoder: InPlace) -> Handlers:
 
 
 def handled(intake: Handlers, message: Message) -> Emit:
-    (emit,) = intake.by_topic[message.topic](message)
+    handle = cast("Callable[[Message], Sequence[Emit]]", intake.by_topic[message.topic])
+    (emit,) = handle(message)
     return emit
 
 
@@ -95,7 +96,9 @@ def test_what_a_submitter_leaves_out_is_derived(
     assert (value["revision"], value["policy_revision"]) == (1, 1)
 
 
-def test_what_a_submitter_gives_is_kept(intake: Handlers, submitted: Submitted, photo: bytes) -> None:
+def test_what_a_submitter_gives_is_kept(
+    intake: Handlers, submitted: Submitted, photo: bytes
+) -> None:
     analysis = "7d444840-9dc0-11d1-b245-5ffdce74fad2"
     message = submitted(photo, analysis_id=analysis, revision=3, policy_revision=5)
     value = handled(intake, message).value

@@ -42,10 +42,11 @@ def test_a_photo_in_a_folder_goes_through_the_decode_process(
         intake = handlers_with(settings, store, decoder, decoder.close)
         uri = store.put("originals/beach", photo)
         message = submitted(photo, source_uri=uri)
-        (emit,) = intake.by_topic[message.topic](message)
+        handle = cast("Callable[[Message], Sequence[Emit]]", intake.by_topic[message.topic])
+        (emit,) = handle(message)
         assert emit.value["rendition_uri"] == uri
         assert store.get(emit.value["thumbnail_uri"], limit=100_000).startswith(b"\xff\xd8")
 
         missing = submitted(photo, source_uri=f"{settings.objects}/nowhere")
-        (emit,) = intake.by_topic[message.topic](missing)
+        (emit,) = handle(missing)
         assert emit.value["code"] == "object_missing"

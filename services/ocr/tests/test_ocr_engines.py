@@ -2,15 +2,19 @@
 
 import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+from rapidocr import RapidOCR
 from rapidocr.utils.download_file import DownloadFile
 
 from ocr.engines import OcrEngine, load
 from ocr.engines.rapidocr_engine import RapidOcrEngine, model_file
 from ocr.settings import Settings, omp_threads
+from stage_part import whole
 from streamkit import Reject, Retry, UnknownEngineError
 
 
@@ -50,7 +54,7 @@ def test_auto_is_the_engine_whose_weights_are_installed(engine: OcrEngine) -> No
 
 
 def test_rendered_lines_are_read_exactly_and_in_order(engine: OcrEngine) -> None:
-    lines = engine.read(_written("The quick brown fox 42", "jumps over the lazy dog."))
+    lines = whole(engine.read(_written("The quick brown fox 42", "jumps over the lazy dog.")))
     assert [line.text for line in lines] == ["The quick brown fox 42", "jumps over the lazy dog."]
     assert all(line.confidence > 0.9 for line in lines)
 
@@ -59,7 +63,7 @@ def test_words_lie_where_they_were_drawn(engine: OcrEngine) -> None:
     text = "The quick brown fox"
     image = _written(text)
     font = ImageFont.truetype(_file_of("matplotlib", "mpl-data/fonts/ttf/DejaVuSans.ttf"), 32)
-    (line,) = engine.read(image)
+    (line,) = whole(engine.read(image))
     assert [word.text for word in line.words] == text.split()
     for word in line.words:
         start = 40 + font.getlength(text[: text.index(word.text)])
@@ -76,7 +80,7 @@ def test_turned_text_is_read_and_its_corners_follow_the_text(
     engine: OcrEngine, degrees: int, first_corner: tuple[int, int]
 ) -> None:
     image = _written("Turned around twice").rotate(degrees, expand=True)
-    (line,) = engine.read(image)
+    (line,) = whole(engine.read(image))
     xs, ys = zip(*line.polygon, strict=True)
     assert line.text == "Turned around twice"
     assert [word.text for word in line.words] == ["Turned", "around", "twice"]
@@ -85,14 +89,62 @@ def test_turned_text_is_read_and_its_corners_follow_the_text(
 
 
 def test_small_print_on_a_small_scan_is_found(engine: OcrEngine) -> None:
-    text = [line.text for line in engine.read(_photo("page.png"))]
-    assert "Region-based segmentation" in text
-    assert "unambiguously as either object or background. Here," in text
+    assert [line.text for line in whole(engine.read(_photo("page.png")))] == [
+        "Region-based segmentation",
+        "Let us first determine markers of the coins and the",
+        "background. These markers are pixels that we can label",
+        "unambiguously as either object or background. Here,",
+        "histogram of grey values:",
+        ">>> markers = np.zeros like(coins)",
+    ]
+
+
+def test_lines_are_read_as_rapidocr_reads_them_all_at_once(engine: OcrEngine) -> None:
+    image = _photo("page.png").resize((1152, 576))
+    rapidocr = RapidOCR(
+        params={
+            "Global.log_level": "critical",
+            "Global.return_word_box": True,
+            "Det.limit_type": "max",
+            "Det.limit_side_len": _settings().ocr_detection_side,
+            "EngineConfig.onnxruntime.intra_op_num_threads": 2,
+        }
+    )
+    at_once: Any = rapidocr(np.asarray(image)[:, :, ::-1])
+    sure = sorted(
+        (text, score)
+        for text, score in zip(at_once.txts, at_once.scores, strict=True)
+        if score >= 0.7
+    )
+    read = sorted((line.text, line.confidence) for line in whole(engine.read(image)))
+    assert [text for text, _ in read] == [" ".join(text.split()) for text, _ in sure]
+    assert [score for _, score in read] == pytest.approx([score for _, score in sure], abs=1e-3)
+
+
+def test_other_work_may_go_first_before_each_line(engine: OcrEngine) -> None:
+    two_lines = engine.read(_written("The quick brown fox 42", "jumps over the lazy dog."))
+    assert len(list(two_lines)) == 2
+
+
+def test_another_picture_may_be_read_between_two_slices(engine: OcrEngine) -> None:
+    first, other = _written("This came first", "and is long"), _written("Urgent")
+    slices = engine.read(first)
+    next(slices)
+    assert [line.text for line in whole(engine.read(other))] == ["Urgent"]
+    assert whole(slices) == whole(engine.read(first))
+
+
+def test_a_picture_may_be_given_back_between_two_slices(engine: OcrEngine) -> None:
+    image = _written("Once more", "with feeling")
+    slices = engine.read(image)
+    next(slices)
+    slices.close()
+    assert [line.text for line in whole(engine.read(image))] == ["Once more", "with feeling"]
 
 
 @pytest.mark.parametrize("name", ["chelsea.png", "coffee.png", "rocket.jpg"])
 def test_textures_of_photos_are_not_taken_for_text(engine: OcrEngine, name: str) -> None:
-    assert engine.read(_photo(name)) == []
+    assert whole(engine.read(_photo(name))) == []
 
 
 @pytest.mark.parametrize(
@@ -101,17 +153,17 @@ def test_textures_of_photos_are_not_taken_for_text(engine: OcrEngine, name: str)
 def test_an_empty_picture_of_any_shape_has_no_text(
     engine: OcrEngine, size: tuple[int, int]
 ) -> None:
-    assert engine.read(Image.new("RGB", size, "white")) == []
+    assert whole(engine.read(Image.new("RGB", size, "white"))) == []
 
 
 def test_a_grey_picture_is_read_as_well(engine: OcrEngine) -> None:
-    (line,) = engine.read(_written("Shades of grey").convert("L"))
+    (line,) = whole(engine.read(_written("Shades of grey").convert("L")))
     assert line.text == "Shades of grey"
 
 
 def test_corners_are_fractions_even_where_text_touches_the_edge(engine: OcrEngine) -> None:
     image = _written("Cropped closely").crop((42, 44, 300, 76))
-    (line,) = engine.read(image)
+    (line,) = whole(engine.read(image))
     polygons = [line.polygon, *(word.polygon for word in line.words)]
     places = [n for polygon in polygons for point in polygon for n in point]
     assert min(places) >= 0.0
@@ -120,7 +172,7 @@ def test_corners_are_fractions_even_where_text_touches_the_edge(engine: OcrEngin
 
 def test_reading_twice_gives_the_same(engine: OcrEngine) -> None:
     image = _written("Once and again")
-    assert engine.read(image) == engine.read(image)
+    assert whole(engine.read(image)) == whole(engine.read(image))
 
 
 def test_nothing_is_ever_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,15 +190,46 @@ def test_a_missing_model_is_named() -> None:
 
 def test_the_engine_keeps_off_the_standard_streams(capfd: pytest.CaptureFixture[str]) -> None:
     engine = RapidOcrEngine.load(threads=1, detection_side=640, min_confidence=0.7)
-    engine.read(Image.new("RGB", (64, 64), "white"))
+    whole(engine.read(Image.new("RGB", (64, 64), "white")))
     assert capfd.readouterr() == ("", "")
 
 
 def test_lines_below_the_wanted_confidence_are_dropped() -> None:
     strict = load(_settings("--ocr-threads=2", "--ocr-min-confidence=1"))
-    assert strict.read(_written("Not sure enough, ever")) == []
+    assert whole(strict.read(_written("Not sure enough, ever"))) == []
 
 
+class FailingPipeline:
+    """Finds one line, and fails at a step on the way to its text."""
+
+    def __init__(self, step: str, raised: Exception) -> None:
+        self._step = step
+        self._raised = raised
+        self.text_rec = SimpleNamespace(
+            session=self._fail, resize_norm_img=lambda crop, _padded: crop
+        )
+
+    def preprocess_img(self, pixels: Any) -> tuple[Any, dict[str, Any]]:
+        return pixels, {"preprocess": {"ratio_h": 1.0, "ratio_w": 1.0}}
+
+    def detect_and_crop(self, pixels: Any, _operations: object) -> tuple[list[Any], Any]:
+        self._fail_at("detection")
+        corners = [[0, 0], [64, 0], [64, 8], [0, 8]]
+        return [pixels[:8]], SimpleNamespace(boxes=np.array([corners], np.float32))
+
+    def cls_and_rotate(self, crops: list[Any]) -> tuple[list[Any], Any]:
+        self._fail_at("classification")
+        return crops, SimpleNamespace(img_list=crops, cls_res=[("0", 1.0)])
+
+    def _fail(self, *_: object) -> None:
+        self._fail_at("recognition")
+
+    def _fail_at(self, step: str) -> None:
+        if step == self._step:
+            raise self._raised
+
+
+@pytest.mark.parametrize("step", ["detection", "classification", "recognition"])
 @pytest.mark.parametrize(
     ("raised", "instruction"),
     [
@@ -156,15 +239,11 @@ def test_lines_below_the_wanted_confidence_are_dropped() -> None:
     ],
 )
 def test_a_lack_of_memory_is_retried_and_any_other_failure_rejects_the_photo(
-    raised: Exception, instruction: type[Exception]
+    step: str, raised: Exception, instruction: type[Exception]
 ) -> None:
-    class Failing:
-        def preprocess_img(self, pixels: object) -> object:
-            raise raised
-
-    pipeline: Any = Failing()
+    pipeline: Any = FailingPipeline(step, raised)
     with pytest.raises(instruction, match=r"too little memory|engine_failed"):
-        RapidOcrEngine(pipeline, "x", 0.7).read(Image.new("RGB", (64, 64)))
+        whole(RapidOcrEngine(pipeline, "x", 0.7).read(Image.new("RGB", (64, 64))))
 
 
 def test_an_unknown_engine_is_refused_with_those_that_exist() -> None:

@@ -36,7 +36,7 @@ def decoded(
 
 
 def _absent(letter: Letter) -> str:
-    if not letter.left:
+    if not letter.valueless:
         return "the record has none"
     where = f"{letter.topic} partition {letter.partition} offset {letter.offset}"
     return f"it was too large for the letter, and no longer lies in {where}"

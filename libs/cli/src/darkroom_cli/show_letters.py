@@ -35,10 +35,7 @@ def moment(ms: int) -> str:
 
 def overview(letters: Mapping[str, Sequence[Letter]]) -> Table:
     """A line for each service: how many letters wait, and what for."""
-    table = Table("service", box=SIMPLE_HEAD)
-    table.add_column("waiting", justify="right")
-    table.add_column("since")
-    table.add_column("most frequent", overflow="ellipsis", no_wrap=True)
+    table = _table("service", "waiting>", "since", last="most frequent reason")
     for service, waiting in letters.items():
         codes = by_code(waiting)
         most = next(iter(codes), "")
@@ -52,11 +49,8 @@ def overview(letters: Mapping[str, Sequence[Letter]]) -> Table:
 
 
 def codes_table(letters: Sequence[Letter]) -> Table:
-    """How many there are of each reason, with one of its messages."""
-    table = Table("reason", box=SIMPLE_HEAD)
-    table.add_column("letters", justify="right")
-    table.add_column("last")
-    table.add_column("for example", overflow="ellipsis", no_wrap=True)
+    """How many there are of each reason, with the last one's message."""
+    table = _table("reason", "letters>", "last", last="for example")
     first: dict[str, Letter] = {}
     for letter in letters:
         first.setdefault(letter.code, letter)
@@ -70,20 +64,29 @@ def codes_table(letters: Sequence[Letter]) -> Table:
     return table
 
 
-def letters_table(letters: Sequence[Letter]) -> Table:
-    """A line for each letter."""
-    table = Table("id", "given up", "reason", "lane", box=SIMPLE_HEAD)
-    table.add_column("tries", justify="right")
-    table.add_column("message", overflow="ellipsis", no_wrap=True)
+def letters_table(letters: Sequence[Letter], *, states: bool = False) -> Table:
+    """A line for each letter; with `states` also what was done about it."""
+    named = ("id", "given up", *(["state"] if states else []), "reason", "lane")
+    table = _table(*named, last="message")
     for letter in letters:
         table.add_row(
-            Text(one_line(letter.id, SHORT_ID + 1).rstrip("…")[:SHORT_ID]),
+            Text(plain(letter.id[:SHORT_ID])),
             moment(letter.died_ms),
+            *([letter.state] if states else []),
             Text(one_line(letter.code, 16)),
             Text(one_line(letter.lane, 8)),
-            str(max(0, letter.attempts)),
             Text(one_line(letter.message, 200)),
         )
+    return table
+
+
+def _table(*columns: str, last: str) -> Table:
+    """Columns as wide as they need to be, and a last one of what is left; `>`: to the right."""
+    table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in columns:
+        right = name.endswith(">")
+        table.add_column(name.rstrip(">"), justify="right" if right else "left", no_wrap=True)
+    table.add_column(last, overflow="ellipsis", no_wrap=True, ratio=1)
     return table
 
 
@@ -167,9 +170,10 @@ def _jsonable(value: object) -> str:
 
 def as_json(letter: Letter) -> dict[str, Any]:
     """A letter for programs; times in ISO 8601."""
+    about = asdict(letter)
+    del about["died_ms"]
     return {
-        **asdict(letter),
-        "timestamp_ms": letter.timestamp_ms,
+        **about,
         "died_at": _iso(letter.died_ms),
         "place": {"partition": letter.place.partition, "offset": letter.place.offset},
         "marks": [

@@ -30,13 +30,13 @@ class Suite:
 _CHECKS: Final = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
-    ("mypy", "libs", "services", "schemas", "tests", "examples"),
+    ("mypy", "libs", "services", "schemas", "tests", "examples", "bench"),
     ("lint-imports",),
     ("python", "schemas/generate.py", "--check"),
 )
 
 SUITES: Final = (
-    Suite("unit", ("libs", "services", "schemas"), 120, ("heif-enc",), _CHECKS),
+    Suite("unit", ("libs", "services", "schemas", "bench"), 180, ("heif-enc",), _CHECKS),
     Suite("integration", ("tests/contract", "tests/integration"), 240, ("kcat",)),
     Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
     Suite("web", ("tests/web",), 240, ("chromium",)),

@@ -1,7 +1,8 @@
 """A request to look at a photo in, a stage's part out."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -48,17 +49,22 @@ class Engine(Protocol):
         """Names the weights: another version may answer otherwise."""
 
 
+Found = Mapping[str, Any]
+"""The fields of a stage's event that are its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A stage's engine, loaded.
 
-    `look` gives the fields of the stage's event that are its own, for an upright RGB picture; it
-    may raise Retry or Reject. Its picture keeps at least `enough_pixels` on the short side (None:
-    all of them), so that a large photo need not be decoded whole.
+    `look` says what is found in an upright RGB picture: gives it, or is a generator that returns
+    it and yields wherever more urgent work may go first. It may raise Retry or Reject. Its picture
+    keeps at least `enough_pixels` on the short side (None: all of them), so that a large photo
+    need not be decoded whole.
     """
 
     engine: Engine
-    look: Callable[[Image.Image], Mapping[str, Any]]
+    look: Callable[[Image.Image], Found | Generator[None, None, Found]]
     enough_pixels: int | None = None
 
 
@@ -117,18 +123,20 @@ class _Work:
     loaded: Loaded
     store: ObjectStore
 
-    def part(self, message: Message) -> Sequence[Emit]:
-        """The part of the requested photo."""
-        started = time.perf_counter()
+    def part(self, message: Message) -> Generator[None, None, Sequence[Emit]]:
+        """Returns the part of the requested photo; yields where `look` does."""
+        started, elsewhere_s = time.perf_counter(), 0.0
         request, engine = message.value, self.loaded.engine
         found = self.loaded.look(self._open(request["rendition_uri"]))
+        if isinstance(found, Generator):
+            found, elsewhere_s = yield from _in_slices(found)
         value = {
             **stages.part(
                 request,
                 stage=self.stage,
                 engine=engine.name,
                 model_version=engine.model_version,
-                ms=1000 * (time.perf_counter() - started),
+                ms=1000 * (time.perf_counter() - started - elsewhere_s),
             ),
             **found,
         }
@@ -158,3 +166,19 @@ class _Work:
             return open_upright_rgb(data, at_least=self.loaded.enough_pixels)
         except ImageRejected as error:
             raise Reject(error.code.value, error.message) from error
+
+
+def _in_slices(
+    slices: Generator[None, None, Found],
+) -> Generator[None, None, tuple[Found, float]]:
+    """Returns what was found, and the seconds that other work took in between."""
+    elsewhere_s = 0.0
+    with closing(slices):
+        while True:
+            try:
+                next(slices)
+            except StopIteration as end:
+                return end.value, elsewhere_s
+            paused = time.perf_counter()
+            yield
+            elsewhere_s += time.perf_counter() - paused

@@ -12,15 +12,18 @@ class Stopped(Exception):  # noqa: N818 - it is an event, not an error
     """The process was asked to stop while something was waited for."""
 
 
-def delay_s(attempt: int) -> float:
+_chance: Final = random.Random()  # noqa: S311 - jitter
+
+
+def delay_s(attempt: int, chance: random.Random = _chance) -> float:
     """Seconds to wait after the `attempt`-th failure (from 1): exponential, with full jitter.
 
     Jitter as in Brooker, "Exponential Backoff and Jitter" (2015), kept above half of the value so
-    that a wait is never nothing.
+    that a wait is never nothing; `chance` makes it.
     """
     # The exponent is bounded first: a dependency may be away for thousands of attempts.
     longest = min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(attempt - 1, 16))
-    return longest * random.uniform(0.5, 1.0)  # noqa: S311
+    return longest * chance.uniform(0.5, 1.0)
 
 
 def wait(attempt: int, stop: threading.Event) -> None:

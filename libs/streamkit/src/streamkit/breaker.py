@@ -26,8 +26,8 @@ class Breaker:
         self._first_s = first_s
         self._longest_s = longest_s
         self._failures = 0
-        self._open_s = first_s
-        self._until = 0.0
+        self._open_s: float
+        self._until: float
         self._probe_until: float | None = None
 
     def failed(self, now: float, *, at_once: bool = False) -> bool:
@@ -60,8 +60,6 @@ class Breaker:
 
     def allows(self, now: float) -> bool:
         """Whether work may begin: all of it if closed, one probe if half-open."""
-        if self.state == "closed":
-            return True
         if self.state == "open" and now >= self._until:
             self.state = "half-open"
         if self.state == "open":
@@ -87,7 +85,6 @@ class Breaker:
         self._open_s = seconds
         self._until = now + seconds
         self._probe_until = None
-        self._failures = 0
 
 
 _MINUTE: Final = 60

@@ -259,8 +259,9 @@ class Core:
             if late:
                 self._meter.drain_overrun(source.feed.name)
                 _log.warning("drain_overrun", lane=source.feed.name)
+            # The whole position: what was handed to the feed to commit may still wait there.
             offsets = {one.tracker.partition: at for one in leaving.claims
-                       if (at := one.tracker.committable()) is not None}  # fmt: skip
+                       if (at := one.tracker.position()) is not None}  # fmt: skip
             self._release(source, leaving.claims)
             leaving.drain.answer(offsets)
 
@@ -293,7 +294,8 @@ class Core:
     def _feed_closed(self, event: FeedClosed, _now: float) -> None:
         if event.error is not None:
             raise event.error
-        self._sources[event.feed].closed = True
+        if event.feed in self._sources:  # else it is the publisher's thread that broke
+            self._sources[event.feed].closed = True
 
     def _stop(self, _event: Stop, _now: float) -> None:
         self._stopping = True
@@ -332,6 +334,7 @@ class Core:
 
     def _returned(self, source: Source, record: Taken, claim: Claim, now: float) -> None:
         """A record comes out of a retry topic."""
+        self._settler.broker_is_at(record.timestamp_ms)
         read = self._retries.read(record, self._topics)
         if isinstance(read, Reject):
             lane = next(reversed(self._lanes.values()))

@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 import structlog
 
 from streamkit.engine.work import Result, Work
 from streamkit.gate import Gate
 from streamkit.items import Chunk, Item, LaneState
-from streamkit.job import Batching
+from streamkit.job import HIGH, Batching
 from streamkit.metrics import Meter
 from streamkit.policy import Policy
 from streamkit.ports import Engine, EngineGone
@@ -17,7 +18,8 @@ from streamkit.sizer import Pace, Sizer
 
 _log = structlog.get_logger("streamkit.dispatch")
 
-HIGH = "high"
+_LONG_MS: Final = 100.0
+"""An engine that works for so long loses little while it waits for more."""
 
 
 class Slot:
@@ -32,6 +34,8 @@ class Slot:
         self.ready = False
         self.in_hand: dict[int, Item] = {}
         self.chunks = 0
+        self.long = False
+        """Whether its last chunk is one that nothing should wait behind."""
         self.head_since = 0.0
         self.count = 0
         self.why = ""
@@ -40,8 +44,13 @@ class Slot:
     @property
     def ahead(self) -> int:
         """Chunks that it may hold: one to work on and, where lanes don't meet, one to go on with;
-        where high work may come it would have to wait for both."""
-        return 1 if HIGH in self.lanes and len(self.lanes) > 1 else 2
+        where high work may come it would have to wait for both. And nothing waits behind long
+        work: another engine may be free before."""
+        return 1 if self.long or (HIGH in self.lanes and len(self.lanes) > 1) else 2
+
+    def holds(self, lane: str) -> bool:
+        """Whether it has work of that lane."""
+        return any(item.lane.name == lane for item in self.in_hand.values())
 
 
 class Dispatcher:
@@ -90,17 +99,38 @@ class Dispatcher:
         ]
 
     def fill(self, now: float) -> None:
-        """Give work to every engine that has room."""
+        """Give work to every engine that has room: to each one's hands first."""
         for slot in self.slots.values():
             if not slot.started and self._wanted(slot):
                 self._start(slot)
-            while slot.ready and not slot.why and slot.chunks < slot.ahead:
-                items = self._next(slot, now)
-                if not items:
-                    break
-                self._give(slot, items, now)
+            self._fill_up(slot, 1, now)
+        for slot in self.slots.values():
+            self._fill_up(slot, slot.ahead, now)
+            self._press(slot, now)
             if slot.ready and slot.why and not slot.in_hand:
                 self._replace(slot, slot.why)
+
+    def _fill_up(self, slot: Slot, chunks: int, now: float) -> None:
+        while slot.ready and not slot.why and slot.chunks < chunks:
+            items = self._next(slot, self._waiting(slot), now)
+            if not items:
+                return
+            self._give(slot, items, now)
+
+    def _press(self, slot: Slot, now: float) -> None:
+        """Give high work to an engine that is busy with other work, before whose next record or
+        slice it goes; unless it is the turn of another lane by the weights."""
+        lane = self._lanes.get(HIGH)
+        if lane is None or not lane.queue or not slot.ready or slot.why:
+            return
+        waiting = self._waiting(slot)
+        if HIGH not in waiting or slot.holds(HIGH):
+            return
+        waiting |= {item.lane.name: slot.head_since for item in slot.in_hand.values()}
+        if self._scheduler.choose(waiting, now) == HIGH:
+            items = self._next(slot, {HIGH: lane.queue[0].since}, now)
+            if items:
+                self._give(slot, items, now)
 
     def next_at(self, now: float) -> float | None:
         """When to fill again though nothing happened: a micro-batch has waited long enough, or a
@@ -128,15 +158,18 @@ class Dispatcher:
             ):
                 yield lane
 
-    def _next(self, slot: Slot, now: float) -> list[Item]:
-        """The next chunk for an engine; empty if there is nothing that it may have."""
-        if slot.in_hand and next(iter(slot.in_hand.values())).alone:
-            return []
-        waiting = {
+    def _waiting(self, slot: Slot) -> dict[str, float]:
+        """Lanes that have work for an engine, and since when."""
+        return {
             lane.name: lane.queue[0].since
             for lane in self._serves(slot)
             if lane.queue and not lane.paused and (not lane.limit or lane.in_engine < lane.limit)
         }
+
+    def _next(self, slot: Slot, waiting: dict[str, float], now: float) -> list[Item]:
+        """The next chunk for an engine; empty if there is nothing that it may have."""
+        if slot.in_hand and next(iter(slot.in_hand.values())).alone:
+            return []
         while waiting:
             name = self._scheduler.choose(waiting, now)
             if name is None or (slot.in_hand and self._lanes[name].queue[0].alone):
@@ -200,6 +233,7 @@ class Dispatcher:
             predicted = self._paces[lane.name].ms
         self._scheduler.charge(lane.name, predicted * len(items))
         chunk = Chunk(len(items), predicted)
+        slot.long = chunk.size * predicted >= _LONG_MS
         if not slot.in_hand:
             slot.head_since = now
         for item in items:
@@ -244,10 +278,11 @@ class Dispatcher:
 
     def _over(self, slot: Slot, chunk: Chunk, result: Result) -> None:
         chunk.left -= 1
+        chunk.ms += result.ms
         if chunk.left == 0:
             slot.chunks -= 1
             if self._batching is not None and result.kind == "done":
-                self._sizers[slot.name].observe(chunk.size, result.ms * chunk.size)
+                self._sizers[slot.name].observe(chunk.size, chunk.ms)
 
     def halve(self, item: Item, engine: str) -> bool:
         """A micro-batch was too large; whether it can be smaller."""
@@ -303,7 +338,7 @@ class Dispatcher:
             yield from slot.in_hand.values()
 
     def close(self, timeout_s: float) -> None:
-        """End all engines."""
+        """End all engines, each within that time; at once what still works after the drain."""
         for slot in self.slots.values():
             if slot.started:
-                slot.engine.close(timeout_s)
+                slot.engine.close(0.0 if slot.in_hand else timeout_s)

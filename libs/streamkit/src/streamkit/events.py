@@ -66,7 +66,7 @@ class Lost(NamedTuple):
 
 
 class FeedClosed(NamedTuple):
-    """A feed has left its group, or broke by `error`."""
+    """A feed has left its group; or it, or the publisher's thread, broke by `error`."""
 
     feed: str
     error: BaseException | None

@@ -83,6 +83,11 @@ class Feed:
         """Leave the group at the next turn."""
         self._orders.put(self._end)
 
+    @property
+    def ordered(self) -> bool:
+        """Whether it has yet to do what it was told."""
+        return not self._orders.empty()
+
     # -- called by the feed's thread ------------------------------------------------------------
 
     def turn(self, timeout_s: float) -> None:

@@ -184,7 +184,7 @@ class DeadLetterBox:
                 report.failed.append((letter.id, "it has gone meanwhile"))
                 continue
             died = self._died(letter, record)
-            if letter.left and died.value is None:
+            if letter.valueless and died.value is None:
                 where = f"{letter.topic}/{letter.partition}/{letter.offset}"
                 report.failed.append((letter.id, f"its value no longer lies at {where}"))
                 continue
@@ -207,7 +207,7 @@ class DeadLetterBox:
     def _died(self, letter: Letter, record: Taken) -> Taken:
         """The record that died; its value is fetched from where it came if the letter left it."""
         died = original(letter, record)
-        if letter.left:
+        if letter.valueless:
             origin = self._log.record(letter.topic, letter.partition, letter.offset)
             died = died._replace(value=None if origin is None else origin.value)
         return died

@@ -28,10 +28,11 @@ class Claim:
 class Chunk:
     """What an engine was given at once, to know when it is over."""
 
-    __slots__ = ("left", "predicted_ms", "size")
+    __slots__ = ("left", "ms", "predicted_ms", "size")
 
     def __init__(self, size: int, predicted_ms: float) -> None:
         self.size = self.left = size
+        self.ms = 0.0
         self.predicted_ms = predicted_ms
 
 

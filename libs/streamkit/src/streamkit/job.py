@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from streamkit.messages import Handlers
+
+HIGH: Final = "high"
+"""The lane of work that a person waits for: it has an engine of its own, and goes first."""
 
 
 @dataclass(frozen=True, slots=True)

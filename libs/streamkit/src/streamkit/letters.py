@@ -45,8 +45,8 @@ class Letter:
 
     `topic`, `partition`, `offset` and `timestamp_ms` are those of the record's first coming,
     `died_ms` is when it was given up last, `deaths` how often. `lane` is empty if unknown. `place`
-    is where its last letter lies, `size` that letter's bytes; `left` says that the letter is
-    without the record's value, which was too large for it. `marks` from the oldest on.
+    is where its last letter lies, `size` that letter's bytes; `valueless` says that the letter
+    had to leave the record's value where it came from. `marks` from the oldest on.
     """
 
     id: str
@@ -64,7 +64,7 @@ class Letter:
     died_ms: int
     key: str
     size: int
-    left: bool
+    valueless: bool
     place: Place
     deaths: int = 1
     marks: tuple[Mark, ...] = ()
@@ -167,7 +167,7 @@ def letter_of(record: Taken, service: str) -> Letter:
         died_ms=_when(about, record.timestamp_ms),
         key=(record.key or b"")[:_KEY_BYTES].decode("utf-8", "replace"),
         size=len(record.value or b""),
-        left="value" in about,
+        valueless="value" in about,
         place=Place(record.partition, record.offset),
     )
 

@@ -65,9 +65,9 @@ class Delivery(NamedTuple):
 class Producer(Protocol):
     """Publishes with acks=all, idempotently, with murmur2 partitioning. Thread-safe."""
 
-    def send(self, ticket: int, records: Sequence[RawRecord]) -> None:
+    def send(self, ticket: int, records: Sequence[RawRecord], *, urgent: bool = False) -> None:
         """Publish these; does not block. How it went comes out of `poll`, once per ticket, also
-        if the records were refused at once."""
+        if the records were refused at once. What is `urgent` doesn't wait to share a request."""
 
     def poll(self, timeout_s: float) -> list[Delivery]:
         """What has been decided since; waits up to `timeout_s` for a first one."""

@@ -4,6 +4,7 @@ The record itself stays as it was; where it comes from, how often it was tried a
 stand in headers beside it. Anybody may write to a topic, so what stands there is not trusted.
 """
 
+import math
 import re
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -254,7 +255,8 @@ class _Seen(NamedTuple):
 
 
 class BrokerClock:
-    """The broker's clock as far as acknowledgements show it; until one does, the machine's own.
+    """The broker's clock as far as acknowledgements show it; until one does, the machine's own, but
+    never behind a time stamp that the broker has given.
 
     A record was appended between being sent and being acknowledged, so the shortest round trip of
     the last five minutes knows best: long ones (a queue, a broker that restarts) are outliers.
@@ -267,6 +269,11 @@ class BrokerClock:
         self._clock = clock
         # A sliding minimum: rising by round trip, so that the first is the shortest of the window.
         self._seen: deque[_Seen] = deque()
+        self._least_ms = -math.inf
+
+    def at_least(self, appended_ms: int) -> None:
+        """A record was read that the broker dated so: its clock is past that."""
+        self._least_ms = max(self._least_ms, appended_ms - self._clock.monotonic() * 1000)
 
     def observe(self, sent_s: float, acked_s: float, appended_ms: int) -> None:
         """A record, sent and acknowledged at these monotonic seconds, has this time stamp.
@@ -288,5 +295,5 @@ class BrokerClock:
         while len(self._seen) > 1 and self._seen[0].at < now - self.WINDOW_S:
             self._seen.popleft()
         if not self._seen:
-            return int(self._clock.time() * 1000)
+            return int(max(self._clock.time() * 1000, now * 1000 + self._least_ms))
         return int(now * 1000 + self._seen[0].offset_ms)

@@ -15,18 +15,18 @@ class _Lane:
 
     __slots__ = ("credit", "rounds", "seen", "served", "spent", "step")
 
-    def __init__(self, step: float, now: float) -> None:
+    def __init__(self, step: float) -> None:
         self.step = step
         """Milliseconds that it gets in each round: quantum x weight."""
         self.credit = 0.0
         """Milliseconds it may still use in this round; negative: it has used more than it got."""
-        self.seen = now
-        """When it last had work that waited."""
         self.served = float("-inf")
         """When it last was given an engine's time."""
-        self.spent = 0.0
+        self.seen: float
+        """When it last had work that waited."""
+        self.spent: float
         """What all lanes had used by `seen`."""
-        self.rounds = 0
+        self.rounds: int
         """How many rounds had been by `seen`."""
 
 
@@ -35,7 +35,8 @@ class Scheduler:
 
     A lane may go while its credit is not negative. Once no waiting lane may, all of them get
     their weight times `quantum_ms`, as often as it takes. Among those that may go, the heaviest
-    goes first, so that urgent work waits for the one piece under way and no longer.
+    goes first (of equals the first named), so that urgent work waits for the one piece under way
+    and no longer.
     `weights` by lane, above zero (else ValueError); one that isn't in it weighs 1. Not
     thread-safe.
     """
@@ -55,7 +56,7 @@ class Scheduler:
         self._lanes: dict[str, _Lane] = {}
         self._spent = 0.0
         self._rounds = 0
-        self._now = 0.0
+        self._now: float
         self._aged_went = False
 
     def choose(self, waiting: Mapping[str, float], now: float) -> str | None:
@@ -75,7 +76,7 @@ class Scheduler:
         for name, since in waiting.items():
             lane = lanes.get(name)
             if lane is None:
-                lane = self._open(name, now)
+                lane = lanes[name] = _Lane(self._quantum_ms * self._weights.get(name, 1.0))
             elif since > lane.seen:
                 self._come_back(lane, since)
             lane.seen = now
@@ -92,19 +93,13 @@ class Scheduler:
         return chosen if chosen is not None else self._next_round(waiting)
 
     def charge(self, lane: str, ms: float) -> None:
-        """A lane uses an engine for so long. May be a prediction, told when work begins; what it
-        was wrong by follows, and may be negative."""
-        account = self._lanes.get(lane)
-        if account is None:
-            account = self._open(lane, self._now)
+        """A lane that was chosen uses an engine for so long. May be a prediction, told when work
+        begins; what it was wrong by follows, and may be negative."""
+        account = self._lanes[lane]
         account.credit -= ms
         self._spent += ms
-        if ms > 0:
+        if ms >= 0:
             account.served = self._now
-
-    def _open(self, name: str, now: float) -> _Lane:
-        lane = self._lanes[name] = _Lane(self._quantum_ms * self._weights.get(name, 1.0), now)
-        return lane
 
     def _come_back(self, lane: _Lane, since: float) -> None:
         """It had nothing that waited from `seen` until `since`.

@@ -26,7 +26,8 @@ def service_frame(
 ) -> Iterator[threading.Event]:
     """Gives the event that SIGTERM and SIGINT set; serves health until the context ends.
 
-    SIGUSR1 writes all stacks to standard error. Stopped is a clean end of what runs inside.
+    SIGUSR1 writes all stacks to standard error. Stopped is a clean end of what runs inside; any
+    other exception is logged in one line and goes on.
 
     To be entered in the main thread (signals).
     """
@@ -46,6 +47,9 @@ def service_frame(
             yield stop
         except Stopped:
             _log.info("stopped_while_waiting")
+        except Exception as error:
+            _log.critical("failed", error=type(error).__name__, reason=str(error))
+            raise
     tracing.close()
     _log.info("stopped")
 

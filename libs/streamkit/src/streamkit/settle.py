@@ -12,7 +12,7 @@ from streamkit.engine.work import Result
 from streamkit.errors import Reject
 from streamkit.gate import BROKER, DEAD_LETTERS, Gate
 from streamkit.items import Item
-from streamkit.job import Job
+from streamkit.job import HIGH, Job
 from streamkit.messages import Failure
 from streamkit.notices import DEAD_LETTER_SURGE, DEPENDENCY_AWAY, notice
 from streamkit.outside import Outside
@@ -274,7 +274,7 @@ class Settler:
         item.sent = self._clock.monotonic()
         item.records = records
         self._tickets[item.id] = item
-        self._producer.send(item.id, records)
+        self._producer.send(item.id, records, urgent=item.lane.name == HIGH)
 
     def delivered(self, deliveries: Sequence[Delivery], now: float) -> None:
         """Deal with what the broker acknowledged or did not. Raises ProducerLostError, and Reject
@@ -318,7 +318,7 @@ class Settler:
             return
         if item.outcome != "done":
             self._gate.failed(BROKER, str(error), now)
-        pause = delay_s(item.tries)
+        pause = delay_s(item.tries, self._chance)
         if item.outcome == "done":
             pause = min(pause, self._policy.publish_delay_s)
         self._wait(item, pause, lambda: self._send(item, records))
@@ -397,7 +397,11 @@ class Settler:
             self._notices[ticket] = (record, tries + 1)
             self._producer.send(ticket, [record])
 
-        self._later(delay_s(tries), resend)
+        self._later(delay_s(tries, self._chance), resend)
+
+    def broker_is_at(self, appended_ms: int) -> None:
+        """A record with this time of appending came, so the broker's clock is that far at least."""
+        self._broker_clock.at_least(appended_ms)
 
     def broker_now_ms(self) -> int:
         """The broker's clock, as well as it is known."""

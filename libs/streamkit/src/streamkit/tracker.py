@@ -33,7 +33,7 @@ class OffsetTracker:
         self.epoch = epoch
         self._window = window
         self._highest = -1
-        self._committed = -1
+        self._committed = 0
         self._order: deque[int] = deque()
         self._open: set[int] = set()
         self._closed = False
@@ -64,16 +64,20 @@ class OffsetTracker:
         while order and order[0] not in unfinished:
             order.popleft()
 
-    def committable(self) -> int | None:
-        """The offset to commit (of the next record to read), None if there is nothing new.
+    def position(self) -> int | None:
+        """The offset of the next record to read, once this worker is gone; None if it took none.
 
         Everything below it is done with; it never falls. After `close` there is none: the
         partition may be another worker's by then.
         """
-        if self._closed:
+        if self._closed or self._highest < 0:
             return None
-        lowest = self._order[0] if self._order else self._highest + 1
-        return lowest if lowest > self._committed and self._highest >= 0 else None
+        return self._order[0] if self._order else self._highest + 1
+
+    def committable(self) -> int | None:
+        """The position, if it is one to commit; None if there is nothing new."""
+        position = self.position()
+        return position if position is not None and position > self._committed else None
 
     def committed(self, offset: int) -> None:
         """This much was handed to the consumer to commit."""

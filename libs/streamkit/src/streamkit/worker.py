@@ -1,5 +1,6 @@
 """A worker: the core in the caller's thread, a thread for each lane, engines beside them."""
 
+import gc
 import queue
 import threading
 import time
@@ -16,18 +17,19 @@ from streamkit.codec import AvroSchema, Codec, SchemaIds
 from streamkit.control import TOPIC as CONTROLS
 from streamkit.control import ControlReader
 from streamkit.core import RETRY, Core
-from streamkit.dispatch import HIGH, Slot
+from streamkit.dispatch import Slot
 from streamkit.events import (
     Controlled,
     Delivered,
     Drain,
     Event,
+    FeedClosed,
     Stop,
     Woken,
 )
 from streamkit.feed import Feed
 from streamkit.headers import event_headers
-from streamkit.job import Job
+from streamkit.job import HIGH, Job
 from streamkit.kafka.backend import KafkaBackend
 from streamkit.messages import Emit
 from streamkit.metrics import Meter
@@ -92,15 +94,16 @@ class Worker:
         Raises HandlerDefectError for what a handler raised beyond instructions, EngineLoadError,
         ConsumerLostError, ProducerLostError; what was finished by then is committed.
         """
+        controls = self._follow_controls()
         producer = self._means.backend.producer(self._job.service)
         core = self._build(producer)
         publisher = threading.Thread(target=self._publish, args=(producer,), name="publisher")
         publisher.start()
-        controls = self._follow_controls()
         try:
             with self.watchdog:
                 core.start(self._open_feeds)
                 self._core = core
+                _collect_seldom()
                 self._loop(core, stop)
         finally:
             if not core.over:
@@ -147,10 +150,13 @@ class Worker:
 
     def _publish(self, producer: Producer) -> None:
         """Tell the core what became of what it sent."""
-        while self._publishing:
-            deliveries = producer.poll(_TURN_S)
-            if deliveries:
-                self._inbox.put(Delivered(deliveries))
+        try:
+            while self._publishing:
+                deliveries = producer.poll(_TURN_S)
+                if deliveries:
+                    self._inbox.put(Delivered(deliveries))
+        except Exception as error:  # noqa: BLE001 - handed to the core, which raises it
+            self._inbox.put(FeedClosed("publisher", error))
 
     def _open_feeds(self) -> Iterable[Feed]:
         """Join the groups; each feed has a thread."""
@@ -247,6 +253,16 @@ class Worker:
     def _bulk_names(self, word: str) -> list[str]:
         count = self._settings.bulk_engines
         return [word] if count == 1 else [f"{word}-{number}" for number in range(1, count + 1)]
+
+
+def _collect_seldom() -> None:
+    """Have Python look for garbage less often than by default, and not among what is there now.
+
+    A worker makes many tuples that live for a moment and hardly any cycles; looking through them
+    after every 700 cost a third of its time (measured: 5 of 16 µs for each record).
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def connect(

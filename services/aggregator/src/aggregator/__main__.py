@@ -9,7 +9,7 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     settings = Settings.from_command_line(f"python -m {SERVICE}")
     readiness = Readiness("start")
-    with service_frame(SERVICE, settings, readiness) as stop:
+    with service_frame(SERVICE, settings, readiness, readiness.trouble) as stop:
         run(settings, stop, readiness)
 
 

@@ -1,6 +1,6 @@
 """What the ocr says of a photo."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from itertools import chain
 from typing import Any, Final
 
@@ -13,9 +13,12 @@ STAGE: Final = "ocr"
 TOPIC: Final = PHOTO_TEXT_READ
 
 
-def look(engine: OcrEngine, image: Image.Image) -> Mapping[str, Any]:
-    """The ocr's fields of its event; empty ones if there is no text. Raises Retry or Reject."""
-    lines = engine.read(image)
+def look(engine: OcrEngine, image: Image.Image) -> Generator[None, None, Mapping[str, Any]]:
+    """Returns the ocr's fields of its event; empty ones if there is no text.
+
+    Yields between the engine's slices. Raises Retry or Reject.
+    """
+    lines = yield from engine.read(image)
     return {
         "text": "\n".join(line.text for line in lines),
         "lines": [

@@ -33,6 +33,7 @@ from darkroom_cli.commands.dlq_options import (
 from darkroom_cli.commands.stack import Data, local_stack
 from darkroom_cli.errors import DarkroomError
 from darkroom_cli.letter_values import decoded
+from darkroom_cli.show import plain
 from darkroom_schemas import catalogue
 from streamkit.inbox import DeadLetterBox, InboxError
 from streamkit.kafka.log import KafkaLog
@@ -110,7 +111,7 @@ def show_letter(
         typer.echo(show_letters.as_text(show_letters.as_json_whole(found, died, value)))
     else:
         readable = show_letters.readable_value(died.value, value, why_not)
-        Console().print(show_letters.letter_table(found, died, readable))
+        Console(highlight=False).print(show_letters.letter_table(found, died, readable))
 
 
 @dlq.command(
@@ -129,6 +130,9 @@ def replay(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     ids: Ids = None,
     state: Standing = "waiting",
     everything: All = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Only so many, the oldest: to see how it goes.")
+    ] = None,
     rate: Speed = None,
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -149,7 +153,7 @@ def replay(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
         def act(letters: Sequence[Letter], dry: bool, told: Told, stop: Stop) -> Report:
             return box.replay(letters, rate=rate, dry_run=dry, progress=told, stop=stop)
 
-        what = _What(service, "try again", "replayed", "replaying", act)
+        what = _What(service, "try again", "replayed", "replaying", act, limit)
         _do(box, wanted, what, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
@@ -194,13 +198,14 @@ def discard(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
 
 @dataclass(frozen=True, slots=True)
 class _What:
-    """What is done about letters, in three forms of its verb."""
+    """What is done about letters, in three forms of its verb, and about how many at most."""
 
     service: str
     would: str
     done: str
     doing: str
     act: Callable[[Sequence[Letter], bool, Told, Stop], Report]
+    limit: int | None = None
 
 
 def _check_meant(wanted: Filter, everything: bool) -> None:
@@ -214,16 +219,16 @@ def _do(
     """Say what is meant, ask, do it and say what became of it."""
     if as_json and not (dry_run or yes):
         raise typer.BadParameter("--json can't ask: give --yes or --dry-run")
-    console = Console()
+    console = Console(highlight=False)
     with _reading(as_json):
-        letters = box.letters(wanted)
+        letters = box.letters(wanted)[::-1][: what.limit]
         report = what.act(letters, True, untold, threading.Event())
     if not as_json:
-        _tell_meant(console, report, what)
-    if not dry_run and report.untouched:
+        _tell_meant(console, report, what, dry_run)
+    if report.untouched and not dry_run:
         if not yes:
             typer.confirm("Go on?", abort=True)
-        with _stoppable() as stop, _bar(console, what.doing, shown=not as_json) as told:
+        with stoppable() as stop, _bar(console, what.doing, shown=not as_json) as told:
             report = what.act(letters, False, told, stop)
         if not as_json:
             _tell_done(console, report, what)
@@ -233,26 +238,28 @@ def _do(
         raise typer.Exit(1)
 
 
-def _tell_meant(console: Console, report: Report, what: _What) -> None:
+def _tell_meant(console: Console, report: Report, what: _What, dry_run: bool) -> None:
     if not report.meant:
         console.print(f"No letter of {what.service} fits.")
-        console.print(f"See darkroom dlq list {what.service} --state all.", highlight=False)
+        console.print(f"See darkroom dlq list {what.service} --state all.")
         return
     counts = show_letters.counted(report.by_code)
     line = f"{report.untouched:,} to {what.would} in {what.service}: {counts}."
-    console.print(line, markup=False, highlight=False)
+    console.print(line, markup=False)
     _tell_failed(console, report, "can't be")
+    if dry_run:
+        console.print("Nothing was done.")
 
 
 def _tell_done(console: Console, report: Report, what: _What) -> None:
-    console.print(f"{report.done:,} {what.done}.", highlight=False)
+    console.print(f"{report.done:,} {what.done}.")
     if report.stopped:
         rest = f"{report.untouched:,} were not come to and wait as before"
-        console.print(f"Ended early: {report.stopped}. {rest}.", markup=False, highlight=False)
+        console.print(f"Ended early: {report.stopped}. {rest}.", markup=False)
     _tell_failed(console, report, "could not be")
     if report.done and what.done == "replayed":
         again = f"What fails again comes back: darkroom dlq list {what.service}"
-        console.print(again, highlight=False)
+        console.print(again)
 
 
 def _tell_failed(console: Console, report: Report, could: str) -> None:
@@ -262,23 +269,23 @@ def _tell_failed(console: Console, report: Report, could: str) -> None:
 
 
 def _tell_letters(service: str, letters: Sequence[Letter], limit: int, wanted: Filter) -> None:
-    console = Console()
+    console = Console(highlight=False)
     state = wanted.state or "kept"
     if not letters:
         fitting = " that fits" if wanted.narrow else ""
-        console.print(f"No letter of {service} is {state}{fitting}.")
+        console.print(f"No letter of {service}{fitting} is {state}.")
         return
     console.print(f"{len(letters):,} of {service} {state}")
     if len(letters) > limit:
-        console.print(show_letters.codes_table(letters))
-        console.print(f"The last {limit}; more by --limit, fewer by --code, --since, …")
-    console.print(show_letters.letters_table(letters[:limit]))
-    short = letters[0].id[: show_letters.SHORT_ID]
-    console.print(f"One of them:  darkroom dlq show {service} {short}", highlight=False)
-    console.print(
-        f"Try again:    darkroom dlq replay {service} --id {short} | --code … | --all",
-        highlight=False,
-    )
+        if wanted.code is None:
+            console.print(show_letters.codes_table(letters))
+        console.print(f"The last {limit}; more by --limit, others by --code, --since, …")
+    console.print(show_letters.letters_table(letters[:limit], states=wanted.state is None))
+    short = plain(letters[0].id[: show_letters.SHORT_ID])
+    console.print(f"One of them:  darkroom dlq show {service} {short}", markup=False)
+    if wanted.state == "waiting":
+        words = f"darkroom dlq replay {service} --id {short} | --code … | --all"
+        console.print(f"Try again:    {words}", markup=False)
 
 
 def _overview(kafka: str | None, prefix: str, data: Path | None, as_json: bool) -> None:
@@ -293,10 +300,10 @@ def _overview(kafka: str | None, prefix: str, data: Path | None, as_json: bool) 
         }
         typer.echo(show_letters.as_text(counts))
         return
-    console = Console()
+    console = Console(highlight=False)
     console.print(show_letters.overview(found))
     if any(found.values()):
-        console.print("See darkroom dlq list SERVICE.", highlight=False)
+        console.print("See darkroom dlq list SERVICE.")
 
 
 @contextmanager
@@ -341,7 +348,7 @@ def _bar(console: Console, what: str, *, shown: bool) -> Iterator[Told]:
 
 
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
+def stoppable() -> Iterator[threading.Event]:
     """Set by Ctrl-C, once; a second Ctrl-C ends the program at once."""
     stop = threading.Event()
     before = signal.getsignal(signal.SIGINT)

@@ -17,6 +17,11 @@ class Channel:
         self._thread: threading.Thread | None = None
         self._closed = False
 
+    @property
+    def open(self) -> bool:
+        """Whether anything still can be sent, as far as is known."""
+        return not self._closed
+
     def send(self, frame: bytes) -> None:
         """Send this after all others."""
         rest = memoryview(frame)

@@ -77,6 +77,8 @@ def serve(setup: Setup, wire: socket.socket) -> None:
 
 def _settle_in(setup: Setup) -> None:
     """Be a process that ends with its worker, and by nothing else but being killed."""
+    # The collector would go through all that was preloaded, which also means to copy its pages.
+    gc.freeze()
     for number in (signal.SIGINT, signal.SIGTERM):
         # The worker drains first. Not SIG_IGN, which processes that a handler starts would inherit.
         signal.signal(number, lambda _number, _frame: None)
@@ -92,7 +94,8 @@ def _die_with_worker() -> None:
 
     The kernel watches the parent, which is the fork server. That one ends when the last process
     that holds its `alive` pipe does: so this process must let go of it, and the worker's end ends
-    the server, whose end ends this process.
+    the server, whose end ends this process. Other systems than Linux have no such thing: there it
+    ends once it looks for orders and finds nobody.
     """
     alive = getattr(forkserver._forkserver, "_forkserver_alive_fd", None)
     if sys.platform != "linux" or alive is None:
@@ -108,9 +111,7 @@ def _loaded(setup: Setup) -> tuple[Handlers, Handling]:
     """Raises LoadError."""
     limit = AlarmLimit(setup.soft_s)
     handlers, codec = loaded(setup.source, lambda: _make(setup))
-    # What is loaded stays, so the garbage collector need not go through it again and again.
-    gc.collect()
-    gc.freeze()
+    gc.freeze()  # what is loaded stays
     _log.info("loaded", **handlers.about)
     handling = Handling(handlers, codec, source=setup.source, batching=setup.batching, limit=limit)
     return handlers, handling

@@ -82,7 +82,7 @@ class ProcessEngine:
         self._setup = replace(self._setup, makers=makers)
         preload(self._setup.preload)
         # Else multiprocessing would wait for the child for ever if the program ends by an error.
-        atexit.register(self._kill)
+        atexit.register(self._abandon)
         self._keeper.start()
 
     def submit(self, works: Sequence[Work]) -> None:
@@ -126,19 +126,23 @@ class ProcessEngine:
             _log.warning("engine_killed", engine=self.name, reason="it did not end in time")
             self._kill()
             self._keeper.join(1.0)
-        atexit.unregister(self._kill)
+        atexit.unregister(self._abandon)
 
     def _kill(self) -> None:
         with self._lock:
             if self._life is not None:
                 self._life.kill()
 
+    def _abandon(self) -> None:
+        self._closing.set()
+        self._kill()
+
     def _run(self) -> None:
         try:
             self._keep()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported, and ends the worker
+            _log.exception("keeper_failed")
             self._report(EngineGone(self.name, (), f"its keeper failed: {error!r}", fatal=True))
-            raise
 
     def _keep(self) -> None:
         """Have a process, again and again."""

@@ -118,9 +118,9 @@ class ThreadEngine:
         self._report(EngineReady(self.name, time.monotonic() - started))
         try:
             self._work(Handling(handlers, codec, source=self._source, batching=self._batching))
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - reported, and ends the worker
+            _log.exception("engine_failed")
             self._report(EngineGone(self.name, (), f"its thread ended: {error!r}", fatal=True))
-            raise
         try:
             handlers.close()
         except Exception:  # noqa: BLE001 - the engine ends anyway
@@ -140,8 +140,10 @@ class ThreadEngine:
 
     def _work(self, handling: Handling) -> None:
         basket = Basket(self._send)
-        loop(Turns(handling), basket, self._orders)
-        basket.close()
+        try:
+            loop(Turns(handling), basket, self._orders)
+        finally:
+            basket.close()
 
     def _send(self, results: Sequence[Result]) -> None:
         self._report(EngineResults(self.name, results))

@@ -23,6 +23,7 @@ from streamkit.metrics import Meter
 from streamkit.publishing import MAX_MESSAGE_BYTES
 from streamkit.service import Readiness
 from streamkit.settings import TopicSettings
+from streamkit.watchdog import Watchdog
 
 _log = structlog.get_logger("streamkit.faust.app")
 
@@ -79,6 +80,7 @@ class Running:
 
     app: faust.App
     agents: Mapping[str, Agent]
+    meter: Meter
 
     def waiting_for(self, started: bool) -> Sequence[str]:
         """What readiness lacks; `started` once the app has its partitions and its tables."""
@@ -93,9 +95,9 @@ def faust_settings(of: FoldApp, datadir: Path) -> dict[str, Any]:
     """Faust's settings; what differs from its defaults, and why.
 
     The short session lets a killed worker's partitions be reassigned in 10 s, the static id lets
-    its successor have them at once. Topics, changelogs too, are applied beforehand: Faust makes
-    none. Records go to the producer by batches, which need not linger. Timeouts of the producer
-    are short because Delivery repeats.
+    its successor have them at once. A record may wait for the registry for as long as it takes.
+    Topics, changelogs too, are applied beforehand: Faust makes none. Records go to the producer by
+    batches, which need not linger. Timeouts of the producer are short because Delivery repeats.
     """
     settings = of.settings
     group = f"{settings.topic_prefix}{of.application}"
@@ -114,6 +116,7 @@ def faust_settings(of: FoldApp, datadir: Path) -> dict[str, Any]:
         "broker_session_timeout": 10.0,
         "broker_heartbeat_interval": 3.0,
         "broker_commit_interval": 1.0,
+        "broker_max_poll_interval": 86_400.0,
         "consumer_group_instance_id": f"{group}-{of.instance}",
         "producer_acks": -1,
         "producer_linger": 0.0,
@@ -131,7 +134,7 @@ def build(of: FoldApp, codec: Codec, datadir: Path) -> Running:
     meter = Meter(of.service, [fold.lane for fold in of.folds])
     service = Service(of.service, of.version, of.dead_letters, meter)
     agents = {fold.lane: _added(of, app, transport, fold, service, codec) for fold in of.folds}
-    return Running(app, agents)
+    return Running(app, agents, meter)
 
 
 def _added(
@@ -188,15 +191,29 @@ async def _serve(
     of: FoldApp, codec: Codec, datadir: Path, stop: threading.Event, readiness: Readiness
 ) -> None:
     running = build(of, codec, datadir)
-    app = running.app
-    starting = asyncio.create_task(app.start())
-    readiness.follow(lambda: running.waiting_for(started=starting.done()))
-    starting.add_done_callback(lambda _: _log.info("started"))
+    with Watchdog(stalled=running.meter.stalled) as watchdog:
+        starting = asyncio.create_task(running.app.start())
+        starting.add_done_callback(lambda _: _log.info("started"))
+        readiness.follow(lambda: running.waiting_for(started=starting.done()), watchdog.trouble)
+        await _until(stop, running.app, starting, watchdog)
+        await _left(running, starting)
+
+
+async def _until(
+    stop: threading.Event, app: faust.App, starting: "asyncio.Task[None]", watchdog: Watchdog
+) -> None:
+    """Wait for the stop, or a crash; raises what keeps the app from starting."""
     # A signal wakes no coroutine: the event is a thread's, so it is looked at.
     while not stop.is_set() and not app.crashed:
+        watchdog.beat()
         if starting.done():
             starting.result()
         await asyncio.sleep(_STOP_LOOK_S)
+
+
+async def _left(running: Running, starting: "asyncio.Task[None]") -> None:
+    """Finish what is in hand and leave; raises what the app crashed by."""
+    app = running.app
     if not app.crashed:
         await asyncio.gather(*(agent.close(_DRAIN_S) for agent in running.agents.values()))
     starting.cancel()

@@ -26,6 +26,9 @@ LARGEST_RECORD: Final = 1_000_000
 """Bytes of key, value and headers of what is published, changelogs included: what a broker takes by
 default is 1,048,588 with the framing. A dead letter may be larger; its topic is declared so."""
 
+_SURELY_SMALL: Final = LARGEST_RECORD - 100_000
+"""Bytes of key and value; the headers of an event never are so large as the rest."""
+
 _SLICE_S: Final = 0.05
 """What is published together takes no longer to work out; the event loop waits so long."""
 
@@ -148,7 +151,7 @@ class Folding:
         headers = LazyHeaders(record.headers)
         state, emits = self._step(self._state(key, batch), value.topic, text, value, headers)
         body = None if state is None else _body(state)
-        _check_size("the state", key, body)
+        _check_size("the state", key, body, None)
         events = [self._event(emit, text, partition, headers) for emit in emits]
         self._table.write(partition, key, body)
         batch.states[key] = state
@@ -225,10 +228,10 @@ def _body(state: State) -> bytes:
 _encode: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
-def _check_size(
-    what: str, key: bytes, value: bytes | None, headers: Iterable[tuple[str, bytes]] = ()
-) -> None:
-    size = len(key) + len(value or b"") + sum(len(name) + len(text) for name, text in headers)
+def _check_size(what: str, key: bytes, value: bytes | None, headers: RawHeaders | None) -> None:
+    size = len(key) + len(value or b"")
+    if size > _SURELY_SMALL:
+        size += sum(len(name) + len(text) for name, text in headers or ())
     if size > LARGEST_RECORD:
         message = f"{what} would have {size:,} bytes; {LARGEST_RECORD:,} are allowed."
         raise Reject("too_large", message)

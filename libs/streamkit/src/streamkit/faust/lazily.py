@@ -23,7 +23,7 @@ class LazyValue(Mapping[str, Any]):
         return self._decoded
 
     def __getitem__(self, name: str) -> Any:
-        return self.decoded()[name]
+        return (self._decoded or self.decoded())[name]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.decoded())

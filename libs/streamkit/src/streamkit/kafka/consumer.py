@@ -1,8 +1,9 @@
 """A Consumer of Kafka: a member of a group, under either group protocol."""
 
+import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import structlog
@@ -10,13 +11,16 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from streamkit.backoff import delay_s
 from streamkit.ports import ConsumerLostError, Listener
-from streamkit.records import Offsets, Partition, Taken
+from streamkit.records import Offsets, Partition, RawHeaders, Taken
 
 _log = structlog.get_logger("streamkit.kafka")
 
 Protocol = Literal["consumer", "classic"]
 
 COMMIT_INTERVAL_MS: Final = 500
+
+CLOSE_S: Final = 5.0
+"""So long a consumer waits for the broker to take its last commit and its leave."""
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
@@ -79,7 +83,7 @@ class KafkaConsumer:
         """What was taken from us during the call under way."""
         self._reopen_at: float | None = None
         self._failures = 0
-        self._muted = False
+        self._heard: Consumer | None = None
         self._commit_failed = False
         self._consumer = self._opened()
 
@@ -125,8 +129,12 @@ class KafkaConsumer:
             self._consumer.resume(places)
 
     def close(self) -> None:
-        """See Consumer."""
-        self._consumer.close()
+        """See Consumer. If the broker is away, the group learns of it when the session ends."""
+        partitions = sorted(self._assigned)
+        if partitions:
+            self.store(self._listener.revoked(partitions))
+            self._forget(partitions)
+        self._let_go(_leave)
 
     def _messages(self, most: int, timeout_s: float) -> list[Message]:
         """What is there; if there is nothing, what comes. (librdkafka itself would wait for `most`
@@ -150,17 +158,7 @@ class KafkaConsumer:
             if error is not None:
                 self._failed(error)
                 continue
-            try:
-                headers: Any = message.headers() or []
-            except SystemError as unreadable:
-                # confluent-kafka falls over a header's name that is not UTF-8. Neither this record
-                # nor those beside it may be lost for it.
-                _log.warning("headers_dropped", group=self._group, error=str(unreadable))
-                headers = []
-            for _, value in headers:
-                if value is None:
-                    headers = [(name, value or b"") for name, value in headers]
-                    break
+            headers = _headers(message)
             topic: Any = message.topic()
             add(
                 new(
@@ -205,6 +203,7 @@ class KafkaConsumer:
             on_revoke=self._on_revoke,
             on_lost=self._on_lost,
         )
+        self._heard = consumer
         return consumer
 
     def _reopen(self) -> None:
@@ -216,14 +215,22 @@ class KafkaConsumer:
         """
         self._reopen_at = None
         self._lose(self._assigned)
-        self._muted = True
-        self._consumer.close()
-        self._muted = False
+        self._let_go(Consumer.close)
         self._consumer = self._opened()
         _log.warning("consumer_reopened", group=self._group, times=self._failures)
 
-    def _on_assign(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        if self._muted:
+    def _let_go(self, leave: Callable[[Consumer], None]) -> None:
+        """Leave, within CLOSE_S: librdkafka's close has no end of its own while the broker stands
+        still. Whatever this consumer still says is not listened to."""
+        self._heard = None
+        closing = threading.Thread(target=leave, args=(self._consumer,), daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
+        if closing.is_alive():
+            _log.warning("close_unanswered", group=self._group)
+
+    def _on_assign(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        if consumer is not self._heard:
             return
         partitions = [self._partition(one) for one in places]
         if self._gone.intersection(partitions):
@@ -233,7 +240,7 @@ class KafkaConsumer:
         self._listener.assigned(partitions)
 
     def _on_revoke(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        if self._muted:
+        if consumer is not self._heard:
             return
         partitions = [self._partition(one) for one in places]
         # What is stored is committed by librdkafka as the partitions go; it gives them up only
@@ -243,8 +250,8 @@ class KafkaConsumer:
         consumer.resume(list(places))
         self._forget(partitions)
 
-    def _on_lost(self, _consumer: Consumer, places: Sequence[TopicPartition]) -> None:
-        if self._muted:
+    def _on_lost(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
+        if consumer is not self._heard:
             return
         self._lose([self._partition(one) for one in places])
         if self._reopen_at is None:
@@ -281,6 +288,32 @@ class KafkaConsumer:
         ]
 
 
+def _leave(consumer: Consumer) -> None:
+    """Commit what is stored, and close.
+
+    librdkafka's close would commit, too, but where a rebalance is under way it does so when that is
+    over, as a member of before, and the broker refuses (classic). So see it through first.
+    """
+    until = time.monotonic() + CLOSE_S
+    while time.monotonic() < until:
+        try:
+            consumer.commit(asynchronous=False)
+            break
+        except KafkaException as error:
+            if error.args[0].code() not in _REBALANCING:
+                break  # there is nothing to commit; or on_commit tells of it
+        consumer.consume(1, 0.1)
+    consumer.close()
+
+
+_REBALANCING: Final = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.STALE_MEMBER_EPOCH,
+    }
+)
+
 _NOT_OURS: Final = frozenset({KafkaError._STATE, KafkaError._UNKNOWN_PARTITION})
 _PASSING: Final = frozenset(
     {
@@ -300,21 +333,33 @@ _HOPELESS: Final = frozenset(
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.UNSUPPORTED_VERSION,
         KafkaError._UNSUPPORTED_FEATURE,
-        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError._FATAL,
     }
 )
-"""Missing rights; a broker that doesn't know the protocol; another process with our static id."""
+"""Missing rights; a broker that doesn't know the protocol; what librdkafka calls fatal, such as
+another process with our static id (to go on would take it from that one again, in turns)."""
 
 
 def taken(message: Message, prefix: str = "") -> Taken:
     """A record of librdkafka's, for readers outside of groups; its topic without the prefix."""
-    headers: Any = message.headers()
+    key: Any = message.key()  # bytes, as no deserialiser is set
+    value: Any = message.value()
     return Taken(
         str(message.topic()).removeprefix(prefix),
         int(message.partition() or 0),
         int(message.offset() or 0),
-        message.key(),
-        message.value(),
-        [(name, value or b"") for name, value in headers or ()],
+        key,
+        value,
+        _headers(message),
         message.timestamp()[1],
     )
+
+
+def _headers(message: Message) -> RawHeaders:
+    try:
+        headers: Any = message.headers() or []
+    except SystemError as unreadable:
+        # confluent-kafka falls over a header's name that is not UTF-8; the record is still there.
+        _log.warning("headers_dropped", topic=message.topic(), error=str(unreadable))
+        return []
+    return [(name, value or b"") for name, value in headers]

@@ -8,47 +8,60 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 from confluent_kafka import Message as KafkaMessage
 
 from streamkit.inbox import InboxError
+from streamkit.kafka.consumer import taken
 from streamkit.records import Taken
 
-_TIMEOUT_S: Final = 10.0
 _SHORT_S: Final = 0.05
 _AT_ONCE: Final = 500
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 class KafkaLog:
-    """A Log on Kafka. `options` are further settings of librdkafka's, such as security.*."""
+    """A Log on Kafka, which is taken to be away if it does not answer for `timeout_s`.
+
+    `options` are further settings of librdkafka's, such as security.*.
+    """
 
     def __init__(
-        self, bootstrap: str, *, prefix: str = "", options: Mapping[str, Any] = _NO_OPTIONS
+        self,
+        bootstrap: str,
+        *,
+        prefix: str = "",
+        timeout_s: float = 10.0,
+        options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> None:
         self._bootstrap = bootstrap
         self._prefix = prefix
+        self._timeout_s = timeout_s
         self._options = dict(options)
 
     def has(self, topic: str) -> bool:
         """See Log."""
-        with _Reader(self._bootstrap, self._options) as reader:
+        with self._reader() as reader:
             return bool(reader.partitions(self._prefix + topic))
 
     def records(self, topic: str) -> Iterator[Taken]:
         """See Log."""
-        with _Reader(self._bootstrap, self._options) as reader:
+        with self._reader() as reader:
             for message in reader.all(self._prefix + topic):
-                yield _taken(message, topic)
+                yield taken(message, self._prefix)
 
     def record(self, topic: str, partition: int, offset: int) -> Taken | None:
         """See Log."""
-        with _Reader(self._bootstrap, self._options) as reader:
+        with self._reader() as reader:
             message = reader.one(TopicPartition(self._prefix + topic, partition, offset))
-        return None if message is None else _taken(message, topic)
+        return None if message is None else taken(message, self._prefix)
+
+    def _reader(self) -> "_Reader":
+        return _Reader(self._bootstrap, self._timeout_s, self._options)
 
 
 class _Reader:
     """A consumer of assigned partitions, for one question."""
 
-    def __init__(self, bootstrap: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, bootstrap: str, timeout_s: float, options: Mapping[str, Any]) -> None:
         self._bootstrap = bootstrap
+        self._timeout_s = timeout_s
         self._consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap,
@@ -72,7 +85,7 @@ class _Reader:
     def partitions(self, topic: str) -> list[int]:
         """Numbers of a topic's partitions; none if there is no such topic."""
         try:
-            found = self._consumer.list_topics(topic, timeout=_TIMEOUT_S).topics[topic]
+            found = self._consumer.list_topics(topic, timeout=self._timeout_s).topics[topic]
         except KafkaException as error:
             raise self._silent(error.args[0]) from error
         return sorted(found.partitions) if found.error is None else []
@@ -104,12 +117,12 @@ class _Reader:
 
     def _end(self, topic: str, number: int) -> int:
         place = TopicPartition(topic, number)
-        _, end = self._consumer.get_watermark_offsets(place, timeout=_TIMEOUT_S)
+        _, end = self._consumer.get_watermark_offsets(place, timeout=self._timeout_s)
         return end
 
     def _consume(self) -> list[KafkaMessage]:
         """Some messages; those with an error are partitions' ends."""
-        deadline = time.monotonic() + _TIMEOUT_S
+        deadline = time.monotonic() + self._timeout_s
         while time.monotonic() < deadline:
             # Waits until it has as many as asked for, hence not for long.
             messages = self._consumer.consume(_AT_ONCE, _SHORT_S)
@@ -138,18 +151,3 @@ _BROKEN: Final = frozenset(
 def _is_end(message: KafkaMessage) -> bool:
     error = message.error()
     return error is not None and error.code() == KafkaError._PARTITION_EOF
-
-
-def _taken(message: KafkaMessage, topic: str) -> Taken:
-    headers: Any = message.headers() or []
-    key: Any = message.key()
-    value: Any = message.value()
-    return Taken(
-        topic,
-        message.partition() or 0,
-        message.offset() or 0,
-        key,
-        value,
-        [(name, text or b"") for name, text in headers],
-        message.timestamp()[1],
-    )

@@ -24,9 +24,18 @@ from streamkit.publishing import (
 )
 from streamkit.records import RawRecord
 
-LINGER_MS: Final = 3
-"""How long a record waits for others to go with. A lone record then reaches its reader after about
-4 ms (2 ms with 1), while a busy program and its broker spend less on requests (measured)."""
+PROMPT_LINGER_MS: Final = 1
+"""A record that is alone reaches its reader after about 2 ms."""
+
+LINGER_MS: Final = 20
+"""How long a record waits for others once several are under way. Each request costs its sender, the
+broker and the reader some 0.3 ms of CPU: at 1,000 records/s a record costs them 0.6 ms together if
+it waits for 1 ms, and 0.2 ms if it waits for 20 (measured)."""
+
+FEW: Final = 4
+"""With fewer records under way a further one does not wait for others."""
+
+_TURN_S: Final = 0.005
 
 Trouble = KafkaError | Exception
 Report = Callable[[Trouble | None, Message | None], None]
@@ -35,7 +44,10 @@ _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 def producer_config(
-    bootstrap: str, client: str, options: Mapping[str, Any] = _NO_OPTIONS
+    bootstrap: str,
+    client: str,
+    options: Mapping[str, Any] = _NO_OPTIONS,
+    linger_ms: float = PROMPT_LINGER_MS,
 ) -> dict[str, Any]:
     """librdkafka's settings of every producer of ours; `options` go before them.
 
@@ -48,7 +60,7 @@ def producer_config(
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
-        "linger.ms": LINGER_MS,
+        "linger.ms": linger_ms,
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "message.timeout.ms": int(MESSAGE_TIMEOUT_S * 1000),
         "queue.buffering.max.kbytes": 65536,
@@ -72,7 +84,12 @@ def refused(error: KafkaError) -> Exception:
 
 
 class KafkaProducer:
-    """A Producer. librdkafka batches what is sent and retries; this one counts acknowledgements."""
+    """A Producer. librdkafka batches what is sent and retries; this one counts acknowledgements.
+
+    It has two of librdkafka's, since how long those wait for a batch is set for good: a prompt one
+    for when little is under way, and a thrifty one for when there is more. So records of tickets
+    that are under way together may be appended in any order; those of one ticket keep theirs.
+    """
 
     def __init__(
         self,
@@ -82,18 +99,21 @@ class KafkaProducer:
         prefix: str = "",
         options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> None:
-        self._producer = Producer(producer_config(bootstrap, client, options))
+        self._prompt = Producer(producer_config(bootstrap, client, options))
+        self._thrifty = Producer(producer_config(bootstrap, client, options, LINGER_MS))
         self._prefix = prefix
         self._names: dict[str, str] = {}
         self._decided: deque[Delivery] = deque()
 
-    def send(self, ticket: int, records: Sequence[RawRecord]) -> None:
+    def send(self, ticket: int, records: Sequence[RawRecord], *, urgent: bool = False) -> None:
         """See Producer."""
         if not records:
             self._decided.append(Delivery(ticket, None, 0))
             return
-        names = self._names
-        produce: Callable[..., None] = self._producer.produce
+        names, producer = self._names, self._thrifty
+        if urgent or (len(producer) < FEW and len(producer) + len(self._prompt) < FEW):
+            producer = self._prompt
+        produce: Callable[..., None] = producer.produce
         report = self._report(ticket, len(records))
         sent = 0
         try:
@@ -110,25 +130,33 @@ class KafkaProducer:
 
     def poll(self, timeout_s: float) -> list[Delivery]:
         """See Producer."""
-        decided, poll = self._decided, self._producer.poll
-        poll(0)
+        decided, prompt, thrifty = self._decided, self._prompt, self._thrifty
+        prompt.poll(0)
+        thrifty.poll(0)
         if not decided and timeout_s > 0:
             # librdkafka also returns for a record of several, and for events of its own.
             deadline = time.monotonic() + timeout_s
             left = timeout_s
             while not decided and left > 0:
-                poll(left)
+                if len(thrifty):
+                    thrifty.poll(min(left, _TURN_S))
+                    prompt.poll(0)
+                else:  # nothing is sent to the thrifty one before the prompt one has something
+                    prompt.poll(left)
                 left = deadline - time.monotonic()
         return [decided.popleft() for _ in range(len(decided))]
 
     def flush(self, timeout_s: float) -> None:
         """See Producer."""
-        self._producer.flush(timeout_s)
+        deadline = time.monotonic() + timeout_s
+        self._prompt.flush(timeout_s)
+        self._thrifty.flush(max(0.0, deadline - time.monotonic()))
 
     def close(self) -> None:
         """See Producer."""
-        self._producer.purge()
-        self._producer.poll(0)
+        for producer in (self._prompt, self._thrifty):
+            producer.purge()
+            producer.poll(0)
 
     def _report(self, ticket: int, records: int) -> Report:
         """What librdkafka calls for each record of a ticket."""

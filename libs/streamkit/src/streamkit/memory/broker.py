@@ -39,7 +39,8 @@ class MemoryBroker:
 
     Faults, to be set by tests: `down` (nothing is answered; what is sent waits, at most for the
     producer's time-out), `drop_acks` (what is sent is appended, but the sender hears that it was
-    not), `refused` (topics that take no record), and `expel_all`.
+    not), `drop_sends` (it is not appended either), `refused` (topics that take no record), and
+    `expel_all`.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class MemoryBroker:
         self.clock = clock
         self.idle = idle
         self.drop_acks = False
+        self.drop_sends = False
         self.refused: set[str] = set()
         self._down = False
+        self._turns = 0
         self._partitions = partitions
         self._topics: dict[str, Topic] = {}
         self._groups: dict[str, Group] = {}
@@ -102,6 +105,7 @@ class MemoryBroker:
         topic.ends[number] = offset + 1
         topic.logs[number].append(taken)
         topic.appended.append(taken)
+        self._turns += 1
         return taken
 
     def skip(self, partition: Partition, offsets: int = 1) -> None:
@@ -134,6 +138,11 @@ class MemoryBroker:
         """What a group has committed."""
         return dict(self.group(group).committed)
 
+    @property
+    def changes(self) -> int:
+        """Another number whenever there may be something new for somebody."""
+        return self._turns + sum(group.changes for group in self._groups.values())
+
     # -- faults ---------------------------------------------------------------------------------
 
     @property
@@ -147,6 +156,7 @@ class MemoryBroker:
             for group in self._groups.values():
                 group.revive()
         self._down = down
+        self._turns += 1
 
     def expel_all(self) -> None:
         """Forget the members of all groups, as a broker does that stood still for long."""

@@ -33,6 +33,8 @@ class MemoryConsumer:
         self._stored: dict[Partition, int] = {}
         self._committed_at = broker.clock.monotonic()
         self._turn = 0
+        self._nothing_at = -1
+        """The broker's count of changes at which there was nothing to be done."""
 
     def consume(self, most: int, timeout_s: float) -> list[Taken]:
         """See Consumer. Never waits itself: see MemoryBroker.idle."""
@@ -54,6 +56,7 @@ class MemoryConsumer:
     def resume(self, partitions: Sequence[Partition]) -> None:
         """See Consumer."""
         self._paused.difference_update(partitions)
+        self._nothing_at = -1
 
     def heartbeat(self) -> None:
         """Stay a member without consuming, as Kafka's clients do in the background."""
@@ -77,12 +80,18 @@ class MemoryConsumer:
             return []
         member = self._joined()
         self._commit_in_background(member)
+        if self._nothing_at == self._broker.changes:
+            return []
         going = self._group.to_give_up(member)
         if going:
             self._give_up(member, going)
         if not member.expelled:
             self._take_over(member)
-        return self._fetched(most)
+        changes = self._broker.changes
+        found = self._fetched(most)
+        if most and not found and not member.expelled:
+            self._nothing_at = changes
+        return found
 
     def _joined(self) -> Member:
         """Our membership; a new one if there was none, or if we have been expelled."""
@@ -111,7 +120,7 @@ class MemoryConsumer:
         stored = {place: at for place, at in self._stored.items() if place in partitions}
         if self._broker.down or not self._group.commit(member, {**stored, **answer}):
             _log.warning("commit_failed", partitions=partitions)
-        member.owned.difference_update(partitions)
+        self._group.given_up(member, partitions)
         member.seen = self._broker.clock.monotonic()
         self._forget(partitions)
 

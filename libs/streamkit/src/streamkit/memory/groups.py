@@ -34,40 +34,42 @@ class Group:
 
     def __init__(self, clock: Clock, partitions_of: Callable[[str], int]) -> None:
         self.committed: dict[Partition, int] = {}
+        self.changes = 0
+        """Another number whenever a member has, or shall have, other partitions."""
         self._clock = clock
         self._partitions_of = partitions_of
-        self._members: list[Member] = []
+        self.members: list[Member] = []
 
     def join(self, topics: Sequence[str]) -> Member:
         """A new member."""
         member = Member(topics, self._clock.monotonic())
-        self._members.append(member)
+        self.members.append(member)
         self._balance()
         return member
 
     def leave(self, member: Member) -> None:
         """The member goes; harmless if it is gone."""
         member.expelled = True
-        if member in self._members:
-            self._members.remove(member)
+        if member in self.members:
+            self.members.remove(member)
             self._balance()
 
     def heard_of(self, member: Member) -> None:
         """Expel whoever has not been heard of for too long, maybe this one; it was heard of now."""
         now = self._clock.monotonic()
-        for one in list(self._members):
+        for one in list(self.members):
             if not one.busy and now - one.seen > SESSION_S:
                 self.leave(one)
         member.seen = now
 
     def expel_all(self) -> None:
         """Forget every member."""
-        for member in list(self._members):
+        for member in list(self.members):
             self.leave(member)
 
     def revive(self) -> None:
         """Begin every member's session anew, as a broker does that has started again."""
-        for member in self._members:
+        for member in self.members:
             member.seen = self._clock.monotonic()
 
     def commit(self, member: Member, offsets: Offsets) -> bool:
@@ -78,6 +80,11 @@ class Group:
         self.committed.update({place: at for place, at in offsets.items() if place in owned})
         return True
 
+    def given_up(self, member: Member, partitions: Sequence[Partition]) -> None:
+        """The member has these no more."""
+        member.owned.difference_update(partitions)
+        self.changes += 1
+
     def to_give_up(self, member: Member) -> list[Partition]:
         """What the member has and shall not have."""
         return sorted(member.owned - member.target)
@@ -85,14 +92,15 @@ class Group:
     def to_take_over(self, member: Member) -> list[Partition]:
         """What the member shall have, has not, and nobody else has any more."""
         wanted = member.target - member.owned
-        return sorted(wanted.difference(*(one.owned for one in self._members)))
+        return sorted(wanted.difference(*(one.owned for one in self.members)))
 
     def _balance(self) -> None:
         """Give each partition to a member that wants its topic; move as few as evenness needs."""
+        self.changes += 1
         wanted = self._wanted()
-        for member in self._members:
+        for member in self.members:
             member.target &= wanted.keys()
-        held = set[Partition]().union(*(member.target for member in self._members))
+        held = set[Partition]().union(*(member.target for member in self.members))
         for place in sorted(wanted.keys() - held):
             min(wanted[place], key=_load).target.add(place)
         for place, giver, getter in self._uneven(wanted):
@@ -101,7 +109,7 @@ class Group:
 
     def _wanted(self) -> dict[Partition, list[Member]]:
         found: dict[Partition, list[Member]] = {}
-        for member in self._members:
+        for member in self.members:
             for topic in member.topics:
                 for number in range(self._partitions_of(topic)):
                     found.setdefault(Partition(topic, number), []).append(member)
@@ -114,7 +122,7 @@ class Group:
         moved = True
         while moved:
             moved = False
-            for giver in sorted(self._members, key=_load, reverse=True):
+            for giver in sorted(self.members, key=_load, reverse=True):
                 for place in sorted(giver.target, reverse=True):
                     getter = min(wanted[place], key=_load)
                     if _load(giver) - _load(getter) >= 2:

@@ -19,7 +19,7 @@ class MemoryProducer:
         self._waiting: deque[tuple[float, int, Sequence[RawRecord]]] = deque()
         self._decided: list[Delivery] = []
 
-    def send(self, ticket: int, records: Sequence[RawRecord]) -> None:
+    def send(self, ticket: int, records: Sequence[RawRecord], *, urgent: bool = False) -> None:  # noqa: ARG002 - none waits
         """See Producer."""
         self._waiting.append((self._broker.clock.monotonic(), ticket, records))
         self._decide()
@@ -54,7 +54,7 @@ class MemoryProducer:
             self._decided.append(self._delivery(ticket, records))
 
     def _delivery(self, ticket: int, records: Sequence[RawRecord]) -> Delivery:
-        if self._broker.down:
+        if self._broker.down or self._broker.drop_sends:
             return Delivery(ticket, PublishError("no acknowledgement"), 0)
         error: Exception | None = None
         appended_ms = 0

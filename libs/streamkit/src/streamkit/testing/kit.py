@@ -127,9 +127,9 @@ class Kit:
         event_id: str = "",
     ) -> None:
         """Publish an event, and let all happen that then does without time going by."""
-        own = event_headers(Emit(topic, key, value, event_id or key), source="test")
-        extra = [(name, text.encode()) for name, text in (headers or {}).items()]
-        self.produce_raw(topic, key.encode(), self._codec.encode(topic, value), [*own, *extra])
+        named = dict(event_headers(Emit(topic, key, value, event_id or key), source="test"))
+        named |= {name: text.encode() for name, text in (headers or {}).items()}
+        self.produce_raw(topic, key.encode(), self._codec.encode(topic, value), [*named.items()])
 
     def produce_raw(
         self,
@@ -154,7 +154,8 @@ class Kit:
         """What was given up, by a service or by that of the first job."""
         first = self.workers[0].job
         topic = f"darkroom.{service}.dlq" if service else first.dead_letters
-        return [_letter(record) for record in self.world.broker.records(topic)]
+        records = self.world.broker.records(topic)
+        return [_letter(one) for one in records if f"{LETTER}mark" not in dict(one.headers)]
 
     def notices(self) -> list[Event]:
         """What a person would have been told."""

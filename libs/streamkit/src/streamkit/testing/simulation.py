@@ -361,11 +361,9 @@ class Simulation:
         self.world.later(self._chance.uniform(1.0, 50.0), lambda: setattr(broker, "down", False))
 
     def _fault_acks(self) -> None:
-        broker = self.world.broker
-        broker.drop_acks = True
-        self.world.later(
-            self._chance.uniform(0.1, 3.0), lambda: setattr(broker, "drop_acks", False)
-        )
+        broker, fault = self.world.broker, self._chance.choice(("drop_acks", "drop_sends"))
+        setattr(broker, fault, True)
+        self.world.later(self._chance.uniform(0.1, 3.0), lambda: setattr(broker, fault, False))
 
     def _fault_expel(self) -> None:
         self.world.broker.expel_all()
@@ -375,7 +373,8 @@ class Simulation:
         self._chance.choice(self._engines[id(worker)]).die()
 
     def _heal(self) -> None:
-        self.world.broker.down = self.world.broker.drop_acks = False
+        broker = self.world.broker
+        broker.down = broker.drop_acks = broker.drop_sends = False
         for worker in self._workers:
             worker.frozen = False
 

@@ -10,13 +10,13 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Final, Protocol
 
 from streamkit.core import RETRY, Core
-from streamkit.dispatch import HIGH, Slot
+from streamkit.dispatch import Slot
 from streamkit.events import Delivered, Drain, Event, FeedClosed, Stop
 from streamkit.feed import Feed
-from streamkit.job import Job
+from streamkit.job import HIGH, Job
 from streamkit.memory.backend import MemoryBackend
 from streamkit.memory.broker import MemoryBroker
 from streamkit.messages import Emit
@@ -37,6 +37,11 @@ class MakeEngine(Protocol):
 
 MakeSlots = Callable[[Callable[[str], Engine]], Sequence[Slot]]
 """Which engines a worker has for which lanes, given what makes one of a name."""
+
+
+_REST_S: Final = 0.5
+"""A worker that nothing happens to takes a turn so often: its consumers commit in the background,
+and are heard of."""
 
 
 class Steps(Protocol):
@@ -92,7 +97,10 @@ class World:
         return happened
 
     def advance(self, seconds: float) -> None:
-        """Let time go by, and everything happen that then does."""
+        """Let time go by, and everything happen that then does.
+
+        A worker that gives partitions up with work in hand takes its time, then it may be more.
+        """
         end = self.clock.now + seconds
         self.settle()
         while (moment := self.next_at()) <= end:
@@ -113,7 +121,7 @@ class World:
         """Let time go by until `done`; whether it came to that."""
         end = self.clock.now + timeout_s
         while not done():
-            if not self.step():
+            if not self.step() and not done():
                 if self.clock.now >= end:
                     return False
                 self.clock.move_to(min(end, self.next_at()))
@@ -143,7 +151,8 @@ class SteppedWorker:
         self._inbox: deque[Event] = deque()
         self._feeds: list[Feed] = []
         self._draining: set[int] = set()
-        self._stepping = False
+        self._due = 0.0
+        self._seen = -1
         self._backend = MemoryBackend(world.broker)
         self._producer: Producer = self._backend.producer(job.service)
         self._declare_retries()
@@ -158,6 +167,7 @@ class SteppedWorker:
         self.core = Core(
             job, self._policy, make_slots(partial(make_engine, report=self.post)), outside
         )
+        self._handle = self.core.handle
         self.core.start(self._open_feeds)
         world.members.append(self)
 
@@ -172,7 +182,12 @@ class SteppedWorker:
     def kill(self) -> None:
         """End it as kill -9 does: nothing is said, committed or handed back."""
         self.dead = True
-        self._world.members.remove(self)
+        self._leave()
+
+    def leave(self) -> None:
+        """Have it leave after a failure, as a real one does once its core has raised."""
+        self._handle = self.core.handle_leaving
+        self.core.handle(Stop())
 
     @property
     def over(self) -> bool:
@@ -181,27 +196,47 @@ class SteppedWorker:
 
     def step(self) -> bool:
         """See Steps."""
-        if self.frozen or self.dead or self.core.over:
+        if self.frozen or self.dead or self.core.over or self._nothing_to_do():
             return False
         happened = self._pump()
         for feed in list(self._feeds):
             if id(feed) not in self._draining and not feed.ended:
                 self._turn(feed)
-        return self._pump() or happened
+        happened = self._pump() or happened
+        now = self._world.clock.now
+        self._due = max(now + 1e-3, min(now + _REST_S, self.core.next_at()))
+        if self.core.over:
+            self._leave()
+        return happened
 
     def next_at(self) -> float | None:
         """See Steps."""
         if self.frozen or self.core.over:
             return None
-        return max(self.core.next_at(), self._world.clock.now + 1e-3)
+        return self._due
 
-    def _pump(self) -> bool:
+    def _leave(self) -> None:
+        if self in self._world.members:
+            self._world.members.remove(self)
+
+    def _nothing_to_do(self) -> bool:
+        """Whether it is as it was after the last step: most of the time, for most workers."""
+        self._hear_of_deliveries()
+        if self._inbox or self._world.clock.now >= self._due or any(f.ordered for f in self._feeds):
+            return False
+        seen, self._seen = self._seen, self._world.broker.changes
+        return seen == self._seen
+
+    def _hear_of_deliveries(self) -> None:
         deliveries = self._producer.poll(0)
         if deliveries:
             self.post(Delivered(deliveries))
+
+    def _pump(self) -> bool:
+        self._hear_of_deliveries()
         happened = bool(self._inbox)
         while self._inbox:
-            self.core.handle(self._inbox.popleft())
+            self._handle(self._inbox.popleft())
         self.core.turn()
         return happened or bool(self._inbox)
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from streamkit.job import Job
+from streamkit.retry import DEFAULT_TIERS, RetryPlan
 from streamkit.workflow.branches import Branch
 from streamkit.workflow.checks import check
 from streamkit.workflow.errors import WorkflowError
@@ -23,6 +24,8 @@ from streamkit.workflow.flows import (
 )
 from streamkit.workflow.joins import Join
 from streamkit.workflow.topics import Topic, changelog_of, dead_letters_of
+
+_OF_ANY_RECORD: Final = Topic(name="", key="of the original record", partitions=1, group=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +132,36 @@ class Workflow:
             for topic in named
         )
 
-    def all_topics(self) -> tuple[Topic, ...]:
-        """All that have to exist: events, dead letters, and the changelogs of joins."""
-        return (*self.events(), *self._dead_letters(), *self._changelogs())
+    def all_topics(self, retry_tiers: Sequence[str] = DEFAULT_TIERS) -> tuple[Topic, ...]:
+        """All that have to exist: events, retries, dead letters, and the changelogs of joins.
+
+        `retry_tiers` as the settings of the workers have them.
+        """
+        return (
+            *self.events(),
+            *self._retries(retry_tiers),
+            *self._dead_letters(),
+            *self._changelogs(),
+        )
+
+    def _retries(self, tiers: Sequence[str]) -> Iterator[Topic]:
+        for step in self.steps:
+            if not isinstance(step, Join):
+                for name in RetryPlan(step.name, tiers).topics():
+                    yield replace(
+                        _OF_ANY_RECORD,
+                        name=name,
+                        partitions=2,
+                        kind="retries",
+                        producers=(step.name,),
+                        consumers=(step.name,),
+                    )
 
     def _dead_letters(self) -> Iterator[Topic]:
         for step in self.steps:
-            yield Topic(
+            yield replace(
+                _OF_ANY_RECORD,
                 name=dead_letters_of(step.name),
-                key="of the original record",
-                partitions=1,
-                group=None,
                 kind="dead_letters",
                 producers=(step.name,),
             )

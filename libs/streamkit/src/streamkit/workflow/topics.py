@@ -1,7 +1,18 @@
 """The topics of a workflow, and how those are named that belong to a service."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+_ROOM: Final = {"max.message.bytes": str(2 * 1024 * 1024)}
+"""For a record of the largest size that a broker takes by default, and what is said of it."""
+
+_CONFIGS: Final[Mapping[str, Mapping[str, str]]] = {
+    "events": {},
+    "changelog": {"cleanup.policy": "compact"},
+    "dead_letters": _ROOM,
+    "retries": {"message.timestamp.type": "LogAppendTime", **_ROOM},
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,9 +28,13 @@ class Topic:
     key: str
     partitions: int
     group: str | None
-    kind: Literal["events", "dead_letters", "changelog"] = "events"
+    kind: Literal["events", "retries", "dead_letters", "changelog"] = "events"
     producers: tuple[str, ...] = ()
     consumers: tuple[str, ...] = ()
+
+    def config(self) -> Mapping[str, str]:
+        """What it has to be made with, beside the retention that you want."""
+        return _CONFIGS[self.kind]
 
 
 def dead_letters_of(service: str) -> str:

@@ -1,6 +1,6 @@
 """What every OCR engine is, and which ones there are."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -34,6 +34,10 @@ class TextLine:
     words: tuple[TextWord, ...]
 
 
+Reading = Generator[None, None, list[TextLine]]
+"""A picture being read in slices: at each `yield` other work may go first, or close it."""
+
+
 class OcrEngine(Protocol):
     """A loaded and warmed model. Called from one thread; blocks."""
 
@@ -45,9 +49,10 @@ class OcrEngine(Protocol):
     def model_version(self) -> str:
         """Names the weights: another version may answer otherwise."""
 
-    def read(self, image: Image.Image) -> list[TextLine]:
-        """The lines of an upright RGB picture, in reading order; none where there is no text.
+    def read(self, image: Image.Image) -> Reading:
+        """Returns the lines of an upright RGB picture, in reading order; none where is no text.
 
+        Yields every 100 ms or so, where the model allows it; other pictures may be read meanwhile.
         Raises Retry where memory is short, Reject (`engine_failed`) for a picture that the model
         can't take.
         """
