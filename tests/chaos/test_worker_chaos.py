@@ -120,7 +120,7 @@ class Chaos:
         now = time.time()
         worker.kill()
         self.killed.append(now)
-        self._harm("kill", worker, now, now + 1.0, self.audit.committed())
+        self._harm("kill", worker, now, now + 1.0, self.audit.last_committed())
         self.absent[slot] = time.monotonic() + 1.0
 
     def stop_short(self) -> None:
@@ -142,11 +142,11 @@ class Chaos:
 
     def restart_broker(self) -> None:
         """`kill -9` of the broker, which its supervisor starts again."""
-        before = self.stack.wait_until(is_up("kafka", 0), 10, "it is up").process("kafka").restarts
-        committed, now = self.audit.committed(), time.time()
+        before = self.stack.wait_until(is_up("kafka", 0), 60, "it is up").process("kafka").restarts
+        committed, now = self.audit.last_committed(), time.time()
         os.kill(self.stack.pid("kafka"), signal.SIGKILL)
         self._tell("the broker is killed")
-        self.stack.wait_until(is_up("kafka", before + 1), 30, "it is back")
+        self.stack.wait_until(is_up("kafka", before + 1), 60, "it is back")
         self._tell("the broker is back")
         for worker in self.slots.values():
             self._harm("broker", worker, now, time.time() + AGAIN_S, committed)
@@ -176,7 +176,7 @@ class Chaos:
         self._tell(f"{self.slots[slot].name} is stopped for {seconds:.1f} s")
         self.slots[slot].send(signal.SIGSTOP)
         now = time.time()
-        self.stopped[slot] = (time.monotonic() + seconds, now, self.audit.committed())
+        self.stopped[slot] = (time.monotonic() + seconds, now, self.audit.last_committed())
 
     def _victim(self) -> str:
         return self.chance.choice(sorted(self.slots.keys() - self.stopped.keys()))
@@ -257,7 +257,7 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
 
 def all_is_committed(chaos: Chaos) -> bool:
     """Whether the groups have committed all that there is."""
-    committed = chaos.audit.committed()
+    committed = chaos.audit.last_committed()
     ends = chaos.world.ends(*LANES.values())
     return all(committed.get(place, 0) == end for place, end in ends.items())
 

@@ -33,7 +33,17 @@ OUTSIDE_OF_SERVICES = (
     ROOT / "examples/README.md",
 )
 PAGES = (*OUTSIDE_OF_SERVICES, *sorted(ROOT.glob("services/*/README.md")))
-FOLDERS = ("deploy", "docs", "examples", "libs", "requirements", "schemas", "services", "tests")
+FOLDERS = (
+    "bench",
+    "deploy",
+    "docs",
+    "examples",
+    "libs",
+    "requirements",
+    "schemas",
+    "services",
+    "tests",
+)
 
 
 def readme(service: str) -> str:

@@ -15,7 +15,13 @@ from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import httpx
-from confluent_kafka import OFFSET_BEGINNING, Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaException,
+    TopicPartition,
+)
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -139,7 +145,7 @@ class World:
         self.trail = Trail(folder / "trail")
         self.workers: list[WorkerProcess] = []
         self._partitions = partitions
-        self._admin = AdminClient({"bootstrap.servers": places.kafka, "log_level": 0})
+        self._admin = _admin(places.kafka)
         ids = SchemaIds(places.registry, folder / "ids")
         self._codec = Codec(ids, schema_of, self.prefix)
         self._tails: dict[str, Tail] = {}
@@ -237,13 +243,17 @@ class World:
         return [self._codec.decode(topic, one.value) for one in self.tail(topic).to_the_end()]
 
     def committed(self, lane: str) -> Mapping[tuple[str, int], int]:
-        """What a lane's group has committed, by topic and partition."""
+        """What a lane's group has committed, by topic and partition. Raises KafkaException or
+        TimeoutError while the broker is away."""
         group = ConsumerGroupTopicPartitions(f"{self.prefix}darkroom.{worker_tasks.SERVICE}.{lane}")
         (answer,) = self._admin.list_consumer_group_offsets([group]).values()
-        return {
-            (one.topic.removeprefix(self.prefix), one.partition): one.offset
-            for one in answer.result(10).topic_partitions
-        }
+        try:
+            places = answer.result(3).topic_partitions
+        except (KafkaException, TimeoutError):
+            # A client that has once asked in vain waits on for long after the broker is back.
+            self._admin = _admin(self.places.kafka)
+            raise
+        return {(one.topic.removeprefix(self.prefix), one.partition): one.offset for one in places}
 
     def ends(self, *topics: str) -> Mapping[tuple[str, int], int]:
         """How far topics reach at this moment, by topic and partition."""
@@ -272,6 +282,10 @@ class World:
         return worker
 
 
+def _admin(kafka: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+
+
 class WorkerProcess:
     """A worker, started at once."""
 
@@ -294,12 +308,13 @@ class WorkerProcess:
         }
         # The kernel ends it with us, however we end.
         leash = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+        here, others = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 (*leash, sys.executable, "-m", "worker_program"),
                 env={
                     **os.environ,
-                    "PYTHONPATH": str(Path(__file__).parent),
+                    "PYTHONPATH": os.pathsep.join(filter(None, (here, others))),
                     "WORKER_NAME": name,
                     **variables,
                 },

@@ -289,6 +289,20 @@ def test_work_that_dies_with_an_engine_after_its_partition_was_lost_is_not_done_
     assert stage.unread() == 0
 
 
+def test_a_record_that_is_given_up_goes_by_itself_behind_what_came_back_before_it() -> None:
+    stage = running()
+    stage.pile_up(*(f"before {number}" for number in range(200)))
+    stage.kit.advance(1)
+    stage.script.does("bad", Reject("too_dark", "There is nothing to see."))
+    texts = [f"good {number}" for number in range(60)]
+    stage.pile_up("bad", *texts)
+    stage.kit.advance(0.0015)
+    stage.kit.add(stage.job)  # so the engine hands back what it has not begun
+    stage.kit.advance(1)
+    assert set(texts) <= set(stage.done())
+    assert stage.given_up() == ["bad: too_dark"]
+
+
 def test_another_engine_works_on_while_one_is_replaced() -> None:
     stage = ScriptedStage(takes=lambda _work: 0.5)
     stage.worker.stop()

@@ -1,17 +1,19 @@
 """Partitions that come and go: what is finished, handed back, committed."""
 
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from scripted_stage import LANES, SERVICE, ScriptedStage
+from streamkit.dispatch import Slot
 from streamkit.engine.direct import EngineHangs
 from streamkit.errors import Retry
-from streamkit.events import FeedClosed
+from streamkit.events import Assigned, Drain, FeedClosed, Records, Revoking
 from streamkit.job import Lane
 from streamkit.memory.broker import MemoryBroker
 from streamkit.policy import Policy
-from streamkit.ports import ConsumerLostError
+from streamkit.ports import ConsumerLostError, Engine, EngineReady
 from streamkit.records import Partition, Taken
 from streamkit.settle import HandlerDefectError
 
@@ -223,6 +225,73 @@ def test_a_worker_without_partitions_is_ready_and_idle() -> None:
     assert other.core.partitions()["batch"] == []
 
 
+def test_a_partition_that_comes_again_without_having_gone_begins_anew() -> None:
+    stage = ScriptedStage(takes=lambda _work: 2.0, partitions=1)
+    stage.pile_up("one", "two")
+    stage.kit.advance(1)
+    stage.worker.post(Assigned("batch", [Partition("said.batch", 0)]))
+    stage.kit.advance(5)
+    assert stage.done() == [], "what was begun for the old assignment is of no account"
+    stage.worker.kill()
+    stage.kit.add(stage.job)
+    stage.kit.advance(20)
+    assert stage.done() == ["one", "two"]
+    assert stage.unread() == 0
+
+
+def test_a_partition_that_comes_again_while_it_is_drained_is_not_released_twice() -> None:
+    stage = ScriptedStage(takes=lambda _work: 2.0, partitions=1)
+    place, drain = Partition("said.batch", 0), Drain()
+    stage.pile_up("one", "two")
+    stage.kit.advance(1)
+    stage.worker.post(Revoking("batch", [place], drain))
+    stage.kit.world.settle()
+    assert not drain.over
+    stage.worker.post(Records("batch", stage.kit.world.broker.read(place, 0, 2)))
+    stage.worker.post(Assigned("batch", [place]))
+    stage.kit.advance(2)
+    assert drain.over
+    assert drain.offsets == {}
+    assert stage.worker.core.partitions()["batch"] == [place]
+    stage.say("three")
+    stage.kit.advance(3)
+    assert stage.done() == ["three"]
+
+
+def test_partitions_that_the_worker_does_not_have_are_given_up_at_once() -> None:
+    stage, drain = ScriptedStage(), Drain()
+    stage.worker.post(Revoking("batch", [Partition("said.batch", 77)], drain))
+    stage.kit.world.settle()
+    assert drain.over
+    assert drain.offsets == {}
+
+
+def test_records_that_come_twice_or_of_foreign_partitions_are_passed_over() -> None:
+    stage = ScriptedStage()
+    stage.say("said")
+    (taken,) = stage.kit.world.broker.records("said.batch")
+    stage.worker.post(Records("batch", [taken, taken._replace(partition=77)]))
+    stage.kit.advance(1)
+    assert stage.done() == ["said"]
+    assert stage.unread() == 0
+
+
+def test_a_worker_that_is_stopped_before_it_has_loaded_joins_nothing() -> None:
+    stage = ScriptedStage()
+
+    def unready(make: Callable[[str], Engine]) -> Sequence[Slot]:
+        engine = make("all")
+        engine.start = lambda: None  # type: ignore[method-assign]
+        return [Slot(engine, frozenset({"high", "batch"}))]
+
+    worker = stage.kit.add(stage.job, slots=unready)
+    worker.stop()
+    worker.post(EngineReady("all", 0.1))
+    stage.kit.world.settle()
+    assert worker.over
+    assert worker.core.partitions() == {}
+
+
 def test_a_feed_that_breaks_ends_the_worker() -> None:
     stage = ScriptedStage()
     stage.worker.post(FeedClosed("batch", ConsumerLostError("no rights")))
@@ -339,8 +408,9 @@ def test_a_worker_that_fails_does_not_wait_for_its_engines() -> None:
 
 
 def test_a_worker_that_fails_leaves_though_its_broker_is_away() -> None:
-    stage = ScriptedStage(takes=lambda _work: 0.1)
+    stage = ScriptedStage(takes=lambda work: 0.1 if work.lane == "batch" else 4.0)
     stage.script.does("bug", ZeroDivisionError("in the handler"))
+    stage.pile_up("slow", lane="high")
     stage.pile_up("said")
     stage.kit.world.broker.down = True
     stage.kit.advance(1)
@@ -350,7 +420,7 @@ def test_a_worker_that_fails_leaves_though_its_broker_is_away() -> None:
     with pytest.raises(HandlerDefectError):
         stage.kit.advance(2)
     stage.worker.leave()
-    stage.worker.post(FeedClosed("batch", ConsumerLostError("no rights")))
+    stage.worker.post(FeedClosed("publisher", ConsumerLostError("no rights")))
     stage.kit.advance(8)
     assert stage.worker.over
 

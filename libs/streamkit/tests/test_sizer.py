@@ -188,6 +188,17 @@ def test_what_turns_out_to_break_the_budget_is_left_again() -> None:
     assert device.settled() == 16
 
 
+def test_between_what_fits_the_budget_and_what_does_not_it_tries_what_may_fit() -> None:
+    """From 150 ms for one record to 152 for 20, and 5 ms for each more: 29 would fit into 200 ms.
+    Sizes 16 (fits) and 32 (does not) are seen first; on the line between them 24 fits, so does 28
+    on the next one, but 30 does not."""
+    device = Device(Sizer(largest=64, budget_ms=200.0))
+    device.run(lambda records: 150.0 + 0.1 * records + 5.0 * max(0, records - 20), 500)
+    assert {24, 28, 32} <= set(device.sizes)
+    assert not {29, 30, 31} & set(device.sizes)
+    assert 26 <= device.settled() <= 28
+
+
 def test_a_single_record_may_take_longer_than_the_budget() -> None:
     device = Device(Sizer(largest=64, budget_ms=200.0, start=16))
     device.run(linear(0.0, 900.0), 100)

@@ -100,6 +100,15 @@ def test_there_is_no_position_before_the_first_record_nor_after_the_end() -> Non
     assert made.position() is None
 
 
+def test_a_commit_that_is_reported_before_the_first_record_is_no_trouble() -> None:
+    made = OffsetTracker(PARTITION, 1)
+    made.committed(7)
+    assert made.committable() is None
+    made.take(7)
+    made.complete(7)
+    assert made.committable() == 8
+
+
 def test_an_older_commit_that_is_reported_late_takes_nothing_back() -> None:
     made = tracker(5, 6)
     made.complete(5)

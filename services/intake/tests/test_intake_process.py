@@ -2,15 +2,16 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from imaging import DecodeProcess
 from intake.app import handlers_with
 from intake.settings import Settings
-from streamkit import Message, ObjectStore
+from streamkit import Emit, Message, ObjectStore
 
 
 def test_help_lists_the_settings() -> None:

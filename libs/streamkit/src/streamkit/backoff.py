@@ -2,10 +2,14 @@
 
 import random
 import threading
+from collections.abc import Callable
 from typing import Final
 
 _FIRST_DELAY_S: Final = 0.2
 _LONGEST_DELAY_S: Final = 5.0
+
+Later = Callable[[float, Callable[[], None]], None]
+"""Calls a function after so many seconds, in the thread of whoever offers it."""
 
 
 class Stopped(Exception):  # noqa: N818 - it is an event, not an error

@@ -12,7 +12,6 @@ from typing import Any
 
 import structlog
 
-from streamkit.control import Controls
 from streamkit.dispatch import Dispatcher, Slot
 from streamkit.errors import Reject
 from streamkit.events import (
@@ -35,10 +34,10 @@ from streamkit.job import Job
 from streamkit.outside import Outside
 from streamkit.policy import Policy
 from streamkit.ports import EngineGone, EngineReady, EngineResults
-from streamkit.rate import Bucket, parse_rate
 from streamkit.records import Partition, Taken
-from streamkit.retry import RetryPlan
+from streamkit.retry import Origin, RetryPlan
 from streamkit.settle import Settler
+from streamkit.steering import Steering
 from streamkit.tracker import OffsetTracker
 
 _log = structlog.get_logger("streamkit.core")
@@ -88,8 +87,7 @@ class Core:
         self._leaving: list[Leaving] = []
         self._timers: list[tuple[float, int, Callable[[], None]]] = []
         self._ids = itertools.count(1)
-        self._controls = Controls(outside.clock)
-        self._buckets: dict[str, tuple[str, Bucket]] = {}
+        self._steering = Steering(job.service, policy.stage_rate, self._lanes, outside)
         self._stopping = False
         self._failed = False
         self._next_store = self._next_check = 0.0
@@ -118,7 +116,7 @@ class Core:
         """Load the engines; `open_feeds` joins the groups once they take work, so that no
         partition waits for a model to load."""
         self._open_feeds = open_feeds
-        self._apply_controls()
+        self._steering.apply()
         self._dispatcher.start()
 
     def waiting_for(self) -> list[str]:
@@ -180,7 +178,7 @@ class Core:
                 self._due(source, now)
         if not self._stopping:
             self._dispatcher.fill(now)
-        self._settler.notify_opened()
+        self._settler.tell()
         self._drained(now)
         self._allow()
         if now >= self._next_store:
@@ -195,8 +193,7 @@ class Core:
         """End the engines; to be called when it is over, or has failed."""
         self._dispatcher.close(2.0)
         self._settler.flush_metrics()
-        for _, bucket in self._buckets.values():
-            bucket.close()
+        self._steering.close()
 
     # -- partitions come and go -----------------------------------------------------------------
 
@@ -337,13 +334,16 @@ class Core:
         self._settler.broker_is_at(record.timestamp_ms)
         read = self._retries.read(record, self._topics)
         if isinstance(read, Reject):
-            lane = next(reversed(self._lanes.values()))
-            item = Item(next(self._ids), lane, record, 1, claim, record.offset, now)
+            # Its letter says where it first came from, if that can be read, so that a replay of it
+            # has a chance: of a topic that the next version takes again, say.
+            known = self._retries.origin(record, self._topics) or Origin(record, "")
+            lane = self._lanes.get(known.lane) or next(reversed(self._lanes.values()))
+            item = Item(next(self._ids), lane, known.record, 1, claim, record.offset, now)
             self._settler.bury_unread(item, read.code, read.message)
             return
         lane = self._lanes[read.lane]
         item = Item(next(self._ids), lane, read.record, read.attempt, claim, record.offset, now)
-        wait_s = (read.due_ms - self._settler.broker_now_ms()) / 1000
+        wait_s = self._retries.wait_s(record.topic, read, self._settler.broker_now_ms())
         if wait_s <= 0:
             lane.put(item)
             return
@@ -422,8 +422,7 @@ class Core:
         self._settler.delivered(event.deliveries, now)
 
     def _controlled(self, event: Controlled, _now: float) -> None:
-        self._controls.set(event.control)
-        self._apply_controls()
+        self._steering.set(event.control)
 
     def _engine_gone(self, event: EngineGone, _now: float) -> None:
         if event.fatal:
@@ -431,49 +430,8 @@ class Core:
         items = self._dispatcher.gone(event)
         self._settler.lost(items, event.why)
 
-    def _apply_controls(self) -> None:
-        """Have lanes be as somebody, or the settings, want them; also when a pause has ended."""
-        service, used = self._job.service, set()
-        for name, lane in self._lanes.items():
-            wanted = self._controls.for_lane(service, name)
-            if lane.paused != wanted.paused:
-                _log.warning(
-                    "lane_paused" if wanted.paused else "lane_resumed",
-                    lane=name,
-                    owner=wanted.owner,
-                    reason=wanted.reason,
-                )
-            lane.paused = wanted.paused
-            limits = [one for one in (lane.lane.concurrency, wanted.concurrency) if one]
-            lane.limit = min(limits, default=0)
-            lane.bucket, per_s = None, 0.0
-            rated = self._controls.rated(service, name) or self._rated_by_policy()
-            if rated is not None:
-                lane.bucket, per_s = self._bucket(*rated), parse_rate(rated[1]).per_s
-                used.add(rated[0])
-            self._meter.paused(name, lane.paused)
-            self._meter.concurrency(name, lane.limit)
-            self._meter.rate(name, per_s)
-        for target in self._buckets.keys() - used:
-            self._buckets.pop(target)[1].close()
-
-    def _rated_by_policy(self) -> tuple[str, str] | None:
-        rate = self._policy.stage_rate
-        return (self._job.service, rate) if rate else None
-
-    def _bucket(self, target: str, rate: str) -> Bucket:
-        known = self._buckets.get(target)
-        if known is None:
-            bucket = self._outside.bucket(target, rate)
-        else:
-            bucket = known[1]
-            if known[0] != rate:
-                bucket.change(parse_rate(rate))
-        self._buckets[target] = (rate, bucket)
-        return bucket
-
     def _check(self, now: float) -> None:
-        self._apply_controls()
+        self._steering.apply()
         self._dispatcher.check(now)
         oldest: Mapping[str, float] = self._oldest()
         for name, lane in self._lanes.items():

@@ -186,7 +186,7 @@ class Dispatcher:
         if head.alone or head.failure is not None:
             most = 1
         elif self._batching is not None:
-            most = self._batch(slot, lane, now)
+            most = self._batch(slot, lane, self._batching, now)
         else:
             most = self._paces[lane.name].records_within(
                 self._policy.chunk_ms, self._policy.chunk_records
@@ -198,13 +198,11 @@ class Dispatcher:
             most = lane.bucket.take(most)
         return most
 
-    def _batch(self, slot: Slot, lane: LaneState, now: float) -> int:
+    def _batch(self, slot: Slot, lane: LaneState, batching: Batching, now: float) -> int:
         """Size of the next micro-batch; 0 while it is worth waiting for more records."""
-        if self._batching is None:
-            return 0
         size = self._sizers[slot.name].size()
         full = len(lane.queue) >= size
-        if full or lane.name == HIGH or now >= self._closes_at(lane, self._batching):
+        if full or lane.name == HIGH or now >= self._closes_at(lane, batching):
             return size
         return 0
 

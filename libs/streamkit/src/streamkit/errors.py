@@ -14,7 +14,7 @@ class Retry(Instruction):
 
     def __init__(self, message: str, *, dependency: str = "") -> None:
         super().__init__(message)
-        self.dependency = dependency
+        self.dependency = str(dependency)
 
 
 class Reject(Instruction):
@@ -25,8 +25,9 @@ class Reject(Instruction):
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
-        self.code = code
-        self.message = message
+        # An exception instead of its text is easily handed in, and no reason to stop a worker.
+        self.code = str(code)
+        self.message = str(message)
 
 
 class Busy(Instruction):
@@ -37,7 +38,7 @@ class Busy(Instruction):
 
     def __init__(self, message: str, *, dependency: str = "a dependency") -> None:
         super().__init__(message)
-        self.dependency = dependency
+        self.dependency = str(dependency)
 
 
 class OutOfMemory(Instruction):

@@ -22,7 +22,7 @@ from streamkit.marking import Deed, Marker, Progress, Report, Stop, paced, untol
 from streamkit.ports import Producer
 from streamkit.rate import LocalBucket, Rate
 from streamkit.records import RawRecord, Taken
-from streamkit.retry import DEFAULT_TIERS, RetryPlan
+from streamkit.retry import DEFAULT_TIERS, Origin, RetryPlan
 
 _FEW: Final = 10
 """So few are fetched one by one; for more the topic is read through."""
@@ -188,8 +188,21 @@ class DeadLetterBox:
                 where = f"{letter.topic}/{letter.partition}/{letter.offset}"
                 report.failed.append((letter.id, f"its value no longer lies at {where}"))
                 continue
-            now_ms = int(self._clock.time() * 1000)
-            yield Deed(letter, self._plan.replay(died, letter.lane, letter.id, now_ms))
+            known = self._origin(letter, died)
+            if known is None:
+                where = f"{letter.topic}/{letter.partition}/{letter.offset}"
+                report.failed.append((letter.id, f"the record at {where} says of no topic that it "
+                                      "came from; all that can be done is to discard it"))  # fmt: skip
+                continue
+            yield Deed(letter, self._plan.replay(known.record, known.lane, letter.id))
+
+    def _origin(self, letter: Letter, died: Taken) -> Origin | None:
+        """Where the record belongs. One whose letter names a retry topic was not understood when
+        it came out of it: what is still written on it says more, if anything does."""
+        if not self._plan.waits_in(letter.topic):
+            return Origin(died, letter.lane)
+        known = self._plan.origin(died, {})
+        return known and known._replace(lane=known.lane or letter.lane)
 
     def _with_records(self, letters: Sequence[Letter]) -> Iterator[tuple[Letter, Taken | None]]:
         if len(letters) <= _FEW:

@@ -45,12 +45,13 @@ class Item:
     """
 
     __slots__ = (
+        "acks",
         "alone",
+        "asked",
         "attempt",
         "choices",
         "chunk",
         "claim",
-        "error",
         "failure",
         "id",
         "lane",
@@ -58,8 +59,10 @@ class Item:
         "offset",
         "outcome",
         "probe",
+        "probes",
         "record",
         "records",
+        "rounds",
         "sent",
         "since",
         "tries",
@@ -84,8 +87,15 @@ class Item:
         self.since = since
         self.alone = False
         self.probe = False
+        self.probes = 0
+        """How often it failed as the one that probes a breaker."""
         self.failure: Failure | None = None
-        self.error = ""
+        self.asked = 0
+        """How often its last words were asked for, and none came."""
+        self.rounds = 0
+        """How often its events could not be published, although each time tried several times."""
+        self.acks = 0
+        """How much the broker had acknowledged when it first did not take this."""
         self.ms = 0.0
         self.chunk: Chunk | None = None
         self.choices: list[tuple[RawRecord, ...]] = []
@@ -159,6 +169,11 @@ class LaneState:
     def put_back(self, items: list[Item]) -> None:
         """Have items worked on next, in their order; they keep their keys."""
         self.queue.extendleft(reversed(items))
+        self.bytes += sum(item.size for item in items)
+
+    def put_last(self, items: list[Item]) -> None:
+        """Have items wait behind all others; they keep their keys."""
+        self.queue.extend(items)
         self.bytes += sum(item.size for item in items)
 
     def pop(self) -> Item:

@@ -30,13 +30,16 @@ class Place(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """What was done about a letter, by whom, why and when (milliseconds since 1970)."""
+    """What was done about a letter, by whom, why and when (milliseconds since 1970).
+
+    `upto` names the last place of each partition up to which it means the letter.
+    """
 
     action: Action
     by: str
     why: str
     at_ms: int
-    upto: Place
+    upto: tuple[Place, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Letter:
     `topic`, `partition`, `offset` and `timestamp_ms` are those of the record's first coming,
     `died_ms` is when it was given up last, `deaths` how often. `lane` is empty if unknown. `place`
     is where its last letter lies, `size` that letter's bytes; `valueless` says that the letter
-    had to leave the record's value where it came from. `marks` from the oldest on.
+    had to leave the record's value where it came from. `marks` from the oldest on. `ends` are the
+    last places in each partition where it lies: a record without a key may die in several.
     """
 
     id: str
@@ -68,6 +72,7 @@ class Letter:
     place: Place
     deaths: int = 1
     marks: tuple[Mark, ...] = ()
+    ends: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +135,7 @@ class Ledger:
         """A record of the dead-letter topic. Raises nothing: anybody may write there."""
         about = _about(record.headers)
         if "mark" in about:
-            mark = _mark(about)
+            mark = _mark(about, record.headers)
             if mark is not None:
                 self._marks.setdefault(_text(about, "id"), []).append(mark)
             return
@@ -188,16 +193,18 @@ def original(letter: Letter, record: Taken) -> Taken:
 def mark_record(
     topic: str, letter: Letter, action: Action, by: str, why: str, at: str
 ) -> RawRecord:
-    """The mark that says what was done; `at` in ISO 8601."""
+    """The mark that says what was done, about all that is known to lie there of the letter; `at`
+    in ISO 8601."""
     about = {
         "dl_mark": action,
         "dl_id": letter.id,
-        "dl_upto": f"{letter.place.partition}/{letter.place.offset}",
         "dl_by": by,
         "dl_why": why[:_TEXT_BYTES],
         "dl_time": at,
     }
     headers = [(name, text.encode("utf-8", "replace")) for name, text in about.items()]
+    for end in letter.ends or (letter.place,):
+        headers.append(("dl_upto", f"{end.partition}/{end.offset}".encode()))
     return RawRecord(topic, letter.id.encode("utf-8", "replace"), None, headers)
 
 
@@ -209,23 +216,19 @@ def by_code(letters: Iterable[Letter]) -> Mapping[str, int]:
 def _folded(letters: Sequence[Letter], marks: Sequence[Mark]) -> Letter:
     """The letters of one record as one, with what was done about it."""
     last = max(letters, key=lambda one: (one.died_ms, one.place))
-    ends: dict[int, Letter] = {}
-    for letter in letters:
-        end = ends.get(letter.place.partition, letter)
-        ends[letter.place.partition] = max(end, letter, key=lambda one: one.place)
-    covering = [mark for mark in marks if mark.upto.partition in ends]
-    open_ends = [
-        end
-        for end in ends.values()
-        if not any(
-            mark.upto.partition == end.place.partition and mark.upto >= end.place
-            for mark in covering
-        )
-    ]
+    ends = _ends(letter.place for letter in letters)
+    covered = dict(_ends(place for mark in marks for place in mark.upto))
+    open_ends = [end for end in ends if covered.get(end.partition, -1) < end.offset]
     done = max(marks, key=lambda mark: mark.at_ms, default=None)
     state: State = "waiting" if open_ends or done is None else done.action
     history = tuple(sorted(marks, key=lambda mark: mark.at_ms))
-    return replace(last, state=state, deaths=len(letters), marks=history)
+    return replace(last, state=state, deaths=len(letters), marks=history, ends=ends)
+
+
+def _ends(places: Iterable[Place]) -> tuple[Place, ...]:
+    """The last place of each partition."""
+    # In rising order, so that the last one of each partition is what remains.
+    return tuple(Place(*end) for end in dict(sorted(places)).items())
 
 
 def _about(headers: RawHeaders) -> Mapping[str, bytes]:
@@ -248,12 +251,18 @@ def _when(about: Mapping[str, bytes], otherwise_ms: int) -> int:
         return otherwise_ms
 
 
-def _mark(about: Mapping[str, bytes]) -> Mark | None:
+def _mark(about: Mapping[str, bytes], headers: RawHeaders) -> Mark | None:
+    """The mark, unless it says of no place that can be what was done."""
     action = _text(about, "mark")
-    partition, slash, offset = about.get("upto", b"").partition(b"/")
-    upto = Place(_number({"": partition}, ""), _number({"": offset}, ""))
-    if action not in ("replayed", "discarded") or not slash or min(upto) < 0:
+    places = (_place(value) for name, value in headers if name == f"{PREFIX}upto")
+    upto = tuple(place for place in places if min(place) >= 0)
+    if action not in ("replayed", "discarded") or not upto:
         return None
     return Mark(
         cast(Action, action), _text(about, "by"), _text(about, "why"), _when(about, 0), upto
     )
+
+
+def _place(text: bytes) -> Place:
+    partition, _, offset = text.partition(b"/")
+    return Place(_number({"": partition}, ""), _number({"": offset}, ""))

@@ -40,6 +40,10 @@ def notice(
     Its id is the same for all that say this of the subject within an hour of the clock, so that
     readers tell a person once however many workers found out.
     """
+    # What a handler says may hold anything, such as the half characters of odd file names.
+    subject, title, detail = (
+        text.encode("utf-8", "replace").decode() for text in (subject, title, detail)
+    )
     hour = int(now_s // _HOUR_S)
     event_id = str(uuid5(_NOTICES, f"{kind}/{service}/{subject}/{hour}"))
     value = {

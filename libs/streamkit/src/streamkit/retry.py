@@ -28,18 +28,18 @@ JITTER: Final = 0.1
 """A record waits up to so much longer than its tier says: what failed together is spread."""
 
 MOST_ATTEMPTS: Final = 100
+_MOST_PARTITION: Final = 2**31 - 1
 _LONGEST_TIER_S: Final = 600
 _MOST_TIERS: Final = 10
 _ERROR_CHARS: Final = 200
 
-_SKEW_MS: Final = 60_000
-"""A worker that has not yet seen the broker's clock dates by its own, which may be off so far."""
+_AT_ONCE_MS: Final = 0
+"""When a replay is due. Nobody's clock is asked: the operator's may be wrong."""
 
 _TIER: Final = re.compile(r"([1-9][0-9]{0,3})(s|m)")
 _NUMBER: Final = re.compile(rb"[0-9]{1,18}")
 _LETTER_ID: Final = re.compile(r"[0-9a-f-]{36}")
-
-_REQUIRED: Final = ("topic", "partition", "offset", "timestamp", "lane", "attempt", "due")
+_TOPIC: Final = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def tier_s(tier: str) -> int:
@@ -80,6 +80,14 @@ class Due(NamedTuple):
     replay: str = ""
 
 
+class Origin(NamedTuple):
+    """A record out of a retry topic under the place of its first coming. Its headers are still as
+    they were found. `lane` is empty if unknown."""
+
+    record: Taken
+    lane: str
+
+
 class RetryPlan:
     """Which retry topic a failed record goes to, and what a record out of one means. No I/O.
 
@@ -92,6 +100,7 @@ class RetryPlan:
         if len(delays) > _MOST_TIERS or delays != sorted(set(delays)):
             raise ValueError(f"retry tiers are at most {_MOST_TIERS}, rising: {', '.join(tiers)}")
         self._service = service
+        self._ours = f"darkroom.{service}.retry-"
         self._tiers = tuple(zip(tiers, delays, strict=True))
         self._places = {
             retry_topic(service, tier, name): (name, delay)
@@ -109,7 +118,11 @@ class RetryPlan:
 
     def tier_of(self, topic: str) -> str:
         """The tier of one of `topics`, for a metric's label."""
-        return topic.removeprefix(f"darkroom.{self._service}.retry-").partition(".")[0]
+        return topic.removeprefix(self._ours).partition(".")[0]
+
+    def waits_in(self, topic: str) -> bool:
+        """Whether this is a retry topic of the service, of these tiers or of earlier ones."""
+        return topic.startswith(self._ours)
 
     def next(
         self,
@@ -134,7 +147,7 @@ class RetryPlan:
         error = f"{error_code}: {message}"
         return _waiting(topic, record, lane, attempt + 1, now_ms + int(wait_ms), error)
 
-    def replay(self, record: Taken, lane: str, letter: str, now_ms: int) -> RawRecord | None:
+    def replay(self, record: Taken, lane: str, letter: str) -> RawRecord | None:
         """What gives a record its attempts anew, at once, to this service alone.
 
         `letter` is the id of its dead letter. None if the service has no retry topics.
@@ -142,7 +155,7 @@ class RetryPlan:
         if not self._tiers:
             return None
         topic = retry_topic(self._service, self._tiers[0][0], lane)
-        raw = _waiting(topic, record, lane, 1, now_ms, "replayed")
+        raw = _waiting(topic, record, lane, 1, _AT_ONCE_MS, "replayed")
         return raw._replace(headers=[*raw.headers, ("rt_replay", letter.encode())])
 
     def read(self, record: Taken, lanes: Mapping[str, Collection[str]]) -> Due | Reject:
@@ -150,21 +163,57 @@ class RetryPlan:
 
         Gives a Reject for one whose headers say what this service can't have written. A due time
         later than its tier ever gives is taken for what the tier gives, since the clock that it
-        was written by may have been wrong.
+        was written by may have been wrong. A record whose lane is not there any more goes to the
+        one that takes its topic now.
         """
         try:
             return self._read(record, lanes)
         except Reject as error:
             return error
 
+    def origin(self, record: Taken, lanes: Mapping[str, Collection[str]]) -> Origin | None:
+        """Where a record that `read` refused came from, as far as its headers say.
+
+        The lane is the one of `lanes` that takes its topic, else the one that is written there.
+        None if the headers don't say where it came from. Raises nothing.
+        """
+        ours, _ = _ours(record.headers)
+        topic = _text(ours.get("topic", b""))
+        if not _TOPIC.fullmatch(topic) or self.waits_in(topic):
+            return None
+        try:
+            partition, offset = _number(ours, "partition", _MOST_PARTITION), _number(ours, "offset")
+        except Reject:
+            return None
+        try:
+            timestamp_ms = _number(ours, "timestamp")
+        except Reject:
+            timestamp_ms = record.timestamp_ms
+        first = record._replace(
+            topic=topic, partition=partition, offset=offset, timestamp_ms=timestamp_ms
+        )
+        lane = _text(ours.get("lane", b""))
+        return Origin(first, _lane_of(topic, lane, lanes) or lane)
+
+    def wait_s(self, topic: str, due: Due, now_ms: int) -> float:
+        """Seconds that a record out of this retry topic is yet to wait; 0 if it is due.
+
+        `now_ms` is the broker's clock. Never more than the tier ever gives, however wrong that is.
+        """
+        _, delay_s = self._places[topic]
+        return min(max(0.0, (due.due_ms - now_ms) / 1000), delay_s * (1 + JITTER))
+
     def _read(self, record: Taken, lanes: Mapping[str, Collection[str]]) -> Due:
         if record.topic not in self._places:
             raise _bad(f"{record.topic} is no retry topic of {self._service}")
         name, delay_s = self._places[record.topic]
-        ours = _ours(record.headers)
-        topic, lane = _text(ours["topic"]), _text(ours["lane"])
-        if topic not in lanes.get(lane, ()):
-            raise _bad(f"no lane {lane!r} has a topic {topic!r}")
+        ours, twice = _ours(record.headers)
+        if twice:
+            raise _bad(f"has two headers {PREFIX}{min(twice)[:50]}")
+        topic, written = _text(_needed(ours, "topic")), _text(_needed(ours, "lane"))
+        lane = _lane_of(topic, written, lanes)
+        if lane is None:
+            raise _bad(f"no lane, neither its own {written!r} nor another, has a topic {topic!r}")
         if class_of(lane) != name:
             raise _bad(f"lane {lane!r} does not wait in {record.topic}")
         attempt = _number(ours, "attempt")
@@ -172,7 +221,7 @@ class RetryPlan:
             raise _bad(f"there is no attempt {attempt}")
         original = Taken(
             topic=topic,
-            partition=_number(ours, "partition", 2**31 - 1),
+            partition=_number(ours, "partition", _MOST_PARTITION),
             offset=_number(ours, "offset"),
             key=record.key,
             value=record.value,
@@ -209,19 +258,32 @@ def _bad(why: str) -> Reject:
     return Reject("bad_retry_headers", f"The record waited for a retry, but {why[:300]}.")
 
 
-def _ours(headers: RawHeaders) -> Mapping[str, bytes]:
-    """Our headers by their name without the prefix."""
+def _ours(headers: RawHeaders) -> tuple[Mapping[str, bytes], Collection[str]]:
+    """Our headers by their name without the prefix, and the names of those that stand there more
+    than once, which therefore say nothing."""
     found: dict[str, bytes] = {}
+    twice: set[str] = set()
     for name, value in headers:
         if name.startswith(PREFIX):
             short = name.removeprefix(PREFIX)
             if short in found:
-                raise _bad(f"has two headers {name[:50]}")
+                twice.add(short)
             found[short] = value
-    lacking = [name for name in _REQUIRED if name not in found]
-    if lacking:
-        raise _bad(f"lacks the header {PREFIX}{lacking[0]}")
-    return found
+    for name in twice:
+        del found[name]
+    return found, twice
+
+
+def _lane_of(topic: str, lane: str, lanes: Mapping[str, Collection[str]]) -> str | None:
+    """The lane that takes a topic: the one named if it does, since lanes may have been renamed
+    while the record waited any other that does; None if none does."""
+    return next((name for name in (lane, *lanes) if topic in lanes.get(name, ())), None)
+
+
+def _needed(ours: Mapping[str, bytes], name: str) -> bytes:
+    if name not in ours:
+        raise _bad(f"lacks the header {PREFIX}{name}")
+    return ours[name]
 
 
 def _text(value: bytes) -> str:
@@ -229,15 +291,13 @@ def _text(value: bytes) -> str:
 
 
 def _number(ours: Mapping[str, bytes], name: str, most: int = 2**63 - 1) -> int:
-    value = ours[name]
+    value = _needed(ours, name)
     if not _NUMBER.fullmatch(value) or int(value) > most:
         raise _bad(f"{PREFIX}{name} is no number")
     return int(value)
 
 
 def _due(due_ms: int, appended_ms: int, delay_ms: int) -> int:
-    if due_ms - appended_ms > 2 * delay_ms + _SKEW_MS:
-        raise _bad("it would wait longer than its topic says")
     return min(due_ms, appended_ms + int(delay_ms * (1 + JITTER)))
 
 
@@ -255,15 +315,20 @@ class _Seen(NamedTuple):
 
 
 class BrokerClock:
-    """The broker's clock as far as acknowledgements show it; until one does, the machine's own, but
-    never behind a time stamp that the broker has given.
+    """The broker's clock as far as acknowledgements show it; until one does, the machine's own; in
+    either case never behind a time stamp that the broker has given.
 
     A record was appended between being sent and being acknowledged, so the shortest round trip of
     the last five minutes knows best: long ones (a queue, a broker that restarts) are outliers.
-    Follows the monotonic clock, so a machine's clock that is set meanwhile does no harm.
+    Follows the monotonic clock, so a machine's clock that is set meanwhile does no harm. That one
+    stands still while a machine is suspended, and a broker's clock may be set too: what an
+    acknowledgement shows to be impossible is forgotten.
     """
 
     WINDOW_S: Final = 300.0
+
+    STEP_MS: Final = 100.0
+    """Clocks of brokers, and the pace of clocks, differ by so much without one having been set."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -282,11 +347,21 @@ class BrokerClock:
         """
         if appended_ms <= 0 or acked_s < sent_s:
             return
+        self._forget_impossible(appended_ms - acked_s * 1000, appended_ms - sent_s * 1000)
         round_trip = acked_s - sent_s
         while self._seen and self._seen[-1].round_trip >= round_trip:
             self._seen.pop()
         middle_ms = (sent_s + acked_s) / 2 * 1000
         self._seen.append(_Seen(acked_s, round_trip, appended_ms - middle_ms))
+
+    def _forget_impossible(self, least_ms: float, most_ms: float) -> None:
+        """The broker's clock is between these ahead of the monotonic one."""
+        if self._least_ms > most_ms + self.STEP_MS:
+            self._least_ms = -math.inf
+        if self._seen:
+            believed = self._seen[0].offset_ms
+            if not least_ms - self.STEP_MS <= believed <= most_ms + self.STEP_MS:
+                self._seen.clear()
 
     def now_ms(self) -> int:
         """Milliseconds since 1970 on the broker."""
@@ -294,6 +369,7 @@ class BrokerClock:
         # The last one stays however old it is: still better than a clock never compared.
         while len(self._seen) > 1 and self._seen[0].at < now - self.WINDOW_S:
             self._seen.popleft()
-        if not self._seen:
-            return int(max(self._clock.time() * 1000, now * 1000 + self._least_ms))
-        return int(now * 1000 + self._seen[0].offset_ms)
+        known_ms = self._clock.time() * 1000
+        if self._seen:
+            known_ms = now * 1000 + self._seen[0].offset_ms
+        return int(max(known_ms, now * 1000 + self._least_ms))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -114,6 +115,13 @@ class WorkerSettings(TopicSettings):
     @classmethod
     def _are_weights(cls, value: str) -> str:
         _weights(value)
+        return value
+
+    @field_validator("redis")
+    @classmethod
+    def _is_redis(cls, value: str) -> str:
+        if urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("write redis://host:port/0, rediss://… or unix://…")
         return value
 
     @field_validator("stage_rate")

@@ -6,28 +6,35 @@ from typing import Final, NoReturn, Protocol
 
 import structlog
 
-from streamkit.backoff import delay_s
+from streamkit.backoff import Later, delay_s
 from streamkit.deadletters import dead_letter, without_value
 from streamkit.engine.work import Result
 from streamkit.errors import Reject
-from streamkit.gate import BROKER, DEAD_LETTERS, Gate
+from streamkit.gate import BROKER, Gate
 from streamkit.items import Item
 from streamkit.job import HIGH, Job
 from streamkit.messages import Failure
-from streamkit.notices import DEAD_LETTER_SURGE, DEPENDENCY_AWAY, notice
 from streamkit.outside import Outside
 from streamkit.policy import Policy
 from streamkit.ports import Delivery
 from streamkit.publishing import ProducerLostError
 from streamkit.records import RawRecord
 from streamkit.retry import JITTER, BrokerClock, RetryPlan, tier_s
+from streamkit.telling import Telling
 
 _log = structlog.get_logger("streamkit.settle")
 
-_NOTICE_TRIES: Final = 20
+_PROBES_AN_ATTEMPT: Final = 3
+"""A record that blames a dependency is charged an attempt for so many failures as a probe."""
 
-Later = Callable[[float, Callable[[], None]], None]
-"""Calls a function after so many seconds, in the core's thread."""
+_MOST_ASKED: Final = 4
+"""So often a job is asked for its last words on a record."""
+
+_MOST_ROUNDS: Final = 3
+"""A record is charged an attempt when its events could not be published in so many rounds."""
+
+_MOST_LETTERS: Final = 10
+"""Sends of a dead letter, before it goes without what makes it unpublishable."""
 
 
 class HandlerDefectError(RuntimeError):
@@ -65,13 +72,11 @@ class Settler:
         self._meter = outside.meter
         self._retries = retries
         self._later = later
-        self._encode = outside.encode
         self._chance = outside.chance
         self._broker_clock = BrokerClock(outside.clock)
         self._tickets: dict[int, Item] = {}
-        self._notices: dict[int, tuple[RawRecord, int]] = {}
-        self._told: dict[str, str] = {}
-        self._number = 0
+        self._acks = 0
+        self._telling = Telling(job.service, outside, later)
         self._unmetered: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
 
     # -- what engines say -----------------------------------------------------------------------
@@ -81,7 +86,10 @@ class Settler:
     ) -> None:
         """Deal with an engine's results. Raises HandlerDefectError."""
         back: list[Item] = []
+        last: list[Item] = []
         for item, result in found:
+            # A probe that failed lets another record be the next: it may be itself at fault.
+            unfit = last if item.probe else back
             if item.probe:
                 self._probed(item, result, now)
             if item.gone:
@@ -91,19 +99,23 @@ class Settler:
             kind = result.kind
             if item.failure is not None:
                 if not self._said(item, result, now):
-                    back.append(item)
+                    unfit.append(item)
             elif kind == "done":
                 self._gate.succeeded()
                 self._done(item, result.events, now)
-            elif self._to_do_again(item, result, halve, engine, now):
+            elif result.kind == "returned":
                 back.append(item)
+            elif self._to_do_again(item, result, halve, engine, now):
+                unfit.append(item)
         self._put_back(back)
+        for item in self._ours(last):
+            item.lane.put_last([item])
 
     def _to_do_again(
         self, item: Item, result: Result, halve: Halves, engine: str, now: float
     ) -> bool:
         """Whether the record shall wait its turn again, as if it had not been tried."""
-        if result.kind == "returned" or (result.kind == "memory" and halve(item, engine)):
+        if result.kind == "memory" and halve(item, engine):
             return True
         return not self._instructed(item, result, now)
 
@@ -122,10 +134,19 @@ class Settler:
                 self._raise_defect(item, result)
             case "done":
                 pass
+            case _ if self._ask_again(item):
+                return False
             case _:
                 _log.error("no_last_words", lane=item.lane.name, reason=result.message[:300])
         self._bury(item, result.events)
         return True
+
+    def _ask_again(self, item: Item) -> bool:
+        """Whether a record's last words are worth asking for once more: what failed was not what
+        is said, and what waits for the record's end waits for them."""
+        item.asked += 1
+        item.alone = True
+        return item.asked < _MOST_ASKED
 
     def _done(self, item: Item, events: tuple[RawRecord, ...], now: float) -> None:
         if events:
@@ -145,9 +166,7 @@ class Settler:
                 self._gate.failed(result.dependency, result.message, now, at_once=True)
                 self._meter.retried(item.lane.name, "lane", result.dependency)
                 return False
-            case "retry" if result.dependency and self._gate.failed(
-                result.dependency, result.message, now
-            ):
+            case "retry" if result.dependency and self._blames(item, result, now):
                 return False
             case "memory":
                 self.again(item, "out_of_memory", result.message or "Out of memory.")
@@ -156,6 +175,14 @@ class Settler:
             case _:
                 self.again(item, result.code or "retry", result.message)
         return True
+
+    def _blames(self, item: Item, result: Result, now: float) -> bool:
+        """Whether it is the dependency that is at fault, and no attempt to be counted.
+
+        A record that failed so often as a probe has had its chance: it may itself be at fault.
+        """
+        away = self._gate.failed(result.dependency, result.message, now)
+        return away and (item.probes == 0 or item.probes % _PROBES_AN_ATTEMPT != 0)
 
     def _raise_defect(self, item: Item, result: Result) -> NoReturn:
         raise HandlerDefectError(
@@ -172,6 +199,7 @@ class Settler:
             if not result.events:
                 self._gate.forgotten()
         else:
+            item.probes += 1
             self._gate.probe_failed(now, result.dependency)
 
     def lost(self, items: Sequence[Item], why: str) -> None:
@@ -188,7 +216,9 @@ class Settler:
                 live.append(item)
         if len(items) == 1 and live:
             code = "deadline" if why == "deadline" else "engine_died"
-            if live[0].failure is not None:
+            if live[0].failure is not None and self._ask_again(live[0]):
+                self._put_back(live)
+            elif live[0].failure is not None:
                 self._bury(live[0], ())
             else:
                 self.again(live[0], code, f"The engine was lost while it worked on this: {why}.")
@@ -199,13 +229,18 @@ class Settler:
 
     def _put_back(self, items: list[Item]) -> None:
         by_lane: dict[str, list[Item]] = {}
+        for item in self._ours(items):
+            by_lane.setdefault(item.lane.name, []).append(item)
+        for back in by_lane.values():
+            back[0].lane.put_back(back)
+
+    def _ours(self, items: list[Item]) -> list[Item]:
+        """Those that are to stay here; the others are left to the next worker."""
+        left = [item for item in items if not item.claim.leaving and not item.gone]
         for item in items:
             if item.claim.leaving or item.gone:
                 item.lane.over(item)
-            else:
-                by_lane.setdefault(item.lane.name, []).append(item)
-        for back in by_lane.values():
-            back[0].lane.put_back(back)
+        return left
 
     # -- trying again, giving up ----------------------------------------------------------------
 
@@ -284,10 +319,11 @@ class Settler:
                 raise error
             item = self._tickets.pop(ticket, None)
             if item is None:
-                self._noticed(ticket, error)
+                self._telling.delivered(ticket, error)
             elif error is None:
                 if appended_ms:
                     self._broker_clock.observe(item.sent, now, appended_ms)
+                self._acks += 1
                 self._gate.there(BROKER)
                 self.finish(item, item.outcome, now)
             elif item.gone:
@@ -307,21 +343,36 @@ class Settler:
             raise error
 
     def _unpublished(self, item: Item, error: Exception, now: float) -> None:
-        """Send again; a record's own events only so often, then the record is tried again."""
+        """Send again. A record's own events only so often, then the record is tried again, behind
+        others; and if that helps as little, it is an attempt that failed."""
         item.tries += 1
         self._meter.publish_retried(1)
-        records = item.records
-        if item.outcome == "done" and item.tries >= self._policy.publish_tries:
+        records, ours = item.records, item.outcome == "done"
+        if ours and item.tries >= self._policy.publish_tries:
             item.tries = 0
+            item.rounds += 1
             self._gate.failed(BROKER, str(error), now, at_once=True)
-            self._put_back([item])
+            if item.rounds >= _MOST_ROUNDS:
+                self.again(item, "unpublishable", str(error))
+            else:
+                for one in self._ours([item]):
+                    one.lane.put_last([one])
             return
-        if item.outcome != "done":
+        if not ours:
             self._gate.failed(BROKER, str(error), now)
+            if self._only_this(item):
+                records = item.choices.pop(0)
         pause = delay_s(item.tries, self._chance)
-        if item.outcome == "done":
+        if ours:
             pause = min(pause, self._policy.publish_delay_s)
         self._wait(item, pause, lambda: self._send(item, records))
+
+    def _only_this(self, item: Item) -> bool:
+        """Whether the broker takes other records but not, however often, this dead letter with
+        what is said beside it: then less is to be sent."""
+        if item.tries == 1:
+            item.acks = self._acks
+        return item.tries >= _MOST_LETTERS and bool(item.choices) and self._acks > item.acks
 
     def _wait(self, item: Item, seconds: float, then: Callable[[], None]) -> None:
         """Do `then` later, if the record is still ours."""
@@ -352,6 +403,10 @@ class Settler:
         if outcome != "retry":
             self._gate.finished(now, dead=outcome == "dead_letter")
 
+    def tell(self) -> None:
+        """Say what is to be said of breakers that opened."""
+        self._telling.opened(self._gate)
+
     def flush_metrics(self) -> None:
         """Count what was finished since the last time."""
         for (lane, outcome), (durations, ages) in self._unmetered.items():
@@ -361,43 +416,6 @@ class Settler:
     def active(self) -> list[Item]:
         """All that wait for the broker's acknowledgement."""
         return list(self._tickets.values())
-
-    # -- notices --------------------------------------------------------------------------------
-
-    def notify_opened(self) -> None:
-        """Say once of each dependency whose breaker opened that it is away."""
-        while self._gate.opened:
-            dependency, why = self._gate.opened.pop(0)
-            _log.error("dependency_away", dependency=dependency, reason=why[:300])
-            service = self._job.service
-            kind, subject, title = DEPENDENCY_AWAY, dependency, f"{service} waits for {dependency}"
-            if dependency == DEAD_LETTERS:
-                kind, subject = DEAD_LETTER_SURGE, service
-                title = f"{service} has stopped: most of its records fail for good"
-            self._meter.noticed(kind)
-            if self._encode is None:
-                continue
-            emit = notice(kind, service, subject, title, why[:1000], self._clock.time())
-            if self._told.get(dependency) == emit.id:
-                continue  # whoever reads it would take it for a repetition
-            self._told[dependency] = emit.id
-            self._number -= 1
-            self._notices[self._number] = (self._encode(emit), 1)
-            self._producer.send(self._number, [self._notices[self._number][0]])
-
-    def _noticed(self, ticket: int, error: Exception | None) -> None:
-        record, tries = self._notices.pop(ticket, (None, 0))
-        if record is None or error is None:
-            return
-        if tries >= _NOTICE_TRIES or isinstance(error, Reject):
-            _log.error("notice_not_published", reason=str(error))
-            return
-
-        def resend() -> None:
-            self._notices[ticket] = (record, tries + 1)
-            self._producer.send(ticket, [record])
-
-        self._later(delay_s(tries, self._chance), resend)
 
     def broker_is_at(self, appended_ms: int) -> None:
         """A record with this time of appending came, so the broker's clock is that far at least."""

@@ -5,6 +5,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -94,27 +95,26 @@ class Worker:
         Raises HandlerDefectError for what a handler raised beyond instructions, EngineLoadError,
         ConsumerLostError, ProducerLostError; what was finished by then is committed.
         """
-        controls = self._follow_controls()
-        producer = self._means.backend.producer(self._job.service)
-        core = self._build(producer)
-        publisher = threading.Thread(target=self._publish, args=(producer,), name="publisher")
-        publisher.start()
-        try:
+        with ExitStack() as ends:
+            controls = self._follow_controls()
+            if controls is not None:
+                ends.callback(controls.close)
+            producer = self._means.backend.producer(self._job.service)
+            ends.callback(producer.close)
+            core = self._build(producer)
+            publisher = threading.Thread(
+                target=self._publish, args=(producer,), name="publisher", daemon=True
+            )
+            publisher.start()
+            ends.callback(self._end_publishing, publisher)
+            ends.callback(producer.flush, _FLUSH_S)
+            ends.callback(core.close)
+            ends.callback(self._leave, core)
             with self.watchdog:
                 core.start(self._open_feeds)
                 self._core = core
                 _collect_seldom()
                 self._loop(core, stop)
-        finally:
-            if not core.over:
-                self._leave(core)
-            core.close()
-            if controls is not None:
-                controls.close()
-            producer.flush(_FLUSH_S)
-            self._publishing = False
-            publisher.join()
-            producer.close()
 
     # -- the core's thread ----------------------------------------------------------------------
 
@@ -140,11 +140,19 @@ class Worker:
         core.turn()
 
     def _leave(self, core: Core) -> None:
-        """After a failure: commit what is finished and leave the groups; nothing new begins."""
-        core.handle(Stop())
+        """After a failure: commit what is finished and leave the groups; nothing new begins.
+
+        What fails once more is only told: the failure itself is on its way to the caller.
+        """
+        if core.over:
+            return
         deadline = time.monotonic() + self._settings.drain_s
-        while not core.over and time.monotonic() < deadline:
-            self._step(core, core.handle_leaving)
+        try:
+            core.handle(Stop())
+            while not core.over and time.monotonic() < deadline:
+                self._step(core, core.handle_leaving)
+        except Exception:  # noqa: BLE001 - see above
+            _log.exception("leaving_failed")
 
     # -- other threads --------------------------------------------------------------------------
 
@@ -157,6 +165,10 @@ class Worker:
                     self._inbox.put(Delivered(deliveries))
         except Exception as error:  # noqa: BLE001 - handed to the core, which raises it
             self._inbox.put(FeedClosed("publisher", error))
+
+    def _end_publishing(self, publisher: threading.Thread) -> None:
+        self._publishing = False
+        publisher.join(_FLUSH_S)
 
     def _open_feeds(self) -> Iterable[Feed]:
         """Join the groups; each feed has a thread."""

@@ -39,7 +39,7 @@ def runtime(
         typer.Option(callback=_known, help=f"One of {', '.join(_PARTS)}; may be repeated."),
     ] = None,
 ) -> None:
-    """The worker runtime beside Celery, Dramatiq and a bare loop; takes 25 minutes.
+    """The worker runtime beside Celery, Dramatiq and a bare loop; takes 20 minutes.
 
     Starts a Kafka and a Redis of its own on free loopback ports, and ends all that it started.
     Leave the machine alone meanwhile: everything runs on its cores. Example:

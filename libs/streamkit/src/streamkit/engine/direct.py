@@ -4,6 +4,7 @@ what it is told, and when."""
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from streamkit.backoff import Later
 from streamkit.engine.desk import Codes
 from streamkit.engine.handling import Handling
 from streamkit.engine.loading import LoadError, loaded
@@ -11,9 +12,6 @@ from streamkit.engine.turns import Turns
 from streamkit.engine.work import Result, Work
 from streamkit.messages import Handlers
 from streamkit.ports import EngineGone, EngineReady, EngineResults, Report
-
-Later = Callable[[float, Callable[[], None]], None]
-"""Calls a function once so many seconds have gone by."""
 
 
 class EngineDies(BaseException):
