@@ -17,8 +17,9 @@ import pytest
 from darkroom_cli.stack import Stack
 from darkroom_cli.supervision.state import Phase, StackState
 from worker_audit import Audit, Committed, Harm
+from worker_process import WorkerProcess, until
 from worker_tasks import LANES
-from worker_world import Places, Task, WorkerProcess, World, until
+from worker_world import Places, Task, World
 
 RECORDS: Final = 5000
 PER_SECOND: Final = 130
@@ -281,12 +282,10 @@ def test_a_group_is_restarted_one_by_one_under_load_with_nothing_lost_and_nothin
             chaos.start(slot).ready()
             chaos.audit.look()
             until(lambda: len(world.names()) > before + 100, "work goes on")  # noqa: B023
-    asked = len(world.tail(LANES["batch"]).to_the_end()) + len(
-        world.tail(LANES["high"]).to_the_end()
-    )
+    asked = len(world.all_of(LANES["batch"])) + len(world.all_of(LANES["high"]))
     until(lambda: len(world.names()) >= asked, "all is done")
     until(lambda: all_is_committed(chaos), "all is committed", 20)
     chaos.audit.look()
     assert chaos.audit.repeated([]) == {}
-    assert set(Counter(one.id for one in world.done_to_the_end()).values()) == {1}
+    assert set(Counter(one.id for one in world.all_done()).values()) == {1}
     assert len(world.done()) == asked

@@ -29,7 +29,7 @@ from streamkit import (
 )
 from streamkit.headers import readable
 from topic_reader import TopicReader
-from worker_world import until
+from worker_process import until
 
 Example = Callable[..., dict[str, Any]]
 

@@ -9,8 +9,9 @@ import pytest
 
 from infrastructure import Infrastructure
 from streamkit.headers import readable
+from worker_process import until
 from worker_tasks import LETTERS
-from worker_world import Done, Places, Task, World, until
+from worker_world import Done, Places, Task, World
 
 HOUR_S = 3600
 
@@ -62,7 +63,7 @@ def test_a_record_that_never_succeeds_ends_in_the_dead_letters_after_its_last_tr
     world.ask(Task("never", "retry", 99), Task("bad", "reject", lane="high"))
     failures = {one.name: one.failure for one in world.await_done("never", "bad")}
     assert failures == {"never": "gave_up", "bad": "bad"}
-    letters = [readable(one.headers) for one in world.tail(LETTERS).to_the_end()]
+    letters = [readable(one.headers) for one in world.all_of(LETTERS)]
     told = {one["dl_code"]: (one["dl_attempts"], one["dl_lane"]) for one in letters}
     assert told == {"gave_up": ("3", "batch"), "bad": ("1", "high")}
 
@@ -128,7 +129,7 @@ def test_a_record_that_crashes_its_engine_ends_in_the_dead_letters_and_harms_no_
     done = {one.name: one for one in world.await_done("crash", *neighbours)}
     assert once(world.done()) == {*neighbours, "crash"}
     assert {(done[name].attempt, done[name].failure) for name in neighbours} == {(1, "")}
-    (letter,) = world.tail(LETTERS).to_the_end()
+    (letter,) = world.all_of(LETTERS)
     about = readable(letter.headers)
     assert (about["dl_code"], about["dl_attempts"]) == ("engine_died", "3")
     assert "SIGSEGV" in about["dl_message"]
@@ -167,7 +168,7 @@ def test_a_trace_goes_on_from_a_record_to_its_events_also_after_a_retry(world: W
 
 
 def _header(world: World, topic: str, name: str) -> str:
-    (record,) = world.tail(topic).to_the_end()
+    (record,) = world.all_of(topic)
     return readable(record.headers)[name]
 
 
@@ -213,7 +214,7 @@ def test_a_worker_that_is_asked_to_stop_finishes_and_the_next_goes_on_with_nothi
     first = world.worker("first", group_protocol=protocol)
     until(lambda: len(world.names()) >= 50, "it works")
     assert first.stop(timeout_s=10) == 0
-    assert len(world.tail("tasks.done.v1").to_the_end()) < len(names)
+    assert len(world.all_of("tasks.done.v1")) < len(names)
     world.worker("second", group_protocol=protocol)
     assert once(world.await_done(*names)) == set(names)
     assert {one.worker for one in world.done()} == {"first", "second"}

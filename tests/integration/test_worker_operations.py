@@ -15,8 +15,9 @@ from darkroom_cli.stack import Stack
 from infrastructure import Infrastructure
 from log_places import KEYS
 from streamkit.notices import TOPIC as NOTICES
+from worker_process import WorkerProcess, until
 from worker_tasks import LETTERS, SERVICE, SHOP
-from worker_world import Done, Places, Task, WorkerProcess, World, until
+from worker_world import Done, Places, Task, World
 
 HOUR_S = 3600
 
@@ -172,7 +173,7 @@ def test_a_dependency_that_is_away_for_long_is_told_once_and_costs_no_record(
     assert {one.failure for one in done} == {""}
     assert max(one.attempt for one in done) == (2 if do == "away" else 1)
     assert len([one for one in done if one.attempt > 1]) <= 4
-    assert world.tail(LETTERS).to_the_end() == []
+    assert world.all_of(LETTERS) == []
     (notice,) = world.decoded(NOTICES)
     assert (notice["kind"], notice["service"], notice["subject"]) == (
         "dependency_away",

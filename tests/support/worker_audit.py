@@ -104,7 +104,7 @@ class Audit:
             return dict(self._committed)
 
     def _new_done(self) -> Sequence[Output]:
-        done = self.world.done_to_the_end()[self._read["sink"] :]
+        done = self.world.all_done()[self._read["sink"] :]
         self._read["sink"] += len(done)
         for one in done:
             self._reached[origin_of(one)] = math.inf
@@ -113,7 +113,7 @@ class Audit:
     def _new_retries(self) -> Sequence[Output]:
         found: list[Output] = []
         for topic in retry_topics(TIERS):
-            records = self.world.tail(topic).to_the_end()[self._read[topic] :]
+            records = self.world.all_of(topic)[self._read[topic] :]
             self._read[topic] += len(records)
             for record in records:
                 told = readable(record.headers)

@@ -1,17 +1,13 @@
 """A world of topics for one test, and workers in it, each a process of its own."""
 
 import json
-import os
-import shutil
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 from uuid import uuid4
 
 import httpx
@@ -22,26 +18,21 @@ from confluent_kafka import (
     KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-from prometheus_client.parser import text_string_to_metric_families
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
 
 import worker_tasks
 from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds, Taken
 from streamkit.control import TOPIC as CONTROLS
 from streamkit.kafka.consumer import taken
 from streamkit.notices import TOPIC as NOTICES
+from worker_process import DEADLINE_S, WorkerProcess, until
 from worker_tasks import DONE, LANES, LETTERS, Trail, retry_topics, schema_of
 
-DEADLINE_S: Final = 60.0
 TIERS: Final = "1s,2s"
 
+T = TypeVar("T")
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Poll until it is so; fail after the deadline."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
-        time.sleep(0.05)
+_LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,30 +89,21 @@ class Tail:
         )
         name = prefix + topic
         numbers = self._consumer.list_topics(name, timeout=20).topics[name].partitions
-        self._places = [TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers]
+        self.places = [TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers]
         self._read = dict.fromkeys(numbers, 0)
-        self._consumer.assign(self._places)
+        self._consumer.assign(self.places)
 
     def look(self) -> Sequence[Taken]:
         """All that has come, as far as it is here."""
         self._poll(0.05)
         return self.records
 
-    def to_the_end(self) -> Sequence[Taken]:
-        """All that lies there at this moment. Raises KafkaException while the broker is away."""
-        ends = self.ends()
+    def read_to(self, ends: Mapping[int, int]) -> None:
+        """Read on until each partition is read to its end."""
         deadline = time.monotonic() + DEADLINE_S
         while any(self._read[number] < end for number, end in ends.items()):
             assert time.monotonic() < deadline, "the end was not reached"
             self._poll(0.1)
-        return self.records
-
-    def ends(self) -> Mapping[int, int]:
-        """Where each partition ends now."""
-        return {
-            place.partition: self._consumer.get_watermark_offsets(place, timeout=5)[1]
-            for place in self._places
-        }
 
     def close(self) -> None:
         """Read no more."""
@@ -223,11 +205,6 @@ class World:
         self.tail(DONE).look()
         return self._decoded_done()
 
-    def done_to_the_end(self) -> Sequence[Done]:
-        """What the sink has at this moment. Raises KafkaException while the broker is away."""
-        self.tail(DONE).to_the_end()
-        return self._decoded_done()
-
     def names(self) -> Sequence[str]:
         """Of the records that the sink has, in the order of their arrival."""
         return [one.name for one in self.done()]
@@ -238,30 +215,52 @@ class World:
         until(lambda: wanted <= set(self.names()), f"{sorted(wanted)} are done", timeout_s)
         return self.done()
 
+    def all_of(self, topic: str) -> Sequence[Taken]:
+        """What lies in a topic at this moment."""
+        self.catch_up(topic)
+        return self.tail(topic).records
+
+    def all_done(self) -> Sequence[Done]:
+        """What the sink has at this moment."""
+        self.catch_up(DONE)
+        return self._decoded_done()
+
     def decoded(self, topic: str) -> Sequence[Mapping[str, Any]]:
-        """The values of a topic, to its end."""
-        return [self._codec.decode(topic, one.value) for one in self.tail(topic).to_the_end()]
+        """The values of a topic."""
+        return [self._codec.decode(topic, one.value) for one in self.all_of(topic)]
+
+    def catch_up(self, *topics: str) -> None:
+        """Read topics to where they end now. Raises KafkaException or TimeoutError while the broker
+        is away."""
+        ends = self.ends(*topics)
+        for topic in topics:
+            self.tail(topic).read_to({n: end for (name, n), end in ends.items() if name == topic})
+
+    def ends(self, *topics: str) -> Mapping[tuple[str, int], int]:
+        """How far topics reach at this moment, by topic and partition; raises as `catch_up`."""
+        places = [place for topic in topics for place in self.tail(topic).places]
+        asked = self._admin.list_offsets(dict.fromkeys(places, _LATEST))
+        return {
+            (place.topic.removeprefix(self.prefix), place.partition): self._answer(future).offset
+            for place, future in asked.items()
+        }
 
     def committed(self, lane: str) -> Mapping[tuple[str, int], int]:
-        """What a lane's group has committed, by topic and partition. Raises KafkaException or
-        TimeoutError while the broker is away."""
+        """What a lane's group has committed, by topic and partition; raises as `catch_up`."""
         group = ConsumerGroupTopicPartitions(f"{self.prefix}darkroom.{worker_tasks.SERVICE}.{lane}")
-        (answer,) = self._admin.list_consumer_group_offsets([group]).values()
+        (asked,) = self._admin.list_consumer_group_offsets([group]).values()
+        return {
+            (one.topic.removeprefix(self.prefix), one.partition): one.offset
+            for one in self._answer(asked).topic_partitions
+        }
+
+    def _answer(self, asked: "Future[T]") -> T:
         try:
-            places = answer.result(3).topic_partitions
+            return asked.result(3)
         except (KafkaException, TimeoutError):
             # A client that has once asked in vain waits on for long after the broker is back.
             self._admin = _admin(self.places.kafka)
             raise
-        return {(one.topic.removeprefix(self.prefix), one.partition): one.offset for one in places}
-
-    def ends(self, *topics: str) -> Mapping[tuple[str, int], int]:
-        """How far topics reach at this moment, by topic and partition."""
-        return {
-            (topic, number): end
-            for topic in topics
-            for number, end in self.tail(topic).ends().items()
-        }
 
     def _decoded_done(self) -> Sequence[Done]:
         records = self.tail(DONE).records
@@ -275,123 +274,23 @@ class World:
 
     # -- workers --------------------------------------------------------------------------------
 
-    def worker(self, name: str = "a", **settings: object) -> "WorkerProcess":
+    def worker(self, name: str = "a", **settings: object) -> WorkerProcess:
         """Start a worker; `settings` by their names, but those in capitals as variables."""
-        worker = WorkerProcess(self, name, settings)
+        told = {
+            "kafka": self.places.kafka,
+            "registry": self.places.registry,
+            "redis": self.places.redis,
+            "cache": self.folder / "ids",
+            "topic_prefix": self.prefix,
+            "retry_tiers": TIERS,
+            "trail": self.folder / "trail",
+            **settings,
+        }
+        log = self.folder / f"{self.prefix}{len(self.workers)}-{name}.log"
+        worker = WorkerProcess(name, log, told)
         self.workers.append(worker)
         return worker
 
 
 def _admin(kafka: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-
-
-class WorkerProcess:
-    """A worker, started at once."""
-
-    def __init__(self, world: World, name: str, settings: Mapping[str, object]) -> None:
-        self.name = name
-        self.log = world.folder / f"{world.prefix}{len(world.workers)}-{name}.log"
-        told = {
-            "kafka": world.places.kafka,
-            "registry": world.places.registry,
-            "redis": world.places.redis,
-            "cache": world.folder / "ids",
-            "topic_prefix": world.prefix,
-            "retry_tiers": TIERS,
-            "trail": world.folder / "trail",
-            **settings,
-        }
-        variables = {
-            key if key.isupper() else f"DARKROOM_{key.upper()}": str(value)
-            for key, value in told.items()
-        }
-        # The kernel ends it with us, however we end.
-        leash = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
-        here, others = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(
-                (*leash, sys.executable, "-m", "worker_program"),
-                env={
-                    **os.environ,
-                    "PYTHONPATH": os.pathsep.join(filter(None, (here, others))),
-                    "WORKER_NAME": name,
-                    **variables,
-                },
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.pid = self._process.pid
-
-    # -- what it says ---------------------------------------------------------------------------
-
-    def lines(self, event: str = "") -> Sequence[Mapping[str, Any]]:
-        """Its log; only what it says of `event`, if that is given."""
-        text = self.log.read_text(encoding="utf-8", errors="replace")
-        lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-        return [line for line in lines if event in ("", line["event"])]
-
-    def get(self, page: str) -> httpx.Response | None:
-        """A page of its health server; None while it does not answer."""
-        found = self.lines("health_server")
-        if not found:
-            return None
-        try:
-            return httpx.get(f"http://127.0.0.1:{found[0]['port']}{page}", timeout=5)
-        except httpx.TransportError:
-            return None
-
-    def metric(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series with these labels; 0 without one."""
-        answer = self.get("/metrics")
-        if answer is None:
-            return 0.0
-        return sum(
-            sample.value
-            for family in text_string_to_metric_families(answer.text)
-            for sample in family.samples
-            if sample.name == name and labels.items() <= sample.labels.items()
-        )
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether every lane has its partitions."""
-        answer = self.get("/readyz")
-        return answer is not None and answer.status_code == 200
-
-    def ready(self) -> "WorkerProcess":
-        """Wait until it is."""
-        until(lambda: self.ended or self.is_ready, f"{self.name} is ready")
-        assert not self.ended, self.log.read_text(encoding="utf-8")
-        return self
-
-    # -- its end --------------------------------------------------------------------------------
-
-    @property
-    def ended(self) -> bool:
-        """Whether it runs no more."""
-        return self._process.poll() is not None
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        self._process.send_signal(number)
-
-    def kill(self) -> None:
-        """End it by SIGKILL."""
-        self._process.kill()
-        self._process.wait()
-
-    def code(self, timeout_s: float = DEADLINE_S) -> int:
-        """Its exit code, once it has ended by itself."""
-        return self._process.wait(timeout_s)
-
-    def stop(self, timeout_s: float = DEADLINE_S) -> int:
-        """Ask it to stop; its exit code."""
-        self.send(signal.SIGTERM)
-        return self.code(timeout_s)
-
-    def end(self) -> None:
-        """Have it ended, whatever it does."""
-        if not self.ended:
-            self.kill()

@@ -42,7 +42,7 @@ def a_letter(**changes: Any) -> tuple[Letter, Taken]:
 
 
 def marked(**changes: Any) -> tuple[Letter, Taken]:
-    mark = Mark("discarded", HOSTILE, HOSTILE, 1_795_521_700_000, Place(0, 5))
+    mark = Mark("discarded", HOSTILE, HOSTILE, 1_795_521_700_000, (Place(0, 5),))
     return a_letter(state="discarded", marks=(mark,), deaths=3, **changes)
 
 

@@ -1,17 +1,20 @@
 """What a record causes is with the broker before it is acknowledged, whatever goes wrong."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 from prometheus_client import REGISTRY
 
 from scripted_stage import DONE, GIVEN_UP, SERVICE, ScriptedStage
 from streamkit.errors import Busy, Reject, Retry
-from streamkit.events import Delivered
-from streamkit.messages import Events, Message
+from streamkit.events import Delivered, Lost
+from streamkit.memory.producer import MemoryProducer
+from streamkit.messages import Emit, Events, Message
 from streamkit.policy import Policy
 from streamkit.ports import Delivery
-from streamkit.publishing import ProducerLostError
+from streamkit.publishing import ProducerLostError, PublishError
+from streamkit.records import RawRecord
 
 DLQ = f"darkroom.{SERVICE}.dlq"
 NOTICES = "ops.notified.v1"
@@ -198,6 +201,26 @@ def test_a_partition_that_is_lost_while_its_events_are_sent_again_is_worked_on_a
     assert stage.unread() == 0
 
 
+def test_a_partition_that_is_lost_before_its_events_were_refused_is_no_matter(
+    stage: ScriptedStage,
+) -> None:
+    stage.freeze()
+    stage.say("said")
+    stage.worker.frozen = False
+    stage.kit.world.step()
+    stage.kit.world.broker.down = True
+    stage.kit.advance(1)
+    places = stage.worker.core.partitions()["batch"]
+    stage.worker.post(Lost("batch", places))
+    stage.kit.advance(40)
+    stage.kit.world.broker.down = False
+    stage.worker.kill()
+    stage.kit.add(stage.job)
+    stage.kit.advance(20)
+    assert set(stage.done()) == {"said"}
+    assert stage.unread() == 0
+
+
 def test_a_producer_that_is_lost_ends_the_worker(stage: ScriptedStage) -> None:
     stage.worker.post(Delivered([Delivery(1, ProducerLostError("fenced"), 0)]))
     with pytest.raises(ProducerLostError, match="fenced"):
@@ -265,6 +288,51 @@ def test_a_dead_letter_that_is_refused_in_every_form_ends_the_worker(
     with pytest.raises(Reject, match="not one that the broker takes"):
         stage.say("bad")
     assert stage.unread() == 1
+
+
+def unacknowledged(monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+    """Have the broker not acknowledge whatever goes to a topic, though it takes all else."""
+    decide = MemoryProducer._delivery
+
+    def delivery(self: MemoryProducer, ticket: int, records: Sequence[RawRecord]) -> Delivery:
+        if any(record.topic == topic for record in records):
+            return Delivery(ticket, PublishError("no acknowledgement"), 0)
+        return decide(self, ticket, records)
+
+    monkeypatch.setattr(MemoryProducer, "_delivery", delivery)
+
+
+def test_a_record_whose_events_are_never_acknowledged_does_not_hold_up_others_for_ever(
+    stage: ScriptedStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def elsewhere(message: Message) -> Events:
+        return [Emit("elsewhere", message.key, message.value, "id")]
+
+    unacknowledged(monkeypatch, "elsewhere")
+    stage.script.does("odd", elsewhere)
+    stage.say("odd")
+    stage.say(*numbered("said", 20))
+    stage.kit.advance(60)
+    assert sorted(stage.done()) == sorted(numbered("said", 20))
+    stage.kit.advance(1200)
+    assert [letter.code for letter in stage.kit.dead_letters()] == ["unpublishable"]
+    stage.kit.advance(1)
+    assert stage.unread() == 0
+
+
+def test_words_that_are_never_acknowledged_do_not_keep_a_dead_letter_from_being_written(
+    stage: ScriptedStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unacknowledged(monkeypatch, GIVEN_UP)
+    stage.script.does("bad", Reject("too_dark", "There is nothing to see."))
+    stage.say("bad")
+    for number in range(120):
+        stage.say(f"said {number}")
+        stage.kit.advance(1)
+    assert len(stage.kit.dead_letters()) == 1
+    assert stage.given_up() == []
+    stage.kit.advance(60)
+    assert stage.unread() == 0
 
 
 # -- notices --------------------------------------------------------------------------------------

@@ -151,6 +151,7 @@ def test_a_feed_without_room_leaves_its_consumer_alone_for_a_moment(bench: Bench
     bench.turn()
     asked = len(bench.consumer.asked)
     bench.turn()
+    bench.feed.turn(0.01)
     assert len(bench.consumer.asked) == asked
     assert bench.consumer.pauses == []
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -9,11 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamkit.clock import Clock
 from streamkit.deadletters import dead_letter, letter_id, without_value
 from streamkit.errors import Reject
 from streamkit.inbox import DeadLetterBox, InboxError
 from streamkit.job import Job, Lane
-from streamkit.letters import WAITING, Filter, Ledger, by_code, letter_of, mark_record
+from streamkit.letters import (
+    WAITING,
+    Filter,
+    Ledger,
+    Letter,
+    Place,
+    by_code,
+    letter_of,
+    mark_record,
+)
 from streamkit.marking import CHUNK, Report
 from streamkit.memory.broker import MemoryBroker
 from streamkit.memory.log import MemoryLog
@@ -505,6 +516,50 @@ def test_what_was_discarded_can_still_be_replayed(
     assert [mark.action for mark in letter.marks] == ["discarded", "replayed"]
 
 
+# -- a letter that lies in several partitions ---------------------------------------------------
+
+
+def keyless_letter_in_two_partitions() -> list[Taken]:
+    record = Taken(SAID, 3, 17, None, b"v", [], 7)
+    failure = Failure("slow", "", 1)
+    letter = dead_letter(LETTERS, record, failure, service="shouter", version="1", now_s=5.0)
+    return [
+        Taken(LETTERS, number, offset, None, b"v", letter.headers, 7)
+        for number, offset in ((0, 3), (0, 8), (1, 2))
+    ]
+
+
+def folded(*records: Taken) -> Letter:
+    ledger = Ledger("shouter")
+    for record in records:
+        ledger.add(record)
+    (letter,) = ledger.letters()
+    return letter
+
+
+def discarding(letter: Letter) -> Taken:
+    raw = mark_record(LETTERS, letter, "discarded", "mia", "", "2026-01-01T00:00:00")
+    return Taken(LETTERS, 0, 20, raw.key, None, raw.headers, 9)
+
+
+def test_a_record_without_a_key_that_died_in_two_partitions_can_be_put_away() -> None:
+    lying = keyless_letter_in_two_partitions()
+    letter = folded(*lying)
+    assert (letter.state, letter.deaths, letter.ends) == ("waiting", 3, (Place(0, 8), Place(1, 2)))
+    done = folded(*lying, discarding(letter))
+    assert (done.state, len(done.marks)) == ("discarded", 1)
+
+
+@pytest.mark.parametrize("place", [(0, 9), (1, 3), (2, 0)])
+def test_a_letter_put_away_in_all_partitions_waits_again_when_it_dies_in_any(
+    place: tuple[int, int],
+) -> None:
+    lying = keyless_letter_in_two_partitions()
+    mark = discarding(folded(*lying))
+    again = lying[0]._replace(partition=place[0], offset=place[1])
+    assert folded(*lying, mark, again).state == "waiting"
+
+
 # -- what anybody may have written ------------------------------------------------------------
 
 names = st.sampled_from(
@@ -589,10 +644,10 @@ TEXT: Mapping[str, Any] = {
 class Shouter:
     """Gives everything up until it is mended."""
 
-    def __init__(self) -> None:
+    def __init__(self, lane: str = "batch") -> None:
         self.mended = False
         self.attempts: list[int] = []
-        job = Job("shouter", "1", (Lane("batch", (SAID,)),), self.handlers, LETTERS)
+        job = Job("shouter", "1", (Lane(lane, (SAID,)),), self.handlers, LETTERS)
         self.kit = Kit(job, schema_of=lambda _topic: TEXT)
         broker = self.kit.world.broker
         self.box = DeadLetterBox(
@@ -633,3 +688,111 @@ def test_a_replay_that_fails_again_is_the_same_letter_once_more() -> None:
     (again,) = shouter.box.letters()
     assert (again.id, again.deaths, len(again.marks)) == (first.id, 2, 1)
     assert again.offset == first.offset
+
+
+class Ahead(FakeClock):
+    """Another clock, two minutes ahead of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def monotonic(self) -> float:
+        return self.clock.monotonic()
+
+    def time(self) -> float:
+        return self.clock.time() + 120
+
+
+def test_a_replay_by_a_machine_whose_clock_is_ahead_is_worked_on_at_once() -> None:
+    shouter = Shouter()
+    shouter.kit.produce(SAID, "k", {"text": "hello"})
+    shouter.mended = True
+    broker, clock = shouter.kit.world.broker, Ahead(shouter.kit.world.clock)
+    box = DeadLetterBox(MemoryLog(broker), MemoryProducer(broker), "shouter", clock=clock)
+    assert box.replay(WAITING).done == 1
+    shouter.kit.advance(1)
+    assert shouter.heard() == ["HELLO"]
+
+
+def in_a_retry_topic(shouter: Shouter, **changes: bytes) -> None:
+    """Have a record that died come out of a retry topic, with other headers there."""
+    shouter.kit.produce(SAID, "k", {"text": "hello"})
+    (letter,) = shouter.box.letters()
+    _, died = shouter.box.show(letter.id)
+    shouter.box.discard(WAITING, "it is another's")
+    raw = RetryPlan("shouter").replay(died, "batch", letter.id)
+    assert raw is not None
+    about = {**dict(raw.headers), **{f"rt_{name}": value for name, value in changes.items()}}
+    shouter.kit.world.broker.append(raw._replace(headers=list(about.items())))
+    shouter.kit.advance(1)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"attempt": b"101"}, {"due": b"soon"}, {"replay": b"me"}, {"timestamp": b"?"}]
+)
+def test_a_record_that_came_out_of_a_retry_topic_with_bad_headers_can_be_replayed(
+    changes: dict[str, bytes],
+) -> None:
+    shouter = Shouter()
+    in_a_retry_topic(shouter, **changes)
+    (letter,) = shouter.box.letters()
+    assert (letter.code, letter.topic, letter.deaths) == ("bad_retry_headers", SAID, 2)
+    shouter.mended = True
+    assert shouter.box.replay(WAITING).done == 1
+    shouter.kit.advance(1)
+    assert shouter.heard() == ["HELLO"]
+    assert shouter.box.letters() == []
+
+
+def test_a_record_whose_topic_was_renamed_while_it_waited_tells_the_operator_so() -> None:
+    shouter = Shouter()
+    in_a_retry_topic(shouter, topic=b"said.batch.v0")
+    (letter,) = shouter.box.letters()
+    assert (letter.code, letter.topic, letter.lane) == (
+        "bad_retry_headers",
+        "said.batch.v0",
+        "batch",
+    )
+    assert "has a topic 'said.batch.v0'" in letter.message
+    shouter.box.replay(WAITING)
+    shouter.kit.advance(1)
+    (again,) = shouter.box.letters()
+    assert (again.id, again.topic, again.deaths) == (letter.id, "said.batch.v0", 2)
+
+
+def test_a_record_whose_lane_was_renamed_while_it_waited_is_worked_on_in_the_new_one() -> None:
+    shouter = Shouter("import")
+    shouter.kit.produce(SAID, "k", {"text": "hello"})
+    shouter.mended = True
+    (letter,) = shouter.box.letters()
+    assert shouter.box.replay([replace(letter, lane="batch")]).done == 1
+    shouter.kit.advance(1)
+    assert shouter.heard() == ["HELLO"]
+
+
+def test_a_letter_that_names_a_retry_topic_is_replayed_by_what_is_written_on_its_record(
+    broker: MemoryBroker, box: DeadLetterBox, bury: Bury
+) -> None:
+    record = Taken(SAID, 3, 17, b"k17", b"v17", [("h", b"1")], 7)
+    waited = RetryPlan("shouter").replay(record, "batch", letter_id("shouter", SAID, 3, 17))
+    assert waited is not None
+    bury(5, topic=RETRY, lane="high", headers=waited.headers)
+    nowhere = bury(6, topic=RETRY)
+    report = box.replay(WAITING)
+    assert (report.done, len(report.failed)) == (1, 1)
+    assert report.failed[0][0] == nowhere
+    assert "does not say where it came from; discard it" in report.failed[0][1]
+    (due,) = waiting(broker)
+    assert due.record == Taken(SAID, 3, 17, b"k5", b"v5", [("h", b"1")], 7)
+    assert due.lane == "batch"
+
+
+def test_a_letter_that_names_a_retry_topic_and_whose_record_says_no_lane_keeps_its_own(
+    broker: MemoryBroker, box: DeadLetterBox, bury: Bury
+) -> None:
+    place = [("rt_topic", SAID.encode()), ("rt_partition", b"3"), ("rt_offset", b"17")]
+    bury(5, topic=RETRY, headers=place)
+    assert box.replay(WAITING).done == 1
+    (due,) = waiting(broker)
+    assert (due.lane, due.record.offset, due.record.timestamp_ms) == ("batch", 17, 7)

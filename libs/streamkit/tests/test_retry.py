@@ -117,7 +117,7 @@ def test_without_tiers_nothing_is_tried_again() -> None:
     plan = RetryPlan("shouter", ())
     assert plan.topics() == ()
     assert plan.next(record(), "batch", 1, "slow", "", NOW_MS, Random(1)) is None
-    assert plan.replay(record(), "batch", LETTER, NOW_MS) is None
+    assert plan.replay(record(), "batch", LETTER) is None
 
 
 def test_a_record_waits_its_tier_and_up_to_a_tenth_more() -> None:
@@ -165,11 +165,13 @@ def test_retry_headers_of_others_on_an_ordinary_topic_are_dropped() -> None:
     assert due(raw).lane == "batch"
 
 
-def test_a_replay_is_due_at_once_in_the_shortest_tier_and_begins_anew() -> None:
-    raw = PLAN.replay(record("high"), "high", LETTER, NOW_MS)
+@pytest.mark.parametrize("at_ms", [NOW_MS, 1])
+def test_a_replay_is_due_at_once_in_the_shortest_tier_and_begins_anew(at_ms: int) -> None:
+    raw = PLAN.replay(record("high"), "high", LETTER)
     assert raw is not None
     assert raw.topic == "darkroom.shouter.retry-5s.high"
-    assert due(raw) == Due(record("high"), "high", 1, NOW_MS, LETTER)
+    assert due(raw, at_ms) == Due(record("high"), "high", 1, 0, LETTER)
+    assert PLAN.wait_s(raw.topic, due(raw, at_ms), at_ms) == 0
 
 
 def test_a_record_without_a_time_stamp_of_its_own_comes_back() -> None:
@@ -178,10 +180,28 @@ def test_a_record_without_a_time_stamp_of_its_own_comes_back() -> None:
     assert due(raw).record.timestamp_ms == 0
 
 
-def test_a_worker_whose_clock_is_ahead_makes_nobody_wait_longer() -> None:
-    raw = PLAN.next(record(), "batch", 1, "slow", "", NOW_MS + 40_000, Random(1))
+@pytest.mark.parametrize("ahead_ms", [40_000, 71_000, 3_600_000])
+def test_a_worker_whose_clock_is_ahead_makes_nobody_wait_longer(ahead_ms: int) -> None:
+    raw = PLAN.next(record(), "batch", 1, "slow", "", NOW_MS + ahead_ms, Random(1))
     assert raw is not None
     assert due(raw).due_ms == NOW_MS + 5_500
+
+
+@pytest.mark.parametrize(
+    ("now_ms", "wait_s"),
+    [
+        (NOW_MS, 5.0),
+        (NOW_MS + 4_000, 1.0),
+        (NOW_MS + 9_000, 0.0),
+        (NOW_MS - 7_200_000, 5.5),
+    ],
+)
+def test_nobody_waits_longer_than_the_tier_gives_whatever_the_clock_says(
+    now_ms: int, wait_s: float
+) -> None:
+    raw = waiting()
+    coming = due(raw)._replace(due_ms=NOW_MS + 5_000)
+    assert PLAN.wait_s(raw.topic, coming, now_ms) == pytest.approx(wait_s)
 
 
 def test_what_has_been_due_for_long_is_due() -> None:
@@ -191,10 +211,9 @@ def test_what_has_been_due_for_long_is_due() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "why"),
     [
-        ("rt_topic", b"other.v1", "no lane 'batch' has a topic 'other.v1'"),
-        ("rt_topic", b"said.high.v1", "no lane 'batch' has a topic"),
+        ("rt_topic", b"other.v1", "neither its own 'batch' nor another, has a topic 'other.v1'"),
+        ("rt_topic", b"said.high.v1", "lane 'high' does not wait in"),
         ("rt_topic", b"\xff", "has a topic"),
-        ("rt_lane", b"learning", "no lane 'learning'"),
         ("rt_attempt", b"0", "no attempt 0"),
         ("rt_attempt", b"101", "no attempt 101"),
         ("rt_attempt", b"-1", "rt_attempt is no number"),
@@ -204,7 +223,7 @@ def test_what_has_been_due_for_long_is_due() -> None:
         ("rt_offset", b"", "rt_offset is no number"),
         ("rt_offset", b"9" * 40, "rt_offset is no number"),
         ("rt_timestamp", b"1e5", "rt_timestamp is no number"),
-        ("rt_due", str(NOW_MS + 70_001).encode(), "longer than its topic says"),
+        ("rt_due", b"soon", "rt_due is no number"),
         ("rt_replay", b"me", "the id of its dead letter is none"),
     ],
 )
@@ -237,6 +256,66 @@ def test_a_record_in_a_topic_of_another_service_is_refused() -> None:
     assert "is no retry topic" in refused(waiting()._replace(topic="darkroom.ocr.retry-5s.bulk"))
 
 
+@pytest.mark.parametrize("lane", [b"learning", b"high", b"\xff"])
+def test_a_record_of_a_lane_that_was_renamed_goes_to_the_one_that_has_its_topic(
+    lane: bytes,
+) -> None:
+    came = due(with_header(waiting(), "rt_lane", lane))
+    assert (came.lane, came.record) == ("batch", record())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "lane"),
+    [
+        ("rt_attempt", b"101", "batch"),
+        ("rt_due", b"soon", "batch"),
+        ("rt_replay", b"me", "batch"),
+        ("rt_lane", b"learning", "batch"),
+    ],
+)
+def test_what_is_refused_still_says_where_it_came_from(name: str, value: bytes, lane: str) -> None:
+    lying = appended(with_header(waiting(), name, value))
+    known = PLAN.origin(lying, LANES)
+    assert known is not None
+    assert known.lane == lane
+    assert known.record == record(headers=lying.headers)
+
+
+def test_a_record_of_a_topic_that_nobody_has_any_more_says_its_old_lane() -> None:
+    known = PLAN.origin(appended(with_header(waiting(), "rt_topic", b"said.v1")), LANES)
+    assert known is not None
+    assert (known.lane, known.record.topic) == ("batch", "said.v1")
+
+
+def test_a_record_that_says_no_first_time_stamp_has_the_one_of_its_retry() -> None:
+    known = PLAN.origin(appended(with_header(waiting(), "rt_timestamp", b"?")), LANES)
+    assert known is not None
+    assert known.record.timestamp_ms == NOW_MS
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rt_topic", b""),
+        ("rt_topic", b"\xff"),
+        ("rt_topic", b"darkroom.shouter.retry-5s.bulk"),
+        ("rt_topic", b"darkroom.shouter.retry-9s.bulk"),
+        ("rt_partition", b"-1"),
+        ("rt_offset", b""),
+    ],
+)
+def test_a_record_that_says_of_no_place_that_it_came_from_is_of_unknown_origin(
+    name: str, value: bytes
+) -> None:
+    assert PLAN.origin(appended(with_header(waiting(), name, value)), LANES) is None
+
+
+def test_what_stands_twice_says_nothing_of_where_a_record_came_from() -> None:
+    raw = waiting()
+    twice = raw._replace(headers=[*raw.headers, ("rt_offset", b"1")])
+    assert PLAN.origin(appended(twice), LANES) is None
+
+
 OURS = ("topic", "partition", "offset", "timestamp", "lane", "attempt", "due", "error", "replay")
 values = st.binary(max_size=30) | st.sampled_from(
     [b"1", b"batch", b"high", b"said.batch.v1", str(NOW_MS).encode(), b"-1", LETTER.encode()]
@@ -261,8 +340,11 @@ def test_nothing_that_lies_in_a_retry_topic_can_stop_a_worker(
             assert read.record.topic in LANES[read.lane]
             assert 1 <= read.attempt <= 100
             assert read.due_ms <= at_ms + 330_000
+            assert 0 <= PLAN.wait_s(topic, read, at_ms) <= 330
         else:
             assert read.code == "bad_retry_headers"
+        known = PLAN.origin(Taken(topic, 0, 1, b"k", b"v", lying, at_ms), LANES)
+        assert known is not None or isinstance(read, Reject)
 
 
 class Machine(FakeClock):
@@ -323,6 +405,28 @@ def test_a_machine_that_is_behind_is_put_right_by_what_it_reads(
     assert clock.now_ms() == read_ms + 2000
     observe(clock, ahead_s=7000)
     assert abs(clock.now_ms() - (machine.now + 7000) * 1000) <= 2
+
+
+def test_a_machine_that_was_suspended_is_put_right_by_what_it_reads(
+    machine: Machine, observe: Callable[..., None]
+) -> None:
+    clock = BrokerClock(machine)
+    observe(clock, ahead_s=7000)
+    machine.now += 10
+    clock.at_least(int((machine.now + 11_000) * 1000))
+    assert abs(clock.now_ms() - (machine.now + 11_000) * 1000) <= 2
+
+
+@pytest.mark.parametrize("ahead_s", [3400, 11_000])
+def test_a_clock_that_was_set_is_followed_from_the_next_acknowledgement_on(
+    machine: Machine, observe: Callable[..., None], ahead_s: float
+) -> None:
+    clock = BrokerClock(machine)
+    observe(clock, ahead_s=7000)
+    clock.at_least(int((machine.now + 7000) * 1000))
+    machine.now += 10
+    observe(clock, ahead_s=ahead_s, round_trip_s=0.5)
+    assert abs(clock.now_ms() - (machine.now + ahead_s) * 1000) <= 2
 
 
 def test_what_it_reads_late_puts_no_machine_back(machine: Machine) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import structlog
 
-from streamkit import core
+from streamkit import feeding
 from streamkit.items import Item
 from streamkit.records import RawRecord
 from streamkit.retry import RetryPlan
@@ -99,7 +99,7 @@ class HighestSeen(OffsetTracker):
 def test_a_tracker_that_commits_too_much_is_found_out(
     monkeypatch: pytest.MonkeyPatch, tracker: type[OffsetTracker]
 ) -> None:
-    monkeypatch.setattr(core, "OffsetTracker", tracker)
+    monkeypatch.setattr(feeding, "OffsetTracker", tracker)
     assert any("unfinished" in what for what in broken(monkeypatch))
 
 

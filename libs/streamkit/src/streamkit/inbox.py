@@ -191,8 +191,8 @@ class DeadLetterBox:
             known = self._origin(letter, died)
             if known is None:
                 where = f"{letter.topic}/{letter.partition}/{letter.offset}"
-                report.failed.append((letter.id, f"the record at {where} says of no topic that it "
-                                      "came from; all that can be done is to discard it"))  # fmt: skip
+                why = f"the record at {where} does not say where it came from; discard it"
+                report.failed.append((letter.id, why))
                 continue
             yield Deed(letter, self._plan.replay(known.record, known.lane, letter.id))
 
@@ -202,7 +202,9 @@ class DeadLetterBox:
         if not self._plan.waits_in(letter.topic):
             return Origin(died, letter.lane)
         known = self._plan.origin(died, {})
-        return known and known._replace(lane=known.lane or letter.lane)
+        if known is None or known.lane:
+            return known
+        return known._replace(lane=letter.lane)
 
     def _with_records(self, letters: Sequence[Letter]) -> Iterator[tuple[Letter, Taken | None]]:
         if len(letters) <= _FEW:

@@ -203,9 +203,9 @@ def mark_record(
         "dl_time": at,
     }
     headers = [(name, text.encode("utf-8", "replace")) for name, text in about.items()]
-    for end in letter.ends or (letter.place,):
-        headers.append(("dl_upto", f"{end.partition}/{end.offset}".encode()))
-    return RawRecord(topic, letter.id.encode("utf-8", "replace"), None, headers)
+    ends = letter.ends or (letter.place,)
+    upto = [("dl_upto", f"{end.partition}/{end.offset}".encode()) for end in ends]
+    return RawRecord(topic, letter.id.encode("utf-8", "replace"), None, [*headers, *upto])
 
 
 def by_code(letters: Iterable[Letter]) -> Mapping[str, int]:

@@ -69,7 +69,7 @@ class Settler:
         self._clock = outside.clock
         self._producer = outside.producer
         self._gate = gate
-        self._meter = outside.meter
+        self.meter = outside.meter
         self._retries = retries
         self._later = later
         self._chance = outside.chance
@@ -164,7 +164,7 @@ class Settler:
                 self.give_up(item, result.code, result.message)
             case "busy":
                 self._gate.failed(result.dependency, result.message, now, at_once=True)
-                self._meter.retried(item.lane.name, "lane", result.dependency)
+                self.meter.retried(item.lane.name, "lane", result.dependency)
                 return False
             case "retry" if result.dependency and self._blames(item, result, now):
                 return False
@@ -256,7 +256,7 @@ class Settler:
             self.give_up(item, "gave_up" if code == "retry" else code, message)
             return
         tier = tiers[attempt - 1]
-        self._meter.retried(lane.name, tier, code)
+        self.meter.retried(lane.name, tier, code)
         if lane.lane.ordered:
             item.attempt += 1
             pause = tier_s(tier) * (1 + JITTER * self._chance.random())
@@ -346,7 +346,7 @@ class Settler:
         """Send again. A record's own events only so often, then the record is tried again, behind
         others; and if that helps as little, it is an attempt that failed."""
         item.tries += 1
-        self._meter.publish_retried(1)
+        self.meter.publish_retried(1)
         records, ours = item.records, item.outcome == "done"
         if ours and item.tries >= self._policy.publish_tries:
             item.tries = 0
@@ -398,7 +398,7 @@ class Settler:
         times[0].append(item.ms / 1000)
         times[1].append(max(0.0, self._clock.time() - item.record.timestamp_ms / 1000))
         if outcome == "dead_letter" and item.failure is not None:
-            self._meter.dead_letter(lane.name, item.failure.code)
+            self.meter.dead_letter(lane.name, item.failure.code)
             _log.error("dead_letter", lane=lane.name, **asdict(item.failure))
         if outcome != "retry":
             self._gate.finished(now, dead=outcome == "dead_letter")
@@ -410,7 +410,7 @@ class Settler:
     def flush_metrics(self) -> None:
         """Count what was finished since the last time."""
         for (lane, outcome), (durations, ages) in self._unmetered.items():
-            self._meter.finished(lane, outcome, durations, ages)
+            self.meter.finished(lane, outcome, durations, ages)
         self._unmetered.clear()
 
     def active(self) -> list[Item]:
