@@ -80,7 +80,7 @@ class Audit:
             committed = self.committed()
             done = self._new_done()
             retries = self._new_retries()
-        except (KafkaException, TimeoutError):
+        except KafkaException:
             return
         self.outputs += [*done, *retries]
         for place, offset in committed.items():
@@ -91,16 +91,15 @@ class Audit:
         self.looks += 1
 
     def committed(self) -> Committed:
-        """What all groups have committed. Raises KafkaException or TimeoutError while the broker
-        is away."""
+        """What all groups have committed. Raises KafkaException while the broker is away."""
         found = [self.world.committed(group) for group in GROUPS]
-        return {place: offset for one in found for place, offset in one.items() if offset >= 0}
+        return {place: offset for one in found for place, offset in one.items()}
 
     def last_committed(self) -> Committed:
         """The same; while the broker is away, what was seen at the last look."""
         try:
             return self.committed()
-        except (KafkaException, TimeoutError):
+        except KafkaException:
             return dict(self._committed)
 
     def _new_done(self) -> Sequence[Output]:

@@ -3,22 +3,19 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 from uuid import uuid4
 
 import httpx
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaException,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 import worker_tasks
 from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds, Taken
@@ -30,9 +27,7 @@ from worker_tasks import DONE, LANES, LETTERS, Trail, retry_topics, schema_of
 
 TIERS: Final = "1s,2s"
 
-T = TypeVar("T")
-
-_LATEST: Any = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_ASK_S: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +79,7 @@ class Tail:
     def __init__(self, kafka: str, topic: str, prefix: str) -> None:
         self.records: list[Taken] = []
         self._prefix = prefix
-        self._consumer = Consumer(
-            {"bootstrap.servers": kafka, "group.id": str(uuid4()), "log_level": 0}
-        )
+        self._consumer = _consumer(kafka, "nobody")
         name = prefix + topic
         numbers = self._consumer.list_topics(name, timeout=20).topics[name].partitions
         self.places = [TopicPartition(name, number, OFFSET_BEGINNING) for number in numbers]
@@ -127,7 +120,7 @@ class World:
         self.trail = Trail(folder / "trail")
         self.workers: list[WorkerProcess] = []
         self._partitions = partitions
-        self._admin = _admin(places.kafka)
+        self._askers: dict[str, Consumer] = {}
         ids = SchemaIds(places.registry, folder / "ids")
         self._codec = Codec(ids, schema_of, self.prefix)
         self._tails: dict[str, Tail] = {}
@@ -151,7 +144,8 @@ class World:
             NewTopic(self.prefix + name, count, 1, config=config)
             for name, (count, config) in settings.items()
         ]
-        for made in self._admin.create_topics(new).values():
+        admin = AdminClient({"bootstrap.servers": self.places.kafka})
+        for made in admin.create_topics(new).values():
             made.result(30)
         with httpx.Client(base_url=self.places.registry, timeout=30) as http:
             for topic in (*LANES.values(), DONE, NOTICES, CONTROLS):
@@ -163,8 +157,8 @@ class World:
         """End all workers, and read and write no more."""
         for worker in self.workers:
             worker.end()
-        for tail in self._tails.values():
-            tail.close()
+        for reader in (*self._tails.values(), *self._askers.values()):
+            reader.close()
         self.publisher.close()
 
     # -- writing --------------------------------------------------------------------------------
@@ -230,37 +224,36 @@ class World:
         return [self._codec.decode(topic, one.value) for one in self.all_of(topic)]
 
     def catch_up(self, *topics: str) -> None:
-        """Read topics to where they end now. Raises KafkaException or TimeoutError while the broker
-        is away."""
+        """Read topics to where they end now. Raises KafkaException while the broker is away."""
         ends = self.ends(*topics)
         for topic in topics:
             self.tail(topic).read_to({n: end for (name, n), end in ends.items() if name == topic})
 
     def ends(self, *topics: str) -> Mapping[tuple[str, int], int]:
         """How far topics reach at this moment, by topic and partition; raises as `catch_up`."""
-        places = [place for topic in topics for place in self.tail(topic).places]
-        asked = self._admin.list_offsets(dict.fromkeys(places, _LATEST))
+        asker = self._asker("nobody")
         return {
-            (place.topic.removeprefix(self.prefix), place.partition): self._answer(future).offset
-            for place, future in asked.items()
+            self._named(place): asker.get_watermark_offsets(place, timeout=_ASK_S)[1]
+            for topic in topics
+            for place in self.tail(topic).places
         }
 
     def committed(self, lane: str) -> Mapping[tuple[str, int], int]:
         """What a lane's group has committed, by topic and partition; raises as `catch_up`."""
-        group = ConsumerGroupTopicPartitions(f"{self.prefix}darkroom.{worker_tasks.SERVICE}.{lane}")
-        (asked,) = self._admin.list_consumer_group_offsets([group]).values()
-        return {
-            (one.topic.removeprefix(self.prefix), one.partition): one.offset
-            for one in self._answer(asked).topic_partitions
-        }
+        topics = retry_topics(TIERS) if lane == "retry" else (LANES[lane],)
+        places = [place for topic in topics for place in self.tail(topic).places]
+        asker = self._asker(f"darkroom.{worker_tasks.SERVICE}.{lane}")
+        found = asker.committed(places, timeout=_ASK_S)
+        return {self._named(one): one.offset for one in found if one.offset >= 0}
 
-    def _answer(self, asked: "Future[T]") -> T:
-        try:
-            return asked.result(3)
-        except (KafkaException, TimeoutError):
-            # A client that has once asked in vain waits on for long after the broker is back.
-            self._admin = _admin(self.places.kafka)
-            raise
+    def _asker(self, group: str) -> Consumer:
+        """A consumer that fetches nothing, so that its questions wait behind nothing."""
+        if group not in self._askers:
+            self._askers[group] = _consumer(self.places.kafka, self.prefix + group)
+        return self._askers[group]
+
+    def _named(self, place: TopicPartition) -> tuple[str, int]:
+        return (place.topic.removeprefix(self.prefix), place.partition)
 
     def _decoded_done(self) -> Sequence[Done]:
         records = self.tail(DONE).records
@@ -292,5 +285,6 @@ class World:
         return worker
 
 
-def _admin(kafka: str) -> AdminClient:
-    return AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+def _consumer(kafka: str, group: str) -> Consumer:
+    """One that joins no group, and keeps quiet while the broker is away."""
+    return Consumer({"bootstrap.servers": kafka, "group.id": group, "log_level": 0})

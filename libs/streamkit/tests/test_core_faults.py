@@ -28,11 +28,37 @@ def test_records_that_blame_a_dependency_hold_nobody_up_and_end_as_dead_letters(
 ) -> None:
     stage.script.does("bad", Retry("their own bucket is away", dependency="objects"))
     stage.pile_up(*(f"bad {n}" for n in range(6)), *(f"good {n}" for n in range(100)))
-    stage.kit.advance(HOUR / 4)
+    stage.kit.advance(60)
     assert len(stage.done()) == 100
-    stage.kit.advance(HOUR / 2)
+    for minute in range(40):
+        stage.say(f"good at {minute}")
+        stage.kit.advance(60)
     assert len(stage.kit.dead_letters()) == 6
+    assert len(stage.done()) == 140
     assert stage.unread() == 0
+
+
+def test_an_outage_of_hours_gives_nobody_up(stage: ScriptedStage) -> None:
+    stage.script.does("said", Retry("no answer", dependency="objects"))
+    stage.pile_up(*(f"said {n}" for n in range(6)))
+    stage.kit.advance(4 * HOUR)
+    stage.script.forgets("said")
+    stage.kit.advance(HOUR)
+    assert len(stage.done()) == 6
+    assert stage.kit.dead_letters() == []
+    assert len(stage.kit.notices()) == 1
+
+
+def test_a_single_record_of_a_quiet_lane_does_not_burn_its_attempts_either(
+    stage: ScriptedStage,
+) -> None:
+    stage.script.does("said", Retry("no answer", dependency="objects"))
+    stage.say("said")
+    stage.kit.advance(HOUR)
+    stage.script.forgets("said")
+    stage.kit.advance(60)
+    assert stage.done() == ["said"]
+    assert len(stage.kit.notices()) == 1
 
 
 def test_a_probe_that_fails_lets_another_record_be_the_next(stage: ScriptedStage) -> None:

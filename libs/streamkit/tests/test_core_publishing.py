@@ -109,7 +109,7 @@ def test_a_broker_that_is_away_for_long_is_told_of_once_and_work_waits(
     texts = numbered("said", 100)
     stage.pile_up(*texts)
     stage.kit.advance(600)
-    assert len(stage.script.calls) < 100 + 60, "a probe every half minute"
+    assert len(stage.script.calls) < 100 + 150, "a probe every five seconds"
     stage.kit.world.broker.drop_acks = False
     stage.kit.advance(60)
     assert set(stage.done()) == set(texts)

@@ -14,7 +14,7 @@ def gate() -> Gate:
 
 def test_an_open_gate_lets_everything_through(gate: Gate) -> None:
     assert gate.room(7, 0.0) == 7
-    assert not gate.probing
+    assert not gate.probe(0.0)
     assert gate.next_at(0.0) is None
 
 
@@ -26,7 +26,7 @@ def test_what_is_busy_shuts_the_gate_at_once(gate: Gate) -> None:
 
 
 def test_failures_in_a_row_shut_the_gate(gate: Gate) -> None:
-    assert [gate.failed("store", "no answer", 0.0) for _ in range(5)] == 4 * [False] + [True]
+    assert [gate.failed("store", "no answer", 0.0) for _ in range(3)] == 2 * [False] + [True]
 
 
 def test_a_success_between_failures_begins_the_count_anew(gate: Gate) -> None:

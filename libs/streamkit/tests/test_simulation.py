@@ -82,7 +82,7 @@ class HighestFinished(OffsetTracker):
             self._finished = max(self._finished, offset)
         super().complete(offset)
 
-    def committable(self) -> int | None:
+    def position(self) -> int | None:
         """See OffsetTracker."""
         return None if self.closed or self._finished < 0 else self._finished + 1
 
@@ -90,9 +90,9 @@ class HighestFinished(OffsetTracker):
 class HighestSeen(OffsetTracker):
     """Commits the highest offset that was taken."""
 
-    def committable(self) -> int | None:
+    def position(self) -> int | None:
         """See OffsetTracker."""
-        return None if self.closed or not self.in_flight else self._highest + 1
+        return None if super().position() is None else self._highest + 1
 
 
 @pytest.mark.parametrize("tracker", [HighestFinished, HighestSeen])

@@ -97,7 +97,7 @@ class Core:
         partition waits for a model to load."""
         self._open_feeds = open_feeds
         self._steering.apply()
-        self._dispatcher.start()
+        self._dispatcher.start(self._clock.monotonic())
 
     def waiting_for(self) -> list[str]:
         """What readiness still lacks; empty when every lane has its partitions."""
@@ -206,10 +206,10 @@ class Core:
     def _controlled(self, event: Controlled, _now: float) -> None:
         self._steering.set(event.control)
 
-    def _engine_gone(self, event: EngineGone, _now: float) -> None:
+    def _engine_gone(self, event: EngineGone, now: float) -> None:
         if event.fatal:
             raise EngineLoadError(event.why)
-        items = self._dispatcher.gone(event)
+        items = self._dispatcher.gone(event, now)
         self._settler.lost(items, event.why)
 
     def _check(self, now: float) -> None:
@@ -226,6 +226,8 @@ class Core:
         heads = (lane.queue[0] for lane in self._lanes.values() if lane.queue)
         for item in itertools.chain(heads, self._dispatcher.active(), self._settler.active()):
             stamp = item.record.timestamp_ms / 1000
+            if stamp <= 0:  # its producer gave none
+                continue
             first[item.lane.name] = min(first.get(item.lane.name, math.inf), stamp)
         now = self._clock.time()
         return {name: max(0.0, now - stamp) for name, stamp in first.items()}

@@ -1,5 +1,6 @@
 """Which work goes to which engine, when; and what becomes of it when an engine goes."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -31,6 +32,7 @@ class Slot:
         self.lanes = lanes
         self.lazy = lazy
         self.started = False
+        self.loading_since = 0.0
         self.ready = False
         self.in_hand: dict[int, Item] = {}
         self.chunks = 0
@@ -82,11 +84,11 @@ class Dispatcher:
 
     # -- giving out -----------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, now: float) -> None:
         """Start the engines, but for lazy ones."""
         for slot in self.slots.values():
             if not slot.lazy:
-                self._start(slot)
+                self._start(slot, now)
 
     def ready(self, name: str) -> None:
         """An engine takes work."""
@@ -102,7 +104,7 @@ class Dispatcher:
         """Give work to every engine that has room: to each one's hands first."""
         for slot in self.slots.values():
             if not slot.started and self._wanted(slot):
-                self._start(slot)
+                self._start(slot, now)
             self._fill_up(slot, 1, now)
         for slot in self.slots.values():
             self._fill_up(slot, slot.ahead, now)
@@ -143,8 +145,9 @@ class Dispatcher:
                 times.append(lane.bucket.next_at())
         return min((at for at in times if at > now), default=None)
 
-    def _start(self, slot: Slot) -> None:
+    def _start(self, slot: Slot, now: float) -> None:
         slot.started = True
+        slot.loading_since = now
         slot.engine.start()
 
     def _wanted(self, slot: Slot) -> bool:
@@ -193,9 +196,9 @@ class Dispatcher:
             )
         if lane.limit:
             most = min(most, lane.limit - lane.in_engine)
-        most = self._gate.room(min(most, len(lane.queue)), now)
+        most = self._gate.room(min(most, len(lane.queue)), now, urgent=lane.name == HIGH)
         if most and lane.bucket is not None and head.failure is None:
-            most = lane.bucket.take(most)
+            most = lane.bucket.take(_plain(lane, most))
         return most
 
     def _batch(self, slot: Slot, lane: LaneState, batching: Batching, now: float) -> int:
@@ -217,9 +220,7 @@ class Dispatcher:
                 break
             items.append(lane.pop())
         lane.in_engine += len(items)
-        if self._gate.probing:
-            items[0].probe = True
-            self._gate.probe(now)
+        items[0].probe = self._gate.probe(now, urgent=lane.name == HIGH)
         return items
 
     def _give(self, slot: Slot, items: list[Item], now: float) -> None:
@@ -290,9 +291,10 @@ class Dispatcher:
             self._sizers[engine].halve()
         return True
 
-    def gone(self, event: EngineGone) -> list[Item]:
+    def gone(self, event: EngineGone, now: float) -> list[Item]:
         """An engine ended with these in hand, in their order."""
         slot = self.slots[event.engine]
+        slot.loading_since = now
         items = [slot.in_hand.pop(one) for one in event.unfinished if one in slot.in_hand]
         items += slot.in_hand.values()
         slot.in_hand.clear()
@@ -314,6 +316,10 @@ class Dispatcher:
         limit = self._policy.engine_memory
         for slot in self.slots.values():
             if not slot.ready:
+                if slot.started and now - slot.loading_since > self._policy.load_deadline_s:
+                    _log.error("load_deadline", engine=slot.name)
+                    slot.loading_since = now
+                    self._replace(slot, "loading")
                 continue
             if slot.in_hand and now - slot.head_since > self._policy.hard_deadline_s:
                 _log.error("hard_deadline", engine=slot.name, records=len(slot.in_hand))
@@ -340,3 +346,15 @@ class Dispatcher:
         for slot in self.slots.values():
             if slot.started:
                 slot.engine.close(0.0 if slot.in_hand else timeout_s)
+
+
+def _plain(lane: LaneState, most: int) -> int:
+    """How many of a lane's first `most` records may go together: tokens are taken for those."""
+    if lane.queue[0].alone:
+        return 1
+    count = 0
+    for item in itertools.islice(lane.queue, most):
+        if item.alone or item.failure is not None:
+            break
+        count += 1
+    return count

@@ -161,6 +161,7 @@ class Feeding:
         lanes = [source.lane] if source.lane else self._lanes.values()
         for lane in lanes:
             lane.drop(unwanted)
+        self._settler.forget(unwanted)
         if source.waiting:
             source.waiting = [one for one in source.waiting if not unwanted(one.item)]
             heapq.heapify(source.waiting)
@@ -237,13 +238,14 @@ class Feeding:
         """Tell every feed how much more it may bring."""
         for source in self.sources.values():
             lane = source.lane
+            unfinished = sum(claim.tracker.in_flight for claim in source.claims.values())
             if lane is None:
-                source.feed.allow(source.received + _RETRY_ROOM)
+                room = _RETRY_ROOM - unfinished
             else:
-                room = self._policy.lane_records - lane.waiting
+                room = self._policy.lane_records - unfinished
                 if lane.bytes > self._policy.lane_bytes:
                     room = 0
-                source.feed.allow(source.received + max(0, room))
+            source.feed.allow(source.received + max(0, room))
 
     def store(self) -> None:
         """Have finished work committed, and go on with partitions that stood still."""

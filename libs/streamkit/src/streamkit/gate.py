@@ -1,10 +1,22 @@
 """Whether records may go to an engine now: breakers, and a surge of dead letters."""
 
+from typing import Final
+
 from streamkit.breaker import Breaker, Surge
 from streamkit.metrics import Meter
 
 BROKER = "kafka"
 DEAD_LETTERS = "dead letters"
+
+_THRESHOLD: Final = 3
+"""Failures in a row that open a breaker: fewer than a record has attempts, so that a single record
+in a quiet lane does not burn them all."""
+
+_LONGEST_S: Final = 5.0
+"""Longest time between probes: so long a person may have to wait when all is well again."""
+
+_SURGE_S: Final = 30.0
+"""The same for a surge of dead letters, where each probe may be one more."""
 
 
 class Gate:
@@ -17,24 +29,29 @@ class Gate:
         self.opened: list[tuple[str, str]] = []
         """Dependencies whose breakers opened, and why, since somebody last looked."""
 
-    def room(self, most: int, now: float) -> int:
-        """How many of `most` records the breakers let begin now; 1 of a probe."""
+    def room(self, most: int, now: float, *, urgent: bool = False) -> int:
+        """How many of `most` records the breakers let begin now; 1 of a probe. A surge of dead
+        letters does not hold up `urgent` records: nobody should wait for what others handed in."""
         if not self._breakers:
             return most
-        if not all(one.allows(now) for one in self._breakers.values()):
+        shut = self._shut(urgent)
+        if not all(one.allows(now) for one in shut):
             return 0
-        return 1 if self.probing else most
+        return 1 if shut else most
 
-    @property
-    def probing(self) -> bool:
-        """Whether the next record to begin is a probe."""
-        return any(one.state != "closed" for one in self._breakers.values())
+    def probe(self, now: float, *, urgent: bool = False) -> bool:
+        """A record begins; whether it is a probe."""
+        shut = self._shut(urgent)
+        for one in shut:
+            one.probing(now)
+        return bool(shut)
 
-    def probe(self, now: float) -> None:
-        """A probe begins."""
-        for one in self._breakers.values():
-            if one.state != "closed":
-                one.probing(now)
+    def _shut(self, urgent: bool) -> list[Breaker]:
+        return [
+            one
+            for name, one in self._breakers.items()
+            if one.state != "closed" and not (urgent and name == DEAD_LETTERS)
+        ]
 
     def next_at(self, now: float) -> float | None:
         """When to look again, if something is shut."""
@@ -45,7 +62,10 @@ class Gate:
         """A dependency failed; whether it is taken to be away (its breaker is not closed)."""
         breaker = self._breakers.get(dependency)
         if breaker is None:
-            breaker = self._breakers[dependency] = Breaker(dependency)
+            longest_s = _SURGE_S if dependency == DEAD_LETTERS else _LONGEST_S
+            breaker = self._breakers[dependency] = Breaker(
+                dependency, threshold=_THRESHOLD, longest_s=longest_s
+            )
         if breaker.failed(now, at_once=at_once):
             self._meter.breaker(dependency, True)
             self.opened.append((dependency, why))

@@ -136,7 +136,8 @@ class Marker:
         while places:
             decided = self._producer.poll(MESSAGE_TIMEOUT_S + _GRACE_S)
             for delivery in decided:
-                errors[places.pop(delivery.ticket)] = delivery.error
+                if delivery.ticket in places:  # else it is of a call that gave up waiting
+                    errors[places.pop(delivery.ticket)] = delivery.error
             if not decided:
                 for place in places.values():
                     errors[place] = PublishError("no acknowledgement")

@@ -32,6 +32,9 @@ class Policy:
     hard_deadline_s: float = 120.0
     """An engine process that works longer on one record is replaced."""
 
+    load_deadline_s: float = 900.0
+    """An engine process that loads for longer is replaced."""
+
     drain_s: float = 8.0
     """Work that is not over by then, after a stop or a rebalance, is left to the next worker."""
 

@@ -308,7 +308,12 @@ class SharedBucket:
 
     def _run(self) -> None:
         while not self._closed:
-            pause_s = self.turn()
+            try:
+                pause_s = self.turn()
+            except Exception as error:  # noqa: BLE001 - this thread must not end in silence
+                _log.exception("rate_failed")
+                self._go_local(str(error))
+                pause_s = AWAY_S
             with self._lock:
                 if not self._closed and not self._due():
                     self._lock.wait(pause_s)

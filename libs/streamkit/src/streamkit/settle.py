@@ -25,7 +25,8 @@ from streamkit.telling import Telling
 _log = structlog.get_logger("streamkit.settle")
 
 _PROBES_AN_ATTEMPT: Final = 3
-"""A record that blames a dependency is charged an attempt for so many failures as a probe."""
+"""A record that blames a dependency is charged its attempts once it failed so often as a probe
+while other records succeeded."""
 
 _MOST_ASKED: Final = 4
 """So often a job is asked for its last words on a record."""
@@ -75,6 +76,7 @@ class Settler:
         self._chance = outside.chance
         self._broker_clock = BrokerClock(outside.clock)
         self._tickets: dict[int, Item] = {}
+        self._resting: dict[int, Item] = {}
         self._acks = 0
         self._telling = Telling(job.service, outside, later)
         self._unmetered: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
@@ -179,10 +181,11 @@ class Settler:
     def _blames(self, item: Item, result: Result, now: float) -> bool:
         """Whether it is the dependency that is at fault, and no attempt to be counted.
 
-        A record that failed so often as a probe has had its chance: it may itself be at fault.
+        A record that failed so often as a probe, while others succeeded in between, has had its
+        chance: it is itself at fault.
         """
         away = self._gate.failed(result.dependency, result.message, now)
-        return away and (item.probes == 0 or item.probes % _PROBES_AN_ATTEMPT != 0)
+        return away and item.probes < _PROBES_AN_ATTEMPT
 
     def _raise_defect(self, item: Item, result: Result) -> NoReturn:
         raise HandlerDefectError(
@@ -199,7 +202,8 @@ class Settler:
             if not result.events:
                 self._gate.forgotten()
         else:
-            item.probes += 1
+            if self._acks > item.acks:
+                item.acks, item.probes = self._acks, item.probes + 1
             self._gate.probe_failed(now, result.dependency)
 
     def lost(self, items: Sequence[Item], why: str) -> None:
@@ -376,14 +380,19 @@ class Settler:
 
     def _wait(self, item: Item, seconds: float, then: Callable[[], None]) -> None:
         """Do `then` later, if the record is still ours."""
+        self._resting[item.id] = item
 
         def resume() -> None:
-            if item.gone or item.claim.leaving:
-                item.lane.over(item)
-            else:
+            if self._resting.pop(item.id, None) is not None:
                 then()
 
         self._later(seconds, resume)
+
+    def forget(self, unwanted: Callable[[Item], bool]) -> None:
+        """Records that wait here for their next try are not ours any more."""
+        for item in [one for one in self._resting.values() if unwanted(one)]:
+            del self._resting[item.id]
+            item.lane.over(item)
 
     def finish(self, item: Item, outcome: str, now: float) -> None:
         """Acknowledge a record: all that it caused is with the broker."""

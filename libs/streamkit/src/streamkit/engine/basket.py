@@ -1,5 +1,6 @@
 """Results that are sent together."""
 
+import os
 import threading
 import time
 from collections import deque
@@ -7,7 +8,11 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Final
 
+import structlog
+
 from streamkit.engine.work import Result
+
+_log = structlog.get_logger("streamkit.engine")
 
 _LONGEST_S: Final = 0.005
 """No result waits longer for others."""
@@ -15,6 +20,9 @@ _LONGEST_S: Final = 0.005
 _PARKED_AFTER: Final = 20
 """After so many looks (5 ms apart) that found nothing, the thread waits to be woken. Waking it for
 each result would cost more than a small handler does."""
+
+_LOST: Final = 70
+"""Exit status of an engine process that can't tell its results."""
 
 Send = Callable[[Sequence[Result]], None]
 
@@ -88,3 +96,8 @@ class Basket:
             self.flush()
         except OSError as error:
             self._broken = error
+        except BaseException:  # noqa: BLE001 - see below
+            # Results are lost, and nobody would notice: better lose the process, whose work is
+            # then done again.
+            _log.critical("results_lost", exc_info=True)
+            os._exit(_LOST)
