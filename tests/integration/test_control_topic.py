@@ -1,10 +1,13 @@
 """What operators set reaches a worker by the real broker."""
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +16,10 @@ import pytest
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from structlog.testing import capture_logs
 
+from darkroom_cli.contracts import Subjects
 from darkroom_schemas import avro, catalogue, names
 from infrastructure import Infrastructure
+from streamkit import Codec, SchemaIds
 from streamkit.control import TOPIC, Control, ControlReader
 from streamkit.errors import Busy, Reject
 from streamkit.kafka.producer import KafkaProducer
@@ -22,6 +27,7 @@ from streamkit.records import RawRecord
 
 SCHEMA = fastavro.parse_schema(avro.schema("ops.control"))
 DEADLINE_S = 30.0
+EXAMPLE = Path(__file__).parents[2] / "examples/operations/control.py"
 UNTIL = datetime(2030, 1, 1, tzinfo=UTC)
 
 
@@ -143,7 +149,9 @@ def test_a_worker_hears_what_is_set_and_taken_back_while_it_runs(
 
 
 @pytest.mark.parametrize(
-    "junk", [b"junk", encoded(rate="many"), encoded(concurrency=-1)], ids=["junk", "rate", "count"]
+    "junk",
+    [b"junk", encoded(rate="many"), encoded(concurrency=-1), encoded(target="detector")],
+    ids=["junk", "rate", "count", "another target"],
 )
 def test_what_can_not_be_read_is_passed_over(
     operator: Operator, worker: Worker, junk: bytes
@@ -220,3 +228,28 @@ def test_a_worker_that_waits_for_the_registry_can_be_stopped(operator: Operator)
 
 def test_a_reader_that_was_never_started_can_be_closed(operator: Operator) -> None:
     Worker(operator).reader.close()
+
+
+def test_the_example_says_what_an_operator_wants(
+    operator: Operator, infrastructure: Infrastructure, tmp_path: Path
+) -> None:
+    operator.make_topic()
+    subjects = Subjects(infrastructure.registry, catalogue.load(), operator.prefix)
+    assert all(one.good for one in subjects.apply())
+    codec = Codec(SchemaIds(infrastructure.registry, tmp_path), avro.schema_of, operator.prefix)
+    worker = Worker(operator, codec.decode)
+    try:
+        assert worker.reader.start(DEADLINE_S)
+        place = [f"--kafka={operator.kafka}", f"--registry={infrastructure.registry}"]
+        words = [sys.executable, str(EXAMPLE), "ocr/batch", *place, f"--prefix={operator.prefix}"]
+        subprocess.run([*words, "--pause=5", "--reason=a new disk"], check=True, timeout=60)
+        subprocess.run([*words, "--clear"], check=True, timeout=60)
+        paused, cleared = worker.hears(2)
+    finally:
+        worker.reader.close()
+    assert (paused.target, paused.paused, paused.reason) == ("ocr/batch", True, "a new disk")
+    assert cleared == Control("ocr/batch")
+    words += ["--rate=many", "--reason=x"]
+    refused = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert "write for example 100/m" in refused.stderr

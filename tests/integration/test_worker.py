@@ -136,6 +136,19 @@ def test_a_record_that_crashes_its_engine_ends_in_the_dead_letters_and_harms_no_
     assert not worker.ended
 
 
+def test_an_engine_is_replaced_after_its_share_of_records_with_nothing_lost_and_nothing_twice(
+    world: World,
+) -> None:
+    names = [f"one-{number}" for number in range(300)]
+    world.ask(*map(Task, names))
+    worker = world.worker(records_per_process=100).ready()
+    done = world.await_done(*names)
+    assert once(done) == set(names)
+    assert len({one.engine for one in done}) >= 2
+    assert {(one.attempt, one.failure) for one in done} == {(1, "")}
+    assert worker.metric("darkroom_engine_restarts_total", engine="bulk", why="recycled") >= 1
+
+
 # -- order --------------------------------------------------------------------------------------
 
 
@@ -149,6 +162,21 @@ def test_urgent_records_pass_a_backlog(world: World) -> None:
     names = [one.name for one in world.await_done(*urgent, *backlog)]
     last = max(names.index(name) for name in urgent)
     assert len(set(names[last:]) & set(backlog)) > 100, "urgent records waited for the backlog"
+
+
+def test_records_of_a_key_keep_their_order_where_a_lane_is_ordered_though_one_is_retried(
+    world: World,
+) -> None:
+    first = [f"first-{number}" for number in range(10)]
+    other = [f"other-{number}" for number in range(10)]
+    world.ask(Task(first[0], "retry", 1, key="first"))
+    for pair in zip(first[1:], other[1:], strict=True):
+        world.ask(*(Task(name, key=name.partition("-")[0]) for name in pair))
+    world.worker(ordered=True)
+    done = [one.name for one in world.await_done(*first, *other[1:])]
+    assert [name for name in done if name in first] == first
+    assert [name for name in done if name in other] == other[1:]
+    assert done.index(other[-1]) < done.index(first[0]), "another key waited"
 
 
 # -- what is said -------------------------------------------------------------------------------

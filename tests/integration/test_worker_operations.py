@@ -115,9 +115,9 @@ def share_a_rate(world: World, own_redis: Stack) -> None:
     world.set(SERVICE, rate="20/s")
     for worker in pair:
         until(lambda: worker.metric("darkroom_rate_limit", lane="batch") == 20, "it is set")  # noqa: B023
-    names = named("rated", 240)
+    names = named("rated", 160)
     world.ask(*map(Task, names))
-    until(lambda: len(world.names()) >= 80, "they work")
+    until(lambda: len(world.names()) >= 60, "they work")
     killed = len(world.done())
     os.kill(own_redis.pid("redis"), signal.SIGKILL)
     for worker in pair:

@@ -130,7 +130,7 @@ class Trail:
         return [call for call in self.calls() if call.began and call.name == name]
 
 
-def job(trail: str, batch: int, ordered: bool = False) -> Job:
+def job(trail: str, batch: int, ordered: bool) -> Job:
     """The job; with micro-batches of up to `batch` records, unless it is 0."""
     lanes = tuple(Lane(name, (topic,), ordered=ordered) for name, topic in LANES.items())
     return Job(

@@ -157,8 +157,10 @@ class World:
         """End all workers, and read and write no more."""
         for worker in self.workers:
             worker.end()
-        for reader in (*self._tails.values(), *self._askers.values()):
-            reader.close()
+        for tail in self._tails.values():
+            tail.close()
+        for asker in self._askers.values():
+            asker.close()
         self.publisher.close()
 
     # -- writing --------------------------------------------------------------------------------

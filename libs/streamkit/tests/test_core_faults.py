@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import pytest
+from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from scripted_stage import GIVEN_UP, ScriptedStage
 from streamkit.engine.direct import EngineDies
@@ -166,3 +168,22 @@ def test_half_characters_in_a_reason_stop_no_worker(stage: ScriptedStage) -> Non
     assert stage.done() == ["bad"]
     (notice,) = stage.kit.notices()
     assert notice.value["subject"] == "folder ?"
+
+
+def test_an_engine_that_dies_by_itself_is_counted(stage: ScriptedStage) -> None:
+    labels = {"stage": "stage", "engine": "bulk", "why": "died"}
+    before = REGISTRY.get_sample_value("darkroom_engine_restarts_total", labels) or 0.0
+    stage.script.does("bad", EngineDies(), times=1)
+    stage.say("bad")
+    stage.kit.advance(30)
+    after = REGISTRY.get_sample_value("darkroom_engine_restarts_total", labels)
+    assert after == before + 1
+
+
+def test_a_dead_letters_log_line_says_which_record_it_is(stage: ScriptedStage) -> None:
+    stage.script.does("bad", Reject("no", "No."))
+    with capture_logs() as logs:
+        stage.say("bad")
+    (line,) = [line for line in logs if line["event"] == "dead_letter"]
+    assert (line["topic"], line["offset"], line["key"]) == ("said.batch", 0, "bad")
+    assert len(line["trace_id"]) == 32

@@ -35,8 +35,8 @@ def handled(stage: ScriptedStage) -> Counter[str]:
 def test_busy_lanes_share_an_engine_by_their_weights() -> None:
     stage = ScriptedStage(lanes=FOUR, takes=lambda _work: 0.02)
     for lane in ("default", "batch", "learning"):
-        stage.pile_up(*numbered(lane, 700), lane=lane)
-    stage.kit.advance(18)
+        stage.pile_up(*numbered(lane, 350), lane=lane)
+    stage.kit.advance(9)
     counts = handled(stage)
     total = counts.total()
     assert counts["batch"] / total == pytest.approx(5 / 9, rel=0.1)
@@ -46,9 +46,9 @@ def test_busy_lanes_share_an_engine_by_their_weights() -> None:
 
 def test_weights_count_milliseconds_and_not_records() -> None:
     stage = ScriptedStage(lanes=FOUR, takes=lambda work: 0.05 if work.lane == "batch" else 0.005)
-    stage.pile_up(*numbered("batch", 600), lane="batch")
-    stage.pile_up(*numbered("learning", 2000), lane="learning")
-    stage.kit.advance(20)
+    stage.pile_up(*numbered("batch", 200), lane="batch")
+    stage.pile_up(*numbered("learning", 900), lane="learning")
+    stage.kit.advance(9)
     counts = handled(stage)
     assert (counts["batch"] * 0.05) / (counts["learning"] * 0.005) == pytest.approx(5 / 3, rel=0.1)
 
@@ -279,7 +279,7 @@ def test_a_lane_fetches_so_many_bytes_ahead_and_few_more(monkeypatch: pytest.Mon
     stage = ScriptedStage(policy=policy, takes=lambda _work: 1.0)
     found = count_reads(stage, monkeypatch, "said.batch")
     for number in range(60):
-        stage.say(f"{number} " + 50_000 * "x")
+        stage.say(f"{number} " + 50_000 * "x", key=str(number))
     assert len(found) <= 25
     stage.kit.advance(80)
     assert len(stage.done()) == 60

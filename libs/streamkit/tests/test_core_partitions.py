@@ -4,12 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
+from prometheus_client import REGISTRY
 
 from scripted_stage import LANES, SERVICE, ScriptedStage
 from streamkit.dispatch import Slot
 from streamkit.engine.direct import EngineHangs
 from streamkit.errors import Retry
-from streamkit.events import Assigned, Drain, FeedClosed, Records, Revoking
+from streamkit.events import Assigned, Drain, FeedClosed, Lost, Records, Revoking
 from streamkit.job import Lane
 from streamkit.memory.broker import MemoryBroker
 from streamkit.policy import Policy
@@ -109,6 +110,11 @@ def test_exactly_what_is_finished_is_committed_when_a_partition_goes() -> None:
 
 
 def test_work_that_is_not_over_by_the_drains_deadline_is_left_to_the_next_worker() -> None:
+    def overruns() -> float:
+        labels = {"stage": SERVICE, "lane": "batch"}
+        return REGISTRY.get_sample_value("darkroom_drain_overruns_total", labels) or 0.0
+
+    before = overruns()
     stage = ScriptedStage(takes=lambda _work: 30.0, partitions=1)
     stage.say("said")
     stage.kit.advance(1)
@@ -119,6 +125,7 @@ def test_work_that_is_not_over_by_the_drains_deadline_is_left_to_the_next_worker
     stage.worker.stop()
     stage.kit.world.settle()
     assert stage.now == pytest.approx(1 + 8)
+    assert overruns() == before + 1
     assert other.core.partitions()["batch"] == [Partition("said.batch", 0)]
     assert group.committed.get(Partition("said.batch", 0), 0) == 0
     stage.kit.advance(60)
@@ -141,6 +148,16 @@ def test_nothing_is_committed_of_partitions_that_were_lost() -> None:
     stage.kit.advance(30)
     assert set(stage.done()) == set(numbered("said", 20))
     assert all(broker.committed(BATCH).get(p, 0) == broker.end(p) for p in places(stage))
+
+
+def test_records_of_partitions_that_were_lost_are_not_begun_any_more() -> None:
+    stage = ScriptedStage(takes=lambda _work: 0.5)
+    stage.pile_up(*numbered("said", 40))
+    stage.kit.advance(1.2)
+    calls = len(stage.script.calls)
+    stage.worker.post(Lost("batch", places(stage)))
+    stage.kit.advance(10)
+    assert len(stage.script.calls) <= calls + 2
 
 
 def test_what_finishes_late_of_an_old_assignment_changes_nothing() -> None:
@@ -247,10 +264,11 @@ def test_a_partition_that_comes_again_while_it_is_drained_is_not_released_twice(
     stage.worker.post(Revoking("batch", [place], drain))
     stage.kit.world.settle()
     assert not drain.over
-    stage.worker.post(Records("batch", stage.kit.world.broker.read(place, 0, 2)))
+    stage.say("between")
     stage.worker.post(Assigned("batch", [place]))
     stage.kit.advance(2)
     assert drain.over
+    assert stage.times("between") == [], "it came for what was about to go"
     assert drain.offsets == {}
     assert stage.worker.core.partitions()["batch"] == [place]
     stage.say("three")
@@ -402,8 +420,10 @@ def test_a_worker_that_fails_does_not_wait_for_its_engines() -> None:
     with pytest.raises(HandlerDefectError):
         stage.kit.advance(2)
     stage.worker.leave()
+    begin = stage.now
     stage.kit.advance(1)
     assert stage.worker.over
+    assert stage.now - begin <= 1.01
     assert committed(stage)[Partition("said.batch", 0)] == len(stage.done()) == 5
 
 
@@ -421,8 +441,10 @@ def test_a_worker_that_fails_leaves_though_its_broker_is_away() -> None:
         stage.kit.advance(2)
     stage.worker.leave()
     stage.worker.post(FeedClosed("publisher", ConsumerLostError("no rights")))
-    stage.kit.advance(8)
-    assert stage.worker.over
+    begin = stage.now
+    stage.kit.advance(5)
+    assert stage.worker.over, "well before the drain's deadline, so that it is heard of"
+    assert stage.now - begin <= 5.01
 
 
 # -- windows --------------------------------------------------------------------------------------
@@ -480,6 +502,22 @@ def test_a_partition_that_was_held_moves_on_with_its_next_worker(
     stage.kit.advance(20)
     assert set(stage.done()) == set(texts)
     assert stage.unread() == 0
+
+
+def test_a_partition_that_was_held_when_it_was_lost_is_fetched_when_it_comes_again() -> None:
+    lanes = (LANES[0], Lane("batch", ("said.batch",), ordered=True))
+    stage = ScriptedStage(lanes=lanes, policy=Policy(window=50), partitions=1)
+    stage.script.does("head", Retry("not yet"), times=1)
+    stage.pile_up("head", *numbered("said", 100))
+    stage.kit.advance(1)
+    place = Partition("said.batch", 0)
+    # The feed is told to hold it, and the group takes it away at the same moment.
+    stage.worker.post(Lost("batch", [place]))
+    stage.worker.post(Assigned("batch", [place]))
+    stage.kit.advance(1)
+    stage.say("after")
+    stage.kit.advance(1)
+    assert "after" in stage.done()
 
 
 def test_gaps_in_a_log_hold_nothing_up() -> None:

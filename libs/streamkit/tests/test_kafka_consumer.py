@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from structlog.testing import capture_logs
 
 from streamkit.kafka.backend import KafkaBackend
 from streamkit.kafka.consumer import KafkaConsumer, consumer_config, taken
@@ -206,6 +207,20 @@ def test_a_backend_makes_consumers_with_the_prefix_and_the_slot(
     made = FakeConsumer.opened[-1]
     assert made.topics == ["p.asked"]
     assert (made.config["group.id"], made.config["group.instance.id"]) == ("p.g", "slot-1")
+
+
+def test_trouble_with_connections_is_a_line_of_our_log_but_not_each_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = Now()
+    monkeypatch.setattr("streamkit.kafka.trouble.time", now)
+    config = consumer_config("b", "g", "consumer")
+    away, refused = KafkaError(KafkaError._TRANSPORT), KafkaError(KafkaError._AUTHENTICATION)
+    with capture_logs() as logs:
+        for now.now, error in ((0, away), (1, away), (1, refused), (29, away), (31, away)):
+            config["error_cb"](error)
+    assert [line["error"] for line in logs] == [str(away), str(refused), str(away)]
+    assert {(line["event"], line["client"]) for line in logs} == {("kafka_trouble", "g")}
 
 
 # -- records ------------------------------------------------------------------------------------

@@ -200,9 +200,41 @@ def test_between_what_fits_the_budget_and_what_does_not_it_tries_what_may_fit() 
 
 
 def test_a_single_record_may_take_longer_than_the_budget() -> None:
-    device = Device(Sizer(largest=64, budget_ms=200.0, start=16))
-    device.run(linear(0.0, 900.0), 100)
-    assert set(device.sizes[10:]) == {1}
+    for start in (1, 16):
+        device = Device(Sizer(largest=64, budget_ms=200.0, start=start))
+        device.run(linear(0.0, 900.0), 100)
+        assert set(device.sizes[10:]) == {1}
+
+
+def next_larger(sizer: Sizer, curve: Curve) -> int:
+    """The first size that is asked for beyond the one at the start."""
+    start = sizer.size()
+    for _ in range(100):
+        size = sizer.size()
+        if size > start:
+            return size
+        sizer.observe(size, curve(size))
+    return start
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "expected"), [(500.0, 16), (150.0, 12), (101.0, 9), (100.0, 8), (99.0, 8)]
+)
+def test_the_second_size_is_twice_the_first_or_what_the_budget_lets_hope_for(
+    budget_ms: float, expected: int
+) -> None:
+    sizer = Sizer(largest=64, budget_ms=budget_ms, start=8)
+    assert next_larger(sizer, linear(0.0, 12.5)) == expected
+
+
+def test_further_sizes_are_as_large_as_the_line_through_the_known_ones_allows() -> None:
+    """8 took 140 ms and 16 took 180, so that 23 may fit into 215 ms and 24 may not."""
+    curve = linear(100.0, 5.0)
+    sizer = Sizer(largest=64, budget_ms=215.0, start=8)
+    assert next_larger(sizer, curve) == 12
+    device = Device(Sizer(largest=64, budget_ms=215.0, start=8))
+    device.run(curve, 300)
+    assert list(dict.fromkeys(device.sizes))[:3] == [8, 12, 23]
 
 
 def test_batches_that_close_early_are_learnt_from_and_seldom_waited_for() -> None:

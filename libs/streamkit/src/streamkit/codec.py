@@ -41,7 +41,7 @@ class RegistryRefusesError(RuntimeError):
 
 
 class UnregisteredSchemaError(RuntimeError):
-    """The registry answers but does not have our schema: `darkroom schemas apply` was not run."""
+    """The registry answers but does not have our schema: it was not registered, or is older."""
 
 
 class Ids(Protocol):
@@ -76,8 +76,8 @@ class SchemaIds:
             return self._remembered_id(path, text, subject)
         if answer.status_code != httpx.codes.OK:
             raise UnregisteredSchemaError(
-                f"the registry has no such version of {subject} ({answer.status_code}); "
-                "run `darkroom schemas apply`"
+                f"the registry has no such version of {subject} ({answer.status_code}): "
+                "register it first (Darkroom's own: `darkroom schemas apply`)"
             )
         number = int(answer.json()["id"])
         _write(path, {"id": number, "schema": text})

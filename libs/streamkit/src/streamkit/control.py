@@ -16,6 +16,7 @@ from confluent_kafka import Message as KafkaMessage
 
 from streamkit.clock import Clock
 from streamkit.errors import Busy, Reject
+from streamkit.kafka.trouble import QUIET, seldom
 from streamkit.rate import parse_rate
 
 _log = structlog.get_logger("streamkit.control")
@@ -248,7 +249,10 @@ class ControlReader:
             return Control(target)
         while not self._stop.is_set():
             try:
-                return replace(control_of(self._decode(TOPIC, value)), target=target)
+                control = control_of(self._decode(TOPIC, value))
+                if control.target != target:
+                    raise ValueError(f"its key says {target}, its value {control.target}")
+                return control
             except Busy as error:
                 self._trouble(str(error))
                 self._stop.wait(1.0)
@@ -277,6 +281,8 @@ def _settings(kafka: str) -> dict[str, Any]:
     return {
         "bootstrap.servers": kafka,
         "client.id": "streamkit-control",
+        "log_level": QUIET,
+        "error_cb": seldom("streamkit-control"),
         "group.id": "streamkit-control",  # librdkafka wants one; nothing is joined or committed
         "enable.auto.commit": False,
         "enable.partition.eof": True,

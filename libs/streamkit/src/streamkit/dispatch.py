@@ -42,6 +42,8 @@ class Slot:
         self.count = 0
         self.why = ""
         """Why it is being replaced, if it is."""
+        self.replaced = False
+        """Whether that was said to the engine: else its end is one of its own."""
 
     @property
     def ahead(self) -> int:
@@ -295,6 +297,9 @@ class Dispatcher:
         """An engine ended with these in hand, in their order."""
         slot = self.slots[event.engine]
         slot.loading_since = now
+        if not slot.replaced:
+            self._meter.engine_restarted(slot.name, "died")
+        slot.replaced = False
         items = [slot.in_hand.pop(one) for one in event.unfinished if one in slot.in_hand]
         items += slot.in_hand.values()
         slot.in_hand.clear()
@@ -333,6 +338,7 @@ class Dispatcher:
 
     def _replace(self, slot: Slot, why: str) -> None:
         slot.ready = False
+        slot.replaced = True
         self._meter.engine_restarted(slot.name, why)
         slot.engine.replace(why)
 

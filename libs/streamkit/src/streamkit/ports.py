@@ -88,6 +88,9 @@ class Backend(Protocol):
     def producer(self, client: str) -> Producer:
         """A new producer."""
 
+    def missing(self, topics: Sequence[str]) -> list[str]:
+        """Those of the topics that do not exist; none if nobody answers within seconds."""
+
 
 class EngineReady(NamedTuple):
     """An engine has loaded its handlers and takes work."""

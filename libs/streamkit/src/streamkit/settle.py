@@ -1,6 +1,6 @@
 """What becomes of a record once an engine has answered: published, tried again, or given up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final, NoReturn, Protocol
 
@@ -11,6 +11,7 @@ from streamkit.deadletters import dead_letter, without_value
 from streamkit.engine.work import Result
 from streamkit.errors import Reject
 from streamkit.gate import BROKER, Gate
+from streamkit.headers import is_traceparent, readable
 from streamkit.items import Item
 from streamkit.job import HIGH, Job
 from streamkit.messages import Failure
@@ -139,7 +140,7 @@ class Settler:
             case _ if self._ask_again(item):
                 return False
             case _:
-                _log.error("no_last_words", lane=item.lane.name, reason=result.message[:300])
+                _log.error("no_last_words", reason=result.message[:300], **_about(item))
         self._bury(item, result.events)
         return True
 
@@ -254,7 +255,7 @@ class Settler:
         In an ordered lane the record waits here, its key's others behind it.
         """
         lane, attempt = item.lane, item.attempt
-        _log.warning("retry", lane=lane.name, code=code, reason=message[:300], attempt=attempt)
+        _log.warning("retry", code=code, reason=message[:300], attempt=attempt, **_about(item))
         tiers = self._policy.retry_tiers
         if attempt > len(tiers):
             self.give_up(item, "gave_up" if code == "retry" else code, message)
@@ -341,7 +342,7 @@ class Settler:
         if item.outcome != "dead_letter":
             self.give_up(item, error.code, error.message)
         elif item.choices:
-            _log.error("dead_letter_refused", lane=item.lane.name, reason=error.message)
+            _log.error("dead_letter_refused", reason=error.message, **_about(item))
             self._send(item, item.choices.pop(0))
         else:
             raise error
@@ -408,7 +409,7 @@ class Settler:
         times[1].append(max(0.0, self._clock.time() - item.record.timestamp_ms / 1000))
         if outcome == "dead_letter" and item.failure is not None:
             self.meter.dead_letter(lane.name, item.failure.code)
-            _log.error("dead_letter", lane=lane.name, **asdict(item.failure))
+            _log.error("dead_letter", **asdict(item.failure), **_about(item))
         if outcome != "retry":
             self._gate.finished(now, dead=outcome == "dead_letter")
 
@@ -433,3 +434,17 @@ class Settler:
     def broker_now_ms(self) -> int:
         """The broker's clock, as well as it is known."""
         return self._broker_clock.now_ms()
+
+
+def _about(item: Item) -> Mapping[str, object]:
+    """Which record a log line is about, as engines' log lines say it."""
+    record = item.record
+    about = {
+        "lane": item.lane.name,
+        "topic": record.topic,
+        "partition": record.partition,
+        "offset": record.offset,
+        "key": (record.key or b"").decode("utf-8", "replace")[:100],
+    }
+    traceparent = readable(record.headers).get("traceparent", "")
+    return {**about, "trace_id": traceparent[3:35]} if is_traceparent(traceparent) else about

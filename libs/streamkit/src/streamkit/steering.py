@@ -28,6 +28,10 @@ class Steering:
 
     def set(self, control: Control) -> None:
         """Somebody has set something."""
+        lane = control.target.partition("/")[2]
+        if lane and lane not in self._lanes:
+            known = ", ".join(self._lanes)
+            _log.warning("control_for_no_lane", target=control.target, lanes=known)
         self._controls.set(control)
         self.apply()
 
@@ -36,13 +40,10 @@ class Steering:
         used: set[str] = set()
         for name, lane in self._lanes.items():
             wanted = self._controls.for_lane(self._service, name)
-            if lane.paused != wanted.paused:
-                _log.warning(
-                    "lane_paused" if wanted.paused else "lane_resumed",
-                    lane=name,
-                    owner=wanted.owner,
-                    reason=wanted.reason,
-                )
+            if wanted.paused and not lane.paused:
+                _log.warning("lane_paused", lane=name, owner=wanted.owner, reason=wanted.reason)
+            elif lane.paused and not wanted.paused:
+                _log.info("lane_resumed", lane=name)
             lane.paused = wanted.paused
             limits = [one for one in (lane.lane.concurrency, wanted.concurrency) if one]
             lane.limit = min(limits, default=0)

@@ -176,6 +176,10 @@ class Worker:
         wanted = [(lane.name, lane.topics) for lane in self._job.lanes]
         if plan.topics():
             wanted.append((RETRY, plan.topics()))
+        needed = [*(topic for _, topics in wanted for topic in topics), self._job.dead_letters]
+        missing = self._means.backend.missing(needed)
+        if missing:
+            _log.error("topics_missing", topics=missing, cure="create them; the worker waits")
         for name, topics in wanted:
             group = f"darkroom.{self._job.service}.{name}"
             feed = Feed(

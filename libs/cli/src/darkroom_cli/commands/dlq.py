@@ -187,6 +187,10 @@ def discard(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     """
     wanted = Filter(code, topic, lane, key, text, since, until, tuple(ids or ()))
     _check_meant(wanted, everything)
+    if not reason.strip():
+        raise typer.BadParameter(
+            "say why: the next person who looks will ask", param_hint="--reason"
+        )
     with _box(service, kafka, prefix, data) as box:
 
         def act(letters: Sequence[Letter], dry: bool, told: Told, stop: Stop) -> Report:

@@ -3,10 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
 from streamkit.kafka.consumer import KafkaConsumer, Protocol, consumer_config
 from streamkit.kafka.producer import KafkaProducer
 from streamkit.ports import Listener
 
+_ASK_S: Final = 5.0
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
@@ -43,3 +47,12 @@ class KafkaBackend:
     def producer(self, client: str) -> KafkaProducer:
         """See Backend."""
         return KafkaProducer(self._bootstrap, client, prefix=self._prefix, options=self._options)
+
+    def missing(self, topics: Sequence[str]) -> list[str]:
+        """See Backend."""
+        admin = AdminClient({"bootstrap.servers": self._bootstrap, **self._options})
+        try:
+            known = admin.list_topics(timeout=_ASK_S).topics
+        except KafkaException:
+            return []
+        return [topic for topic in topics if self._prefix + topic not in known]

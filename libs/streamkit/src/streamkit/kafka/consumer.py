@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamkit.backoff import delay_s
+from streamkit.kafka.trouble import QUIET, seldom
 from streamkit.ports import ConsumerLostError, Listener
 from streamkit.records import Offsets, Partition, RawHeaders, Taken
 
@@ -44,6 +45,8 @@ def consumer_config(
         "bootstrap.servers": bootstrap,
         "group.id": group,
         "client.id": group,
+        "log_level": QUIET,
+        "error_cb": seldom(group),
         "group.protocol": protocol,
         "auto.offset.reset": "earliest",
         "enable.auto.commit": True,

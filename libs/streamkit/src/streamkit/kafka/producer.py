@@ -15,6 +15,7 @@ from confluent_kafka import (
 )
 
 from streamkit.errors import Reject
+from streamkit.kafka.trouble import QUIET, seldom
 from streamkit.ports import Delivery
 from streamkit.publishing import (
     MAX_MESSAGE_BYTES,
@@ -57,6 +58,8 @@ def producer_config(
     return {
         "bootstrap.servers": bootstrap,
         "client.id": client,
+        "log_level": QUIET,
+        "error_cb": seldom(client),
         "acks": "all",
         "enable.idempotence": True,
         "partitioner": "murmur2_random",
