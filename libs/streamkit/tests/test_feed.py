@@ -101,6 +101,10 @@ class ScriptedBackend:
         """See Backend; there is none."""
         raise NotImplementedError
 
+    def missing(self, topics: Sequence[str]) -> list[str]:
+        """See Backend; nobody asks."""
+        raise NotImplementedError
+
 
 class Bench:
     """A feed on a scripted consumer, with a clock that is moved by hand."""
@@ -413,6 +417,10 @@ class RestlessBackend:
 
     def producer(self, client: str) -> Producer:
         """See Backend; there is none."""
+        raise NotImplementedError
+
+    def missing(self, topics: Sequence[str]) -> list[str]:
+        """See Backend; nobody asks."""
         raise NotImplementedError
 
 
