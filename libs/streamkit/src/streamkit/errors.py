@@ -1,6 +1,11 @@
 """Exceptions are instructions to the worker's loop; all but these stop the process, once."""
 
 
+def _plain(text: object) -> str:
+    """As text that can be written: of odd file names come half characters."""
+    return str(text).encode("utf-8", "replace").decode()
+
+
 class Instruction(Exception):  # noqa: N818 - it instructs, it is no error
     """What the loop shall do with the record in hand."""
 
@@ -14,7 +19,7 @@ class Retry(Instruction):
 
     def __init__(self, message: str, *, dependency: str = "") -> None:
         super().__init__(message)
-        self.dependency = str(dependency)
+        self.dependency = _plain(dependency)
 
 
 class Reject(Instruction):
@@ -26,8 +31,8 @@ class Reject(Instruction):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         # An exception instead of its text is easily handed in, and no reason to stop a worker.
-        self.code = str(code)
-        self.message = str(message)
+        self.code = _plain(code)
+        self.message = _plain(message)
 
 
 class Busy(Instruction):
@@ -38,7 +43,7 @@ class Busy(Instruction):
 
     def __init__(self, message: str, *, dependency: str = "a dependency") -> None:
         super().__init__(message)
-        self.dependency = str(dependency)
+        self.dependency = _plain(dependency)
 
 
 class OutOfMemory(Instruction):

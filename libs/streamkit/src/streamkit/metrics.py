@@ -185,7 +185,8 @@ class Bounded:
 
     def __call__(self, value: str) -> str:
         """The value to use as label."""
-        value = value[:100]
+        # What can't be written would make the whole page unreadable.
+        value = value[:100].encode("utf-8", "replace").decode()
         if value in self._seen:
             return value
         if len(self._seen) >= self._most:

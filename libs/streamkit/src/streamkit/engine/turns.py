@@ -6,6 +6,7 @@ from typing import Final
 
 from streamkit.engine.handling import Handling, Steps
 from streamkit.engine.work import Result, Work
+from streamkit.logs import log_about
 
 URGENT: Final = "high"
 """The lane whose work goes ahead of begun work of others, at its next step."""
@@ -55,6 +56,7 @@ class Turns:
                 continue
             run.back = run.back or False
             return results
+        log_about(())
         return None
 
     def in_hand(self) -> Sequence[Work]:
