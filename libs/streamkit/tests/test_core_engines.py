@@ -109,6 +109,34 @@ def test_a_record_under_suspicion_does_not_wait_for_ever_behind_another_busy_lan
     assert {"learning 1", "learning 2", "learning 3"} <= set(stage.done())
 
 
+def test_a_record_that_kills_engines_is_found_out_at_its_second_kill_at_the_latest() -> None:
+    lanes = (*LANES, Lane("learning", ("said.learning",)))
+    policy = Policy(retry_tiers=())
+    stage = ScriptedStage(lanes=lanes, policy=policy, takes=lambda _work: 0.005)
+    stage.say(*(f"before {number}" for number in range(20)), lane="learning")
+    stage.kit.advance(1)
+    stage.script.does("poison", EngineDies())
+    loads = stage.loads
+    stage.pile_up(*(f"learning {number}" for number in range(600)), lane="learning")
+    stage.pile_up("poison", *(f"batch {number}" for number in range(600)))
+    stage.kit.advance(3)
+    assert [letter.code for letter in stage.kit.dead_letters()] == ["engine_died"]
+    assert len(stage.times("poison")) <= 2
+    assert stage.loads - loads <= 2
+
+
+def test_a_lane_that_is_bounded_goes_on_after_its_engine_died() -> None:
+    lanes = (LANES[0], Lane("batch", ("said.batch",), concurrency=2))
+    stage = ScriptedStage(lanes=lanes, takes=lambda _work: 0.05)
+    texts = [f"said {number}" for number in range(12)]
+    stage.pile_up(*texts)
+    for _ in range(4):
+        stage.kit.advance(0.07)
+        engine(stage).die()
+    stage.kit.advance(20)
+    assert set(stage.done()) == set(texts)
+
+
 def test_a_record_under_suspicion_goes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     stage = running()
     stage.pile_up(*(f"before {number}" for number in range(50)))

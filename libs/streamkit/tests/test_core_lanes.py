@@ -131,6 +131,21 @@ def test_sliced_work_makes_way_for_a_high_record_at_its_next_slice() -> None:
     assert stage.done() == ["urgent", "long"]
 
 
+def test_sliced_work_goes_on_though_high_records_never_end() -> None:
+    def sliced(message: Message) -> Generator[None, None, Events]:
+        for _ in range(10):
+            yield
+        return done(message)
+
+    stage = ScriptedStage(isolation="thread", takes=lambda _work: 0.05)
+    stage.script.does("long", sliced)
+    stage.say("long")
+    stage.pile_up(*numbered("urgent", 300), lane="high")
+    stage.kit.advance(8)
+    assert "long" in stage.done()
+    assert len(stage.done()) > 80
+
+
 @pytest.mark.parametrize("seconds", [0.02, 0.15])
 def test_on_one_engine_high_records_take_part_by_their_weight(seconds: float) -> None:
     stage = ScriptedStage(isolation="thread", takes=lambda _work: seconds)

@@ -443,8 +443,25 @@ def test_a_worker_that_fails_leaves_though_its_broker_is_away() -> None:
     stage.worker.post(FeedClosed("publisher", ConsumerLostError("no rights")))
     begin = stage.now
     stage.kit.advance(5)
-    assert stage.worker.over, "well before the drain's deadline, so that it is heard of"
+    assert stage.worker.over
     assert stage.now - begin <= 5.01
+
+
+def test_a_worker_that_fails_waits_for_acknowledgements_for_half_of_the_drain_only() -> None:
+    stage = ScriptedStage(takes=lambda _work: 0.1, partitions=1)
+    stage.script.does("bug", ZeroDivisionError("in the handler"))
+    stage.freeze()
+    stage.say("said", "bug")
+    stage.worker.frozen = False
+    stage.kit.world.step()
+    stage.kit.world.broker.down = True
+    with pytest.raises(HandlerDefectError):
+        stage.kit.advance(1)
+    stage.worker.leave()
+    begin = stage.now
+    stage.kit.advance(3)
+    assert stage.worker.over
+    assert 3.9 <= stage.now - begin <= 4.1, "so that it is over when the process must be"
 
 
 # -- windows --------------------------------------------------------------------------------------

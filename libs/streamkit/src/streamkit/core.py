@@ -151,6 +151,8 @@ class Core:
         self._feeding.due(now)
         if not self._stopping:
             self._dispatcher.fill(now)
+        elif not self._feeding.failed:
+            self._dispatcher.have_said(now)
         self._settler.tell()
         self._feeding.drained(now)
         self._feeding.allow()

@@ -114,6 +114,24 @@ class Dispatcher:
             if slot.ready and slot.why and not slot.in_hand:
                 self._replace(slot, slot.why)
 
+    def unsaid(self) -> Iterable[Item]:
+        """What was given up and waits for its last words."""
+        for lane in self._lanes.values():
+            yield from (item for item in lane.queue if item.failure is not None)
+
+    def have_said(self, now: float) -> None:
+        """Have the last words said of what was given up; nothing else begins."""
+        for slot in self.slots.values():
+            for lane in self._serves(slot):
+                while (
+                    slot.ready
+                    and not slot.in_hand
+                    and lane.queue
+                    and lane.queue[0].failure is not None
+                ):
+                    lane.in_engine += 1
+                    self._give(slot, [lane.pop()], now)
+
     def _fill_up(self, slot: Slot, chunks: int, now: float) -> None:
         while slot.ready and not slot.why and slot.chunks < chunks:
             items = self._next(slot, self._waiting(slot), now)

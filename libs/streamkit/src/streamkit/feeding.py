@@ -107,7 +107,7 @@ class Feeding:
         claims = [source.claims[one] for one in event.partitions if one in source.claims]
         for claim in claims:
             claim.leaving = True
-        self._forget(source, lambda item: item.claim.leaving)
+        self._forget(source, lambda item: item.left)
         if any(item.claim.leaving for item in self._engines.active()):
             self._engines.recall()
         deadline = now + self._policy.drain_s / (2 if self.failed else 1)
@@ -121,6 +121,7 @@ class Feeding:
         busy = {id(item.claim) for item in self._settler.active()}
         if not self.failed:
             busy |= {id(item.claim) for item in self._engines.active()}
+            busy |= {id(item.claim) for item in self._engines.unsaid()}
         for leaving in list(self._leaving):
             late = now >= leaving.deadline
             if not late and any(id(claim) in busy for claim in leaving.claims):

@@ -110,6 +110,13 @@ class Item:
         return self.claim.tracker.closed
 
     @property
+    def left(self) -> bool:
+        """Whether it is left to the next worker: its partition goes. Of one that was given up only
+        the last words are lacking: they are still said, or what finished after it, and lies behind
+        it, would be done again."""
+        return self.gone or (self.claim.leaving and self.failure is None)
+
+    @property
     def size(self) -> int:
         """Bytes that it holds, about."""
         return len(self.record.value or b"") + 256

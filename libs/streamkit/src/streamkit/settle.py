@@ -241,11 +241,11 @@ class Settler:
 
     def _ours(self, items: list[Item]) -> list[Item]:
         """Those that are to stay here; the others are left to the next worker."""
-        left = [item for item in items if not item.claim.leaving and not item.gone]
+        ours = [item for item in items if not item.left]
         for item in items:
-            if item.claim.leaving or item.gone:
+            if item.left:
                 item.lane.over(item)
-        return left
+        return ours
 
     # -- trying again, giving up ----------------------------------------------------------------
 

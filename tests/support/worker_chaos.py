@@ -1,0 +1,144 @@
+"""Harm to a world's workers, their broker and their Redis, by chance; and a record of it."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from darkroom_cli.stack import Stack
+from darkroom_cli.supervision.state import Phase, StackState
+from worker_audit import Audit, Committed, Harm
+from worker_process import WorkerProcess, until
+from worker_world import World
+
+SESSION_S: Final = 10.0
+"""After so long without a word the broker gives a member's partitions to others."""
+
+
+@dataclass
+class Chaos:
+    """Does harm to a world's workers, and remembers what it did."""
+
+    world: World
+    stack: Stack
+    protocol: str
+    chance: random.Random
+    audit: Audit
+    harms: list[Harm] = field(default_factory=list)
+    faults: list[float] = field(default_factory=list)
+    slots: dict[str, WorkerProcess] = field(default_factory=dict)
+    stopped: dict[str, tuple[float, float, Committed]] = field(default_factory=dict)
+    """Slots whose workers stand still: until when, since when, and what was committed then."""
+    absent: dict[str, float] = field(default_factory=dict)
+    """Slots without a worker, and when they shall have one again."""
+    story: list[str] = field(default_factory=list)
+
+    def start(self, slot: str) -> WorkerProcess:
+        """Have a worker join."""
+        name = f"{slot}-{len(self.world.workers)}"
+        worker = self.world.worker(
+            name,
+            group_protocol=self.protocol,
+            # A static member, where there is such a thing: its partitions come back with it.
+            group_member=slot if self.protocol == "classic" else "",
+            lane_records=200,
+            stage_rate="2000/s",
+        )
+        self.slots[slot] = worker
+        self._tell(f"{name} joins")
+        return worker
+
+    def kill(self) -> None:
+        """`kill -9` of a worker, which comes back after a second."""
+        slot = self._victim()
+        worker = self.slots.pop(slot)
+        now = time.time()
+        worker.kill()
+        self._harm("kill", worker, now, now + 1.0, self.audit.last_committed())
+        self.absent[slot] = time.monotonic() + 1.0
+
+    def stop_short(self) -> None:
+        """A worker stands still for less than a session."""
+        self._stop(self.chance.uniform(2, 5))
+
+    def stop_long(self) -> None:
+        """A worker stands still, loses its partitions, and goes on."""
+        self._stop(12.5)
+
+    def leave(self) -> None:
+        """A worker is asked to stop, and does; it comes back after two seconds."""
+        until(self._at_work, "somebody is at work")
+        slot = self.chance.choice(self._at_work())
+        worker = self.slots.pop(slot)
+        self._tell(f"{worker.name} leaves")
+        self.faults.append(time.time())
+        assert worker.stop(timeout_s=10) == 0
+        self.absent[slot] = time.monotonic() + 2.0
+
+    def restart_broker(self) -> None:
+        """`kill -9` of the broker, which its supervisor starts again."""
+        before = self.stack.wait_until(is_up("kafka", 0), 60, "it is up").process("kafka").restarts
+        committed, now = self.audit.last_committed(), time.time()
+        os.kill(self.stack.pid("kafka"), signal.SIGKILL)
+        self._tell("the broker is killed")
+        self.stack.wait_until(is_up("kafka", before + 1), 60, "it is back")
+        self._tell("the broker is back")
+        for worker in self.slots.values():
+            # Its group may hear from it too late, which it learns within a session.
+            self._harm("broker", worker, now, time.time() + SESSION_S, committed)
+        self.faults.append(time.time())
+
+    def restart_redis(self) -> None:
+        """`kill -9` of Redis."""
+        os.kill(self.stack.pid("redis"), signal.SIGKILL)
+        self._tell("Redis is killed")
+
+    def tend(self) -> None:
+        """What has become due: workers that go on, and that come back."""
+        now = time.monotonic()
+        for slot in [slot for slot, (at, *_) in self.stopped.items() if at <= now]:
+            _, since, committed = self.stopped.pop(slot)
+            self.slots[slot].send(signal.SIGCONT)
+            self._tell(f"{self.slots[slot].name} goes on")
+            # It takes a moment until it learns that it has lost its partitions.
+            self._harm("stop", self.slots[slot], since, time.time() + 5.0, committed)
+        for slot in [slot for slot, at in self.absent.items() if at <= now]:
+            del self.absent[slot]
+            self.start(slot)
+
+    def _stop(self, seconds: float) -> None:
+        slot = self._victim()
+        self._tell(f"{self.slots[slot].name} is stopped for {seconds:.1f} s")
+        self.slots[slot].send(signal.SIGSTOP)
+        now = time.time()
+        self.stopped[slot] = (time.monotonic() + seconds, now, self.audit.last_committed())
+
+    def _victim(self) -> str:
+        return self.chance.choice(sorted(self.slots.keys() - self.stopped.keys()))
+
+    def _at_work(self) -> list[str]:
+        going = sorted(self.slots.keys() - self.stopped.keys())
+        return [slot for slot in going if self.slots[slot].lines("assigned")]
+
+    def _harm(
+        self, what: str, worker: WorkerProcess, since: float, till: float, committed: Committed
+    ) -> None:
+        self.faults.append(since)
+        self.harms.append(Harm(what, worker.name, since, till, committed))
+        self._tell(f"{what}: {worker.name}")
+
+    def _tell(self, what: str) -> None:
+        self.story.append(f"{time.strftime('%H:%M:%S')} {what}")
+
+
+def is_up(name: str, restarts: int) -> Callable[[StackState], bool]:
+    """Whether a program answers, after so many restarts."""
+
+    def holds(state: StackState) -> bool:
+        process = state.process(name)
+        return process.phase is Phase.READY and process.restarts >= restarts
+
+    return holds
