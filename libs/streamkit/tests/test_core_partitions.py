@@ -9,10 +9,11 @@ from prometheus_client import REGISTRY
 from scripted_stage import LANES, SERVICE, ScriptedStage
 from streamkit.dispatch import Slot
 from streamkit.engine.direct import EngineHangs
-from streamkit.errors import Retry
+from streamkit.errors import Busy, Reject, Retry
 from streamkit.events import Assigned, Drain, FeedClosed, Lost, Records, Revoking
 from streamkit.job import Lane
 from streamkit.memory.broker import MemoryBroker
+from streamkit.messages import Events, Failure, Message
 from streamkit.policy import Policy
 from streamkit.ports import ConsumerLostError, Engine, EngineReady
 from streamkit.records import Partition, Taken
@@ -377,6 +378,59 @@ def test_a_worker_stops_while_a_rebalance_is_under_way() -> None:
     assert stage.worker.over
     stage.kit.advance(30)
     assert Counter(stage.done()) == Counter(numbered("said", 8))
+
+
+def test_last_words_are_said_before_a_worker_leaves_and_nothing_behind_them_is_repeated() -> None:
+    stage = ScriptedStage(takes=lambda _work: 2.0, partitions=1)
+    stage.script.does("bad", Reject("bad", "It is bad."))
+    stage.pile_up("bad", *numbered("said", 5))
+    stage.kit.advance(3)
+    stage.worker.stop()
+    stage.kit.world.settle()
+    assert stage.worker.over
+    (letter,) = stage.kit.dead_letters()
+    assert letter.code == "bad"
+    assert stage.done() == ["said 0"]
+    assert committed(stage)[Partition("said.batch", 0)] == 2
+    stage.kit.add(stage.job)
+    stage.kit.advance(30)
+    assert Counter(stage.done()) == Counter(numbered("said", 5))
+
+
+def test_last_words_are_said_before_a_partition_goes_and_nothing_behind_them_is_repeated() -> None:
+    stage = ScriptedStage(takes=lambda work: 0.5 if work.failure else 0.001, partitions=2)
+    before, bad, said = numbered("before", 50), numbered("bad", 6), numbered("said", 20)
+    stage.script.does("bad", Reject("bad", "It is bad."))
+    stage.say(*before)
+    stage.kit.advance(1)
+    stage.pile_up(*bad, *said)
+    stage.kit.advance(0.6)
+    assert stage.kit.dead_letters(), "some last words were said, others wait"
+    stage.kit.add(stage.job)
+    stage.kit.advance(60)
+    assert Counter(letter.key for letter in stage.kit.dead_letters()) == Counter(bad)
+    assert Counter(stage.done()) == Counter(before + said)
+    assert stage.unread() == 0
+
+
+def test_last_words_that_can_not_be_said_are_left_to_the_next_worker() -> None:
+    stage = ScriptedStage(takes=lambda _work: 0.5)
+    stage.script.does("bad", Reject("bad", "It is bad."))
+
+    def away(_message: Message, _failure: Failure) -> Events:
+        raise Busy("It is away.")
+
+    stage.script.words = away
+    stage.say("bad")
+    stage.kit.advance(1)
+    stage.worker.stop()
+    stage.kit.advance(10)
+    assert stage.worker.over
+    assert stage.kit.dead_letters() == []
+    stage.script.words = None
+    stage.kit.add(stage.job)
+    stage.kit.advance(60)
+    assert [letter.key for letter in stage.kit.dead_letters()] == ["bad"]
 
 
 def test_a_record_that_failed_while_draining_is_not_lost() -> None:

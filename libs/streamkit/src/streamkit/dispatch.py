@@ -123,14 +123,9 @@ class Dispatcher:
         """Have the last words said of what was given up; nothing else begins."""
         for slot in self.slots.values():
             for lane in self._serves(slot):
-                while (
-                    slot.ready
-                    and not slot.in_hand
-                    and lane.queue
-                    and lane.queue[0].failure is not None
-                ):
-                    lane.in_engine += 1
-                    self._give(slot, [lane.pop()], now)
+                waits = bool(lane.queue) and lane.queue[0].failure is not None
+                if waits and slot.ready and not slot.in_hand and self._count(slot, lane, now):
+                    self._give(slot, self._take(lane, 1, now), now)
 
     def _fill_up(self, slot: Slot, chunks: int, now: float) -> None:
         while slot.ready and not slot.why and slot.chunks < chunks:
