@@ -2,33 +2,31 @@
 
 import os
 import random
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from darkroom_cli.stack import Stack
-from darkroom_cli.supervision.state import Phase, StackState
-from worker_audit import Audit, Committed, Harm
-from worker_process import WorkerProcess, until
+from worker_audit import Audit
+from worker_chaos import Chaos
+from worker_process import until
 from worker_tasks import LANES
 from worker_world import Places, Task, World
 
 RECORDS: Final = 5000
-PER_SECOND: Final = 150
+PER_SECOND: Final = 170
 SLOTS: Final = ("a", "b", "c")
 
 AGAIN_S: Final = 15.0
-"""So long after a kill work goes on, at the latest: a session of 10 s, and a rebalance."""
+"""So long after a kill work goes on, at the latest: a session, and a rebalance."""
 
-FAULT_EVERY_S: Final = 3.0
+FAULT_EVERY_S: Final = 2.5
 
 
 @pytest.fixture(scope="module")
@@ -80,134 +78,6 @@ def tasks_for(chance: random.Random, count: int) -> list[Task]:
     return tasks
 
 
-@dataclass
-class Chaos:
-    """Does harm to a world's workers, and remembers what it did."""
-
-    world: World
-    stack: Stack
-    protocol: str
-    chance: random.Random
-    audit: Audit
-    harms: list[Harm] = field(default_factory=list)
-    faults: list[float] = field(default_factory=list)
-    killed: list[float] = field(default_factory=list)
-    slots: dict[str, WorkerProcess] = field(default_factory=dict)
-    stopped: dict[str, tuple[float, float, Committed]] = field(default_factory=dict)
-    """Slots whose workers stand still: until when, since when, and what was committed then."""
-    absent: dict[str, float] = field(default_factory=dict)
-    """Slots without a worker, and when they shall have one again."""
-    story: list[str] = field(default_factory=list)
-
-    def start(self, slot: str) -> WorkerProcess:
-        """Have a worker join."""
-        name = f"{slot}-{len(self.world.workers)}"
-        worker = self.world.worker(
-            name,
-            group_protocol=self.protocol,
-            # A static member, where there is such a thing: its partitions come back with it.
-            group_member=slot if self.protocol == "classic" else "",
-            lane_records=200,
-            stage_rate="2000/s",
-        )
-        self.slots[slot] = worker
-        self._tell(f"{name} joins")
-        return worker
-
-    def kill(self) -> None:
-        """`kill -9` of a worker, which comes back after a second."""
-        slot = self._victim()
-        worker = self.slots.pop(slot)
-        now = time.time()
-        worker.kill()
-        self.killed.append(now)
-        self._harm("kill", worker, now, now + 1.0, self.audit.last_committed())
-        self.absent[slot] = time.monotonic() + 1.0
-
-    def stop_short(self) -> None:
-        """A worker stands still for less than a session."""
-        self._stop(self.chance.uniform(2, 5))
-
-    def stop_long(self) -> None:
-        """A worker stands still, loses its partitions, and goes on."""
-        self._stop(12.5)
-
-    def leave(self) -> None:
-        """A worker is asked to stop, and does; it comes back after two seconds."""
-        until(self._at_work, "somebody is at work")
-        slot = self.chance.choice(self._at_work())
-        worker = self.slots.pop(slot)
-        self._tell(f"{worker.name} leaves")
-        self.faults.append(time.time())
-        assert worker.stop(timeout_s=10) == 0
-        self.absent[slot] = time.monotonic() + 2.0
-
-    def restart_broker(self) -> None:
-        """`kill -9` of the broker, which its supervisor starts again."""
-        before = self.stack.wait_until(is_up("kafka", 0), 60, "it is up").process("kafka").restarts
-        committed, now = self.audit.last_committed(), time.time()
-        os.kill(self.stack.pid("kafka"), signal.SIGKILL)
-        self._tell("the broker is killed")
-        self.stack.wait_until(is_up("kafka", before + 1), 60, "it is back")
-        self._tell("the broker is back")
-        for worker in self.slots.values():
-            self._harm("broker", worker, now, time.time() + AGAIN_S, committed)
-        self.faults.append(time.time())
-
-    def restart_redis(self) -> None:
-        """`kill -9` of Redis."""
-        os.kill(self.stack.pid("redis"), signal.SIGKILL)
-        self._tell("Redis is killed")
-
-    def tend(self) -> None:
-        """What has become due: workers that go on, and that come back."""
-        now = time.monotonic()
-        for slot in [slot for slot, (at, *_) in self.stopped.items() if at <= now]:
-            _, since, committed = self.stopped.pop(slot)
-            self.slots[slot].send(signal.SIGCONT)
-            self._tell(f"{self.slots[slot].name} goes on")
-            # It takes a moment until it learns that it has lost its partitions.
-            self._harm("stop", self.slots[slot], since, time.time() + 5.0, committed)
-            self.faults.append(time.time())
-        for slot in [slot for slot, at in self.absent.items() if at <= now]:
-            del self.absent[slot]
-            self.start(slot)
-
-    def _stop(self, seconds: float) -> None:
-        slot = self._victim()
-        self._tell(f"{self.slots[slot].name} is stopped for {seconds:.1f} s")
-        self.slots[slot].send(signal.SIGSTOP)
-        now = time.time()
-        self.stopped[slot] = (time.monotonic() + seconds, now, self.audit.last_committed())
-
-    def _victim(self) -> str:
-        return self.chance.choice(sorted(self.slots.keys() - self.stopped.keys()))
-
-    def _at_work(self) -> list[str]:
-        going = sorted(self.slots.keys() - self.stopped.keys())
-        return [slot for slot in going if self.slots[slot].lines("assigned")]
-
-    def _harm(
-        self, what: str, worker: WorkerProcess, since: float, till: float, committed: Committed
-    ) -> None:
-        self.faults.append(since)
-        self.harms.append(Harm(what, worker.name, since, till, committed))
-        self._tell(f"{what}: {worker.name}")
-
-    def _tell(self, what: str) -> None:
-        self.story.append(f"{time.strftime('%H:%M:%S')} {what}")
-
-
-def is_up(name: str, restarts: int) -> Callable[[StackState], bool]:
-    """Whether a program answers, after so many restarts."""
-
-    def holds(state: StackState) -> bool:
-        process = state.process(name)
-        return process.phase is Phase.READY and process.restarts >= restarts
-
-    return holds
-
-
 def a_schedule(chaos: Chaos) -> list[Callable[[], None]]:
     """What happens, in a random order; the long stop early, so that it ends in time."""
     acts = [chaos.kill] * 4 + [chaos.stop_short, chaos.leave]
@@ -257,7 +127,9 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
     failed = {one.name for one in world.done() if one.failure}
     assert failed == {task.name for task in tasks if task.do == "reject"}
     silences = audit.silences(chaos.faults)
-    assert max(silences) <= AGAIN_S
+    # On a machine that is busy with other things, seconds bring less.
+    busy = max(1.0, os.getloadavg()[0] / (3 * (os.cpu_count() or 1)))
+    assert max(silences) <= AGAIN_S * busy
     chaos.story.append(f"repeated {dict(repeated)}, silences {silences}, looks {audit.looks}")
 
 

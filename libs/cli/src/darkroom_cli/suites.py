@@ -36,11 +36,11 @@ _CHECKS: Final = (
 )
 
 SUITES: Final = (
-    Suite("unit", ("libs", "services", "schemas", "bench"), 180, ("heif-enc",), _CHECKS),
-    Suite("integration", ("tests/contract", "tests/integration"), 240, ("kcat",)),
+    Suite("unit", ("libs", "services", "schemas", "bench"), 240, ("heif-enc",), _CHECKS),
+    Suite("integration", ("tests/contract", "tests/integration"), 420, ("kcat",)),
     Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
     Suite("web", ("tests/web",), 240, ("chromium",)),
-    Suite("chaos", ("tests/chaos",), 240),
+    Suite("chaos", ("tests/chaos",), 300),
 )
 
 PLANNED: Final = {"edges": "every edge of the architecture diagram, seen as a trace and a metric"}
