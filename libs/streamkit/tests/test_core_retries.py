@@ -144,9 +144,38 @@ def test_what_is_not_due_is_not_read_ahead_without_bound(
     monkeypatch.setattr(broker, "read", spy)
     stage.kit.advance(20)
     assert len(broker.records(topic)) == 1500
-    assert sum(read) <= 2 * (64 + 500), "64 of each partition, and what one fetch brings"
+    assert sum(read) <= 2 * (64 + 64), "64 of each partition, and what one fetch brings"
     stage.kit.advance(60)
     assert sorted(stage.done()) == sorted(texts)
+
+
+def test_records_that_wait_for_long_do_not_make_those_late_that_wait_for_less(
+    stage: ScriptedStage,
+) -> None:
+    stage.say("pattern")
+    (pattern,) = stage.kit.world.broker.records("said.batch")
+    stage.script.does("flaky", Retry("not yet"), times=1)
+    for tier, wait_s in (("5m", 300), ("30s", 30)):
+        due = str(int(1000 * (EPOCH + stage.now + wait_s))).encode()
+        for lane, name in (("batch", "bulk"), ("high", "high")):
+            headers = {
+                **GOOD,
+                "rt_due": due,
+                "rt_lane": lane.encode(),
+                "rt_topic": f"said.{lane}".encode(),
+            }
+            topic = f"darkroom.{SERVICE}.retry-{tier}.{name}"
+            for number in range(1500):
+                stage.kit.world.broker.append(
+                    RawRecord(topic, str(number).encode(), pattern.value, [*headers.items()])
+                )
+    stage.kit.advance(1)
+    stage.say("flaky 1")
+    stage.say("flaky 2", lane="high")
+    stage.kit.advance(7)
+    for text in ("flaky 1", "flaky 2"):
+        first, second = stage.times(text)
+        assert 5 <= second - first <= 5 * (1 + JITTER) + LATE_S
 
 
 # -- dead letters ---------------------------------------------------------------------------------
@@ -434,6 +463,14 @@ def test_a_surge_of_dead_letters_stops_the_service_which_tries_again_later(
     stage.kit.advance(60)
     assert len(stage.done()) + len(stage.kit.dead_letters()) == 500
     assert len(stage.kit.notices()) == 1
+
+
+def test_retries_do_not_hide_a_surge_of_dead_letters() -> None:
+    stage = ScriptedStage(policy=Policy(retry_tiers=("1s",)))
+    stage.script.does("said", Retry("always"))
+    stage.pile_up(*(f"said {number}" for number in range(60)))
+    stage.kit.advance(10)
+    assert [notice.value["kind"] for notice in stage.kit.notices()] == ["dead_letter_surge"]
 
 
 def test_a_few_dead_letters_among_many_records_stop_nothing(stage: ScriptedStage) -> None:

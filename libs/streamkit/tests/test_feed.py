@@ -231,6 +231,17 @@ def test_a_partition_that_comes_back_during_a_pause_is_paused_again(bench: Bench
     assert bench.consumer.paused == {ONE}
 
 
+def test_a_partition_that_is_assigned_once_more_during_a_pause_is_paused_again(
+    bench: Bench,
+) -> None:
+    full(bench)
+    bench.turn(1.1)
+    bench.consumer.inside.append(lambda: bench.consumer.assign(ONE))
+    bench.turn()
+    bench.turn()
+    assert bench.consumer.paused == {ONE}
+
+
 # -- partitions that stand still ------------------------------------------------------------------
 
 

@@ -65,7 +65,7 @@ class Feeding:
         """Begin with these."""
         for feed in feeds:
             lane = self._lanes.get(feed.name)
-            feed.capacity = self._policy.lane_records if lane else _RETRY_ROOM
+            feed.capacity = self._policy.lane_records if lane else _EARLY
             self.sources[feed.name] = Source(feed, lane)
         self.allow()
 
@@ -241,7 +241,9 @@ class Feeding:
             lane = source.lane
             unfinished = sum(claim.tracker.in_flight for claim in source.claims.values())
             if lane is None:
-                room = _RETRY_ROOM - unfinished
+                # Few at a time, so that a partition is held before much is read ahead of it; and
+                # what isn't due yet is bounded by that, and must not make other tiers late.
+                room = min(_EARLY, _RETRY_ROOM - unfinished + sum(source.early.values()))
             else:
                 room = self._policy.lane_records - unfinished
                 if lane.bytes > self._policy.lane_bytes:

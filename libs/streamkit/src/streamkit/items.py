@@ -134,7 +134,6 @@ class LaneState:
         "lane",
         "limit",
         "name",
-        "parked",
         "paused",
         "queue",
     )
@@ -152,12 +151,6 @@ class LaneState:
         """In an ordered lane: what waits behind the one item of a key that may go."""
         self.holders: set[int] = set()
         """The ids of those items."""
-        self.parked = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many wait, those behind their key's included."""
-        return len(self.queue) + self.parked
 
     def put(self, item: Item) -> None:
         """Let an item wait its turn; in an ordered lane behind those of its key."""
@@ -165,7 +158,6 @@ class LaneState:
             behind = self.keys.get(item.record.key)
             if behind is not None:
                 behind.append(item)
-                self.parked += 1
                 self.bytes += item.size
                 return
             self.keys[item.record.key] = deque()
@@ -197,7 +189,6 @@ class LaneState:
         behind = self.keys[item.record.key]
         if behind:
             following = behind.popleft()
-            self.parked -= 1
             self.queue.append(following)
             self.holders.add(following.id)
         else:
@@ -210,7 +201,6 @@ class LaneState:
             self.queue = deque(item for item in self.queue if not unwanted(item))
         for key, behind in list(self.keys.items()):
             self.keys[key] = deque(item for item in behind if not unwanted(item))
-        self.parked = sum(len(behind) for behind in self.keys.values())
         waiting = itertools.chain(self.queue, *self.keys.values())
         self.bytes = sum(item.size for item in waiting)
         for item in dropped:
