@@ -58,7 +58,6 @@ def test_an_event_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
 def test_a_lane_for_which_nothing_is_set_is_free(controls: Controls) -> None:
     assert controls.for_lane("ocr", "batch") == Control("ocr/batch")
     assert controls.rated("ocr", "batch") is None
-    assert controls.next_end() is None
 
 
 def test_what_is_set_for_a_service_holds_for_its_lanes_and_no_others(controls: Controls) -> None:
@@ -87,17 +86,14 @@ def test_the_last_one_holds(controls: Controls) -> None:
 def test_a_pause_ends_by_itself(clock: FakeClock, controls: Controls) -> None:
     controls.set(Control("ocr/batch", paused=True, paused_until=clock.time() + 60))
     assert controls.for_lane("ocr", "batch").paused
-    assert controls.next_end() == clock.time() + 60
     clock.now += 60
     assert not controls.for_lane("ocr", "batch").paused
-    assert controls.next_end() is None
 
 
 def test_of_two_pauses_the_longer_one_counts(clock: FakeClock, controls: Controls) -> None:
     controls.set(Control("ocr/batch", paused=True, paused_until=clock.time() + 60))
     controls.set(Control("ocr", paused=True, paused_until=clock.time() + 90))
     assert controls.for_lane("ocr", "batch").paused_until == clock.time() + 90
-    assert controls.next_end() == clock.time() + 60
     controls.set(Control("ocr", paused=True))
     assert controls.for_lane("ocr", "batch").paused_until is None
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripted_stage import DONE, LANES, SERVICE, ScriptedStage, schema_of
+from scripted_stage import DONE, SERVICE, ScriptedStage, schema_of
 from streamkit.errors import Busy, Reject
 from streamkit.job import Job, Lane
 from streamkit.messages import Emit, Events, Handlers, Message
@@ -58,12 +58,9 @@ def test_a_topic_that_nothing_was_published_to_has_no_outputs() -> None:
 def test_dead_letters_of_each_service_can_be_seen() -> None:
     stage = ScriptedStage()
     stage.script.does("bad", Reject("too_dark", "There is nothing to see."))
-    other = Job("other", "1", LANES, lambda: Handlers({}), "darkroom.other.dlq")
     assert stage.kit.dead_letters("other") == []
     stage.say("bad")
     assert len(stage.kit.dead_letters()) == len(stage.kit.dead_letters(SERVICE)) == 1
-    assert other.lane_of("high") == LANES[0]
-    assert other.lane_of("none") is None
 
 
 def test_unread_says_what_a_lane_has_left() -> None:

@@ -32,7 +32,7 @@ def test_workers_that_find_out_the_same_within_an_hour_say_it_with_one_id() -> N
 def test_other_facts_have_other_ids() -> None:
     ids = {
         notice(kind, service, subject, "a", "b", at).id
-        for kind in ("dependency_away", "dependency_back")
+        for kind in ("dependency_away", "dead_letter_surge")
         for service in ("ocr", "detector")
         for subject in ("registry", "objects")
         for at in (NOW_S, NOW_S + HOUR_S)

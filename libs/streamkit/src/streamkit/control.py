@@ -106,16 +106,6 @@ class Controls:
                 return one.target, one.rate
         return None
 
-    def next_end(self) -> float | None:
-        """When the next pause ends by itself, in seconds since 1970; None if none will."""
-        now = self._clock.time()
-        ends = [
-            one.paused_until
-            for one in self._latest.values()
-            if one.pauses(now) and one.paused_until is not None
-        ]
-        return min(ends, default=None)
-
     def _both(self, service: str, lane: str) -> tuple[Control, Control]:
         own = f"{service}/{lane}"
         return (

@@ -10,8 +10,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import structlog
-
 from streamkit.dispatch import Dispatcher, Slot
 from streamkit.events import (
     Assigned,
@@ -37,8 +35,6 @@ from streamkit.records import Partition
 from streamkit.retry import RetryPlan
 from streamkit.settle import Settler
 from streamkit.steering import Steering
-
-_log = structlog.get_logger("streamkit.core")
 
 RETRY = "retry"
 """Name of the feed of retry topics."""

@@ -58,7 +58,3 @@ class Job:
     isolation: Literal["process", "thread"] = "process"
     batching: Batching | None = None
     preload: tuple[str, ...] = ()
-
-    def lane_of(self, name: str) -> Lane | None:
-        """The lane of that name."""
-        return next((lane for lane in self.lanes if lane.name == name), None)

@@ -10,12 +10,8 @@ TOPIC: Final = "ops.notified.v1"
 
 DEPENDENCY_AWAY: Final = "dependency_away"
 """A breaker opened: the lanes wait, nothing is lost. Subject: the dependency."""
-DEPENDENCY_BACK: Final = "dependency_back"
-"""The breaker closed again. Subject: the dependency."""
 DEAD_LETTER_SURGE: Final = "dead_letter_surge"
 """Most records fail for good: the service waits for a person. Subject: the service."""
-FIRST_DEAD_LETTER: Final = "first_dead_letter"
-"""A record was given up, the first in a while. Subject: its code."""
 
 Severity = Literal["info", "warning", "critical"]
 

@@ -116,10 +116,6 @@ class RetryPlan:
         """How often a record is tried in all, if every attempt fails."""
         return len(self._tiers) + 1
 
-    def tier_of(self, topic: str) -> str:
-        """The tier of one of `topics`, for a metric's label."""
-        return topic.removeprefix(self._ours).partition(".")[0]
-
     def waits_in(self, topic: str) -> bool:
         """Whether this is a retry topic of the service, of these tiers or of earlier ones."""
         return topic.startswith(self._ours)
