@@ -57,7 +57,7 @@ def codes_table(letters: Sequence[Letter]) -> Table:
     codes = by_code(letters)
     for code in list(codes)[:_CODES]:
         example = first[code]
-        row = (Text(one_line(code, 24)), f"{codes[code]:,}", moment(example.died_ms))
+        row = (Text(one_line(code, 40)), f"{codes[code]:,}", moment(example.died_ms))
         table.add_row(*row, Text(one_line(example.message, 200)))
     if len(codes) > _CODES:
         table.add_row(f"{len(codes) - _CODES} more", "", "", "")
@@ -73,20 +73,25 @@ def letters_table(letters: Sequence[Letter], *, states: bool = False) -> Table:
             Text(plain(letter.id[:SHORT_ID])),
             moment(letter.died_ms),
             *([letter.state] if states else []),
-            Text(one_line(letter.code, 16)),
+            Text(one_line(letter.code, 40)),
             Text(one_line(letter.lane, 8)),
             Text(one_line(letter.message, 200)),
         )
     return table
 
 
+def counting(count: int, thing: str) -> str:
+    """`1 byte`, `2,000 bytes`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def _table(*columns: str, last: str) -> Table:
-    """Columns as wide as they need to be, and a last one of what is left; `>`: to the right."""
+    """Columns as wide as they need to be, and a last one that wraps; `>`: to the right."""
     table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
     for name in columns:
         right = name.endswith(">")
         table.add_column(name.rstrip(">"), justify="right" if right else "left", no_wrap=True)
-    table.add_column(last, overflow="ellipsis", no_wrap=True, ratio=1)
+    table.add_column(last, overflow="fold", ratio=1)
     return table
 
 
@@ -128,6 +133,7 @@ def letter_table(letter: Letter, died: Taken, value: str) -> Table:
 
 
 def _facts(letter: Letter, died: Taken) -> list[tuple[str, str]]:
+    tried = counting(letter.attempts, "attempt")
     times = f", {letter.deaths} times" if letter.deaths > 1 else ""
     done = [
         (mark.action, f"{moment(mark.at_ms)} by {mark.by}{f': {mark.why}' if mark.why else ''}")
@@ -138,12 +144,12 @@ def _facts(letter: Letter, died: Taken) -> list[tuple[str, str]]:
         ("state", letter.state),
         ("reason", letter.code),
         ("", letter.message),
-        ("given up", f"{moment(letter.died_ms)} after {letter.attempts} attempts{times}"),
+        ("given up", f"{moment(letter.died_ms)} after {tried}{times}"),
         ("by", f"{letter.service} {letter.version}"),
         ("lane", letter.lane or "unknown"),
         ("from", f"{letter.topic} partition {letter.partition} offset {letter.offset}"),
         ("key", letter.key),
-        ("size", f"{len(died.value or b''):,} bytes"),
+        ("size", counting(len(died.value or b""), "byte")),
         *done,
     ]
 
@@ -185,9 +191,12 @@ def as_json(letter: Letter) -> dict[str, Any]:
 
 def as_json_whole(letter: Letter, died: Taken, decoded: Mapping[str, Any] | None) -> dict[str, Any]:
     """A letter with its record."""
-    value = None if died.value is None else base64.b64encode(died.value).decode()
+    key, value = (
+        None if raw is None else base64.b64encode(raw).decode() for raw in (died.key, died.value)
+    )
     headers = [[name, text.decode("utf-8", "replace")] for name, text in died.headers]
-    return {**as_json(letter), "headers": headers, "value_base64": value, "value": decoded}
+    encoded = {"key_base64": key, "value_base64": value}
+    return {**as_json(letter), "headers": headers, **encoded, "value": decoded}
 
 
 def report_json(report: Report) -> dict[str, Any]:
