@@ -15,7 +15,7 @@ from streamkit import configure_logs
 from streamkit.testing import Kit
 from streamkit.workflow import Stage
 
-from stand_ins import WORK, stage, submission  # isort: skip
+from stand_ins import WORK, file_names, stage, submission  # isort: skip
 
 FACES = "photo.faces-found.v1"
 
@@ -51,4 +51,4 @@ def stages_of(file_name: str) -> list[str]:
 
 if __name__ == "__main__":
     configure_logs("fourth-stage", "error")
-    print(*stages_of(*(sys.argv[1:] or ["face-0.9.jpg"])))  # noqa: T201
+    print(*stages_of(*file_names(sys.argv[1:], "face-0.9.jpg")))  # noqa: T201

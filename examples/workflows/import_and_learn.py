@@ -24,6 +24,7 @@ from streamkit.workflow import (
     Topic,
     Value,
     Workflow,
+    WorkflowError,
     chain,
 )
 from streamkit.workflow.running import serve
@@ -176,7 +177,10 @@ def learned(*files: str) -> list[str] | None:
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        serve(IMPORT, sys.argv[1], schema_of, sys.argv[2:])
+        try:
+            serve(IMPORT, sys.argv[1], schema_of, sys.argv[2:])
+        except WorkflowError as error:
+            sys.exit(str(error))
     else:
         configure_logs("import-and-learn", "error")
         print(learned("cat.jpg", "dog.jpg", "notes.txt", "cat.jpg"))  # noqa: T201

@@ -13,13 +13,13 @@ from stagekit.pipeline import PHOTO
 from streamkit import configure_logs
 from streamkit.testing import Kit
 
-from stand_ins import WORK, submission  # isort: skip
+from stand_ins import WORK, file_names, submission  # isort: skip
 
 
-def analyzed(*file_names: str) -> list[Mapping[str, Any]]:
+def analyzed(*photos: str) -> list[Mapping[str, Any]]:
     """The outcomes of these photos."""
     kit = Kit(PHOTO.bind(WORK), schema_of=schema_of)
-    for name in file_names:
+    for name in photos:
         photo, value = submission(name)
         kit.produce("photo.submitted.high.v1", photo, value)
     topics = PHOTO.step("aggregator").writes
@@ -28,5 +28,5 @@ def analyzed(*file_names: str) -> list[Mapping[str, Any]]:
 
 if __name__ == "__main__":
     configure_logs("single-photo", "error")
-    for found in analyzed(*(sys.argv[1:] or ["cat-0.9.jpg"])):
+    for found in analyzed(*file_names(sys.argv[1:], "cat-0.9.jpg")):
         print(found["outcome"], found["label"], found["confidence"], *found["failed_stages"])  # noqa: T201

@@ -4,6 +4,8 @@ A photo's file name says what the stages find, as `cat-0.9.jpg`, or that one giv
 `broken-0.9.jpg`.
 """
 
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
@@ -16,6 +18,17 @@ from streamkit.workflow import Joined
 
 Look = Callable[[str], Mapping[str, Any]]
 """What a stage finds, by the file's name; may raise Reject."""
+
+
+_NAME: Final = re.compile(r"\w+-(0(\.\d+)?|1(\.0+)?)\.jpg")
+
+
+def file_names(given: Sequence[str], usual: str) -> Sequence[str]:
+    """What the command line names, or the usual name. Ends the program if that says nothing."""
+    wrong = [name for name in given if not _NAME.fullmatch(name)]
+    if wrong:
+        sys.exit(f"{wrong[0]!r} says no label and confidence: name photos as {usual}")
+    return given or [usual]
 
 
 def submission(file_name: str) -> tuple[str, dict[str, Any]]:
