@@ -6,6 +6,27 @@ from datetime import datetime
 from typing import TypedDict
 
 
+class AnalysisDeadlineReached(TypedDict):
+    """Stages that will not say anything any more of an analysis: a safety net, so that every photo ends."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    stages: list[str]
+    """Those that count as failed: detector, ocr, embedder."""
+    reached_at: datetime
+    """When."""
+
+
 class BatchChunkCounted(TypedDict):
     """All ends seen so far among 4,096 neighbouring indices of an import; replaces what was said of that chunk before."""
 
@@ -184,6 +205,53 @@ class Notice(TypedDict):
     detail: str
     """What it means and what to do."""
     occurred_at: datetime
+    """When."""
+
+
+class LabelPolicy(TypedDict):
+    label: str
+    """Name of the label."""
+    auto_above: float
+    """0..1."""
+    review_below: float
+    """0..1, not above auto_above."""
+
+
+class ConfidencePolicy(TypedDict):
+    """A revision of the confidence policy: surer than auto_above is labelled without asking, less sure than review_below goes to a person."""
+
+    revision: int
+    """From 2; revision 1 is what the aggregator's settings say. The key."""
+    auto_above: float
+    """0..1."""
+    review_below: float
+    """0..1, not above auto_above."""
+    labels: list[LabelPolicy]
+    """Labels with thresholds of their own."""
+    reason: str
+    """Why it was changed."""
+    changed_by: str
+    """Who changed it."""
+    changed_at: datetime
+    """When."""
+
+
+class PhotoAnalysisCancelled(TypedDict):
+    """Nobody waits for this analysis any more: without an outcome yet, it ends as cancelled."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis, from 1; a repair makes the next one."""
+    policy_revision: int
+    """Revision of the confidence policy that routes this analysis."""
+    lane: str
+    """high, default, batch or learning."""
+    cancelled_at: datetime
     """When."""
 
 
@@ -550,3 +618,20 @@ class PhotoTextRead(TypedDict):
     """All lines in reading order, separated by line feeds."""
     lines: list[TextLine]
     """In reading order."""
+
+
+class TrainingRequested(TypedDict):
+    """Somebody or something wants a model of the user's own labels to be trained."""
+
+    request_id: str
+    """UUID of the request; for an import: uuid5(batch_id, training)."""
+    owner: str
+    """UUID of the owner."""
+    model: str
+    """Name of the model; the key."""
+    reason: str
+    """batch, person or schedule."""
+    batch_id: str | None
+    """The import that was large enough, if it is the reason."""
+    requested_at: datetime
+    """When."""
