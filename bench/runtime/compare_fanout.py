@@ -1,5 +1,6 @@
 """(a) Rounds of the fan-out, interleaved, each peer in the setting that was best in a trial."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -7,6 +8,7 @@ from bench.runtime.context import START_S, Context
 from bench.runtime.darkroom.system import FanOut
 from bench.runtime.fanout import Load, Round, System, measure
 from bench.runtime.peers.systems import CELERY, DRAMATIQ
+from bench.runtime.plan import photos_of_round
 from bench.runtime.results import SystemRounds, Trial
 
 _GUESSES: Final = {"darkroom": 700.0, "celery": 120.0, "dramatiq": 350.0}
@@ -20,6 +22,10 @@ def compare_fanout(context: Context) -> Mapping[str, SystemRounds]:
     celery, celery_trials = _best(context, CELERY)
     dramatiq, dramatiq_trials = _best(context, DRAMATIQ)
     trials = {"darkroom": (), "celery": celery_trials, "dramatiq": dramatiq_trials}
+    photos = {
+        name: photos_of_round(context.plan, max((one.per_s for one in tried), default=math.inf))
+        for name, tried in trials.items()
+    }
     abouts: dict[str, str] = {}
     rounds: dict[str, list[Round]] = {name: [] for name in trials}
     for number in range(context.plan.rounds):
@@ -28,7 +34,7 @@ def compare_fanout(context: Context) -> Mapping[str, SystemRounds]:
         for system in systems[first:] + systems[:first]:
             if system.name in context.systems:
                 abouts[system.name] = system.about
-                rounds[system.name].append(_round(context, system, number))
+                rounds[system.name].append(_round(context, system, number, photos[system.name]))
     return {
         name: SystemRounds(abouts[name], rounds[name], trials[name])
         for name in trials
@@ -36,11 +42,11 @@ def compare_fanout(context: Context) -> Mapping[str, SystemRounds]:
     }
 
 
-def _round(context: Context, system: System, number: int) -> Round:
+def _round(context: Context, system: System, number: int, photos: int) -> Round:
     plan = context.plan
-    what = f"(a) round {number + 1} of {plan.rounds}: {plan.photos} photos on {system.name}"
-    context.say(what, START_S + plan.photos / _GUESSES[system.name])
-    return measure(system, context.ground, Load(plan.photos, plan.window, plan.warm_up))
+    what = f"(a) round {number + 1} of {plan.rounds}: {photos} photos on {system.name}"
+    context.say(what, START_S + photos / _GUESSES[system.name])
+    return measure(system, context.ground, Load(photos, plan.window, plan.warm_up))
 
 
 def _best(context: Context, settings: Sequence[_S]) -> tuple[_S, Sequence[Trial]]:

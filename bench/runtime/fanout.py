@@ -28,13 +28,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One measured run of one system.
+    """One measured run of one system, of so many `photos`.
 
     `photos_per_s` between 10 % and 90 % of the outcomes, `overall_per_s` from the first photo sent
     to the last outcome. `cpu_ms` of each process tree per photo, and `cores` that all of them used,
     in the steady part.
     """
 
+    photos: int
     photos_per_s: float
     overall_per_s: float
     repeats: int
@@ -97,6 +98,7 @@ def _round(seen: dict[str, Any], meter: CpuMeter, load: Load) -> Round:
     window = steady(seen["came"])
     used = {name: one.total for name, one in meter.used(window.began, window.ended).items()}
     return Round(
+        photos=load.photos,
         photos_per_s=window.rate,
         overall_per_s=load.photos / (seen["came"][-1] - seen["began"]),
         repeats=seen["repeats"],

@@ -2,11 +2,13 @@
 
 import io
 import json
+import math
 from dataclasses import replace
 
 import pytest
 from bench.runtime.fanout import Round
 from bench.runtime.latency import Latency, Times
+from bench.runtime.plan import FULL, QUICK, photos_of_round
 from bench.runtime.report import Limit, as_json, figures, judged, met
 from bench.runtime.results import Found, SystemRounds, Trial, WorkerRuns
 from bench.runtime.single import Run
@@ -17,7 +19,7 @@ from rich.console import Console
 def rounds(*rates: float) -> SystemRounds:
     return SystemRounds(
         "a setting",
-        [Round(rate, rate * 0.9, 0, {"workers": 2.0, "broker": 0.5}, 1.9) for rate in rates],
+        [Round(5_000, rate, rate * 0.9, 0, {"workers": 2.0, "broker": 0.5}, 1.9) for rate in rates],
         [Trial("another setting", 50.0)],
     )
 
@@ -128,3 +130,10 @@ def test_the_table_tells_all_parts_and_each_limit() -> None:
 def test_a_missed_limit_is_said_so() -> None:
     limit = Limit("high_p95_loaded_over_idle", "most", 2.0, None, 2.5)
     assert verdict(limit) == "[red]MISSED[/]  high_p95_loaded_over_idle: 2.50 (at most 2)"
+
+
+def test_a_slow_peer_has_shorter_rounds_in_the_quick_run_only() -> None:
+    assert photos_of_round(QUICK, 50.0) == 2_250
+    assert photos_of_round(QUICK, 10.0) == QUICK.fewest_photos
+    assert photos_of_round(QUICK, 500.0) == photos_of_round(QUICK, math.inf) == QUICK.photos
+    assert photos_of_round(FULL, 10.0) == FULL.photos

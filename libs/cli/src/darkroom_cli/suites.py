@@ -16,8 +16,9 @@ from typing import Final
 class Suite:
     """Tests that are run together.
 
-    `programs` are what they need beside Python. `checks` are commands that must exit with 0 before.
-    `budget_s` is how long all that may take.
+    `programs` are what they need beside Python. `checks` are commands that must exit with 0, run
+    beside the tests. `budget_s` is how long all that may take. `workers` processes share the test
+    files; each starts what its tests need.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Suite:
     budget_s: int
     programs: tuple[str, ...] = ()
     checks: tuple[tuple[str, ...], ...] = ()
+    workers: int = 1
 
 
 _CHECKS: Final = (
@@ -36,8 +38,8 @@ _CHECKS: Final = (
 )
 
 SUITES: Final = (
-    Suite("unit", ("libs", "services", "schemas", "bench"), 240, ("heif-enc",), _CHECKS),
-    Suite("integration", ("tests/contract", "tests/integration"), 420, ("kcat",)),
+    Suite("unit", ("libs", "services", "schemas", "bench"), 240, ("heif-enc",), _CHECKS, 2),
+    Suite("integration", ("tests/contract", "tests/integration"), 420, ("kcat",), workers=3),
     Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
     Suite("web", ("tests/web",), 240, ("chromium",)),
     Suite("chaos", ("tests/chaos",), 300),
@@ -70,7 +72,9 @@ def run_suite(suite: Suite, root: Path, arguments: Sequence[str]) -> Result:
     with ThreadPoolExecutor(1) as beside, tempfile.TemporaryDirectory() as folder:
         checks = [(check, beside.submit(_check, check, root)) for check in suite.checks]
         report = Path(folder) / "report.xml"
-        command = (sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *arguments)
+        shared = ("-n", str(suite.workers), "--dist", "loadfile") if suite.workers > 1 else ()
+        told = ("-q", "--durations=10", "--durations-min=5", f"--junitxml={report}")
+        command = (sys.executable, "-m", "pytest", *told, *shared, *arguments)
         code = subprocess.run((*command, *suite.paths), cwd=root, check=False).returncode
         result.passed, result.failed = _counts(report)
         for check, done in checks:
