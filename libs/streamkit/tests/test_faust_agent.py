@@ -13,8 +13,9 @@ from streamkit.errors import Busy
 from streamkit.faust import agent as agents
 from streamkit.faust import sweeping
 from streamkit.faust.agent import Agent
-from streamkit.faust.folding import Batch, Fold, Service
+from streamkit.faust.folding import Batch, Fold, Outgoing, Service
 from streamkit.faust.inbox import Chunk
+from streamkit.faust.states import State, from_json
 from streamkit.faust.sweeping import Sweeper
 from streamkit.messages import Emit
 from streamkit.metrics import Meter
@@ -40,6 +41,9 @@ class Folding:
         self.worked: list[Any] = []
         self.busy: set[int] = set()
         self.defect = False
+        self.pace_s = 0.0
+        self.finished: list[int] = []
+        self.busy_finishing = 0
 
     def work(self, waiting: Any, batch: Batch) -> None:
         for _ in range(2):
@@ -56,6 +60,12 @@ class Folding:
             batch.stamps.setdefault("done", []).append(0)
             waiting.popleft()
 
+    def finish(self, batch: Batch) -> None:
+        if self.busy_finishing:
+            self.busy_finishing -= 1
+            raise Busy("away")
+        self.finished.append(len(batch.stamps.get("done", [])))
+
 
 class Delivery:
     """Delivers at once, or when the test lets it."""
@@ -65,10 +75,13 @@ class Delivery:
         self.open = asyncio.Event()
         self.open.set()
         self.delivered: list[dict[Any, int]] = []
+        self.second = asyncio.Event()
 
     async def deliver(self, batch: Batch, ours: Callable[[], bool]) -> bool:
         await self.open.wait()
         self.delivered.append(dict(batch.offsets))
+        if len(self.delivered) == 2:
+            self.second.set()
         return ours()
 
 
@@ -155,6 +168,65 @@ async def test_a_record_that_waits_first_delivers_nothing(bench: Bench) -> None:
     assert bench.delivery.delivered == [{"place": 2}]
 
 
+async def test_what_its_states_are_told_as_is_worked_out_once_the_registry_answers(
+    bench: Bench,
+) -> None:
+    bench.folding.busy_finishing = 2
+    bench.put(1)
+    with bench.running():
+        await settle()
+    assert bench.folding.finished == [1]
+    assert bench.progress.committed == {"place": 2}
+
+
+async def test_a_fold_with_a_pace_works_on_all_that_waits_together(bench: Bench) -> None:
+    bench.folding.pace_s = 3600.0
+    bench.put(1, 2, 3, 4, 5)
+    with bench.running():
+        await settle()
+    assert bench.folding.worked == [1, 2, 3, 4, 5]
+    assert bench.folding.finished == [5]
+    assert bench.delivery.delivered == [{"place": 6}]
+
+
+async def test_between_two_works_of_a_fold_with_a_pace_is_so_much_time(bench: Bench) -> None:
+    bench.folding.pace_s = 0.2
+    begun = asyncio.get_running_loop().time()
+    with bench.running():
+        for record in (1, 2, 3):
+            bench.put(record)
+            await settle()
+        assert bench.folding.worked == [1]
+        async with asyncio.timeout(10):
+            await bench.delivery.second.wait()
+    assert asyncio.get_running_loop().time() - begun >= 0.19
+    assert bench.folding.finished == [1, 2]
+
+
+async def test_what_waits_for_its_time_is_not_acknowledged(bench: Bench) -> None:
+    bench.folding.pace_s = 3600.0
+    bench.put(1)
+    with bench.running():
+        await settle()
+        bench.put(2)
+        await settle()
+        await bench.agent.close(1.0)
+    assert bench.progress.committed == {"place": 2}
+
+
+async def test_a_pace_holds_up_no_more_records_than_are_worked_on_at_a_time(bench: Bench) -> None:
+    bench.folding.pace_s = 3600.0
+    bench.put(1)
+    with bench.running():
+        await settle()
+        bench.put(*range(2, 11))
+        await settle()
+        assert bench.folding.worked == [1]
+        bench.put(11)
+        await settle()
+    assert bench.folding.worked == list(range(1, 12))
+
+
 async def test_a_defect_ends_it(bench: Bench) -> None:
     bench.folding.defect = True
     bench.put(1)
@@ -220,11 +292,16 @@ class Ticks:
     async def publish(self, events: Any) -> None:
         if self.errors:
             raise self.errors.pop(0)
-        self.published += events
+        some = list(events)
+        assert len({event.topic for event in some}) == 1
+        self.published += [event.key.decode() for event in some]
         self.done.set()
 
-    def event(self, emit: Emit) -> str:
-        return emit.key
+    def event(self, emit: Emit) -> Outgoing:
+        return Outgoing(emit.topic, None, emit.key.encode(), b"", [])
+
+    def state(self, stored: bytes) -> State:
+        return from_json(stored)
 
 
 def sweeper(ticks: Ticks, count: int = 3, *, due: bool = True, active: bool = True) -> Sweeper:
@@ -239,6 +316,7 @@ def sweeper(ticks: Ticks, count: int = 3, *, due: bool = True, active: bool = Tr
         partitions=1,
         step=lambda *_: (None, ()),
         due=odd if due else None,
+        sweep_s=0.0,
     )
     table: Any = States(count)
     both: Any = ticks
@@ -251,6 +329,20 @@ async def test_a_sweep_publishes_a_tick_for_every_key_that_is_due() -> None:
     assert ticks.published == [str(number) for number in range(1, 1_100, 2)]
 
 
+async def test_ticks_of_a_topic_are_there_before_those_of_the_next_are_sent() -> None:
+    ticks = Ticks()
+    sweeps = sweeper(ticks, 2)
+    sweeps._due = lambda _states, _now: [
+        Emit(topic, key, {}, key) for topic, key in (("a", "1"), ("a", "2"), ("b", "3"))
+    ]
+    await sweeps.sweep(NOW)
+    assert ticks.published == ["1", "2", "3"]
+    ticks.errors = [KafkaError("away")]
+    with pytest.raises(KafkaError):
+        await sweeps.sweep(NOW)
+    assert ticks.published == ["1", "2", "3"]
+
+
 async def test_without_partitions_and_tables_nothing_is_swept() -> None:
     ticks = Ticks()
     await sweeper(ticks, active=False).sweep(NOW)
@@ -260,7 +352,7 @@ async def test_without_partitions_and_tables_nothing_is_swept() -> None:
 async def test_what_a_sweep_could_not_publish_the_next_one_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sweeping, "_EVERY_S", 0.0)
+    monkeypatch.setattr(sweeping, "_FIRST_S", 0.0)
     ticks = Ticks()
     ticks.errors = [KafkaError("away"), Busy("away too")]
     running = asyncio.create_task(sweeper(ticks).run())

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import TopicPartition
 from faust.exceptions import ProducerSendError
 
@@ -107,6 +108,22 @@ async def test_a_key_decides_where_the_source_can_not(broker: Broker, delivery: 
     events = [event(beside=None), event("other", beside=0)]
     await delivery.deliver(Batch(events=events), always)
     assert broker.sent == [("t.done", 1, [b"k1"]), ("t.other", 1, [b"k1"])]
+
+
+async def test_of_keys_without_end_no_more_than_some_are_remembered(
+    broker: Broker, delivery: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(delivering, "_KNOWN_KEYS", 2)
+    keys = [b"k1", b"k2", b"k3", b"k1"]
+    await delivery.deliver(Batch(events=[event(key=one, beside=None) for one in keys]), always)
+    by_key = {key: number for _, number, sent in broker.sent for key in sent}
+    assert by_key == dict(_murmured(keys))
+    assert len(delivery._known) <= 2
+
+
+def _murmured(keys: list[bytes]) -> list[tuple[bytes, int]]:
+    partition = DefaultPartitioner()
+    return [(key, partition(key, [0, 1, 2, 3], [0, 1, 2, 3])) for key in keys]
 
 
 async def test_a_record_without_a_key_goes_anywhere(broker: Broker, delivery: Delivery) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from streamkit.errors import Busy, Reject
 from streamkit.faust import folding as folding_
 from streamkit.faust.folding import LARGEST_RECORD, Batch, Fold, Folding, Service
 from streamkit.faust.lazily import LazyHeaders, LazyValue
+from streamkit.faust.states import as_json, deflated
 from streamkit.messages import Emit
 from streamkit.metrics import Meter
 
@@ -45,7 +47,7 @@ class Table(dict[bytes, bytes]):
 
     def write(self, _partition: int, key: bytes, value: bytes | None) -> None:
         if value is None:
-            del self[key]
+            self.pop(key, None)
         else:
             self[key] = value
 
@@ -106,6 +108,7 @@ def worked(folding: Folding, *records: Record) -> Batch:
     waiting = deque(("place", one) for one in records)
     folding.work(waiting, batch)
     assert not waiting
+    folding.finish(batch)
     return batch
 
 
@@ -197,18 +200,124 @@ def test_a_defect_is_raised(folding: Folding) -> None:
         worked(folding, Record(b"{}"))
 
 
-@pytest.mark.parametrize("limit", ["_SLICE_BYTES", "_SLICE_S"])
+@pytest.mark.parametrize("limit", ["_LARGEST_BATCH", "_SLICE_S"])
 def test_a_batch_ends_when_it_is_large_or_has_taken_long(
     folding: Folding, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
     batch, waiting = Batch(), deque([("place", record(1)), ("place", record(2))])
-    if limit == "_SLICE_BYTES":
+    if limit == "_LARGEST_BATCH":
         monkeypatch.setattr(folding_, limit, 10)
     else:
         times = iter([0.0, 0.0, 1.0])
         monkeypatch.setattr("streamkit.faust.folding.time.monotonic", lambda: next(times))
     folding.work(waiting, batch)
     assert len(waiting) == 1
+
+
+def test_nothing_is_in_the_table_before_the_batch_is_finished(
+    folding: Folding, table: Table
+) -> None:
+    batch = Batch()
+    folding.work(deque([("place", record(1)), ("place", record(2))]), batch)
+    assert (table, batch.changes) == ({}, {})
+    folding.finish(batch)
+    assert table == {b"k": b'{"total":3,"note":""}'}
+
+
+def told(key: str, state: Mapping[str, Any]) -> list[Emit]:
+    return [Emit("told", key, {"total": state["total"]}, f"told-{state['total']}")]
+
+
+def teller(table: Table, codec: Any, **options: Any) -> Folding:
+    usual: dict[str, Any] = {"step": add, "tell": told}
+    fold = Fold(lane="sums", table="sums", topics=("said",), partitions=4, **{**usual, **options})
+    service = Service("adder", "1.2", "adder.dlq", Meter("adder"))
+    return Folding(fold, service, table, codec, "t.")
+
+
+def test_what_follows_from_a_state_is_told_once_for_all_records_of_its_key(
+    table: Table, codec: JsonCodec
+) -> None:
+    other = Record(b'{"n": 7}', key=b"o")
+    last = record(2)
+    last.headers = [("traceparent", TRACE.encode())]
+    batch = worked(teller(table, codec), record(1), other, last)
+    assert [(one.topic, one.key, one.value) for one in batch.events] == [
+        ("told", b"k", b'{"total": 3}'),
+        ("told", b"o", b'{"total": 7}'),
+    ]
+    assert [one.beside for one in batch.events] == [3, 3]
+    assert dict(batch.events[0].headers)["traceparent"].startswith(TRACE[:35].encode())
+
+
+def test_of_a_state_that_is_nothing_any_more_nothing_is_told(
+    table: Table, codec: JsonCodec
+) -> None:
+    batch = worked(teller(table, codec), record(1), record(0, forget=True))
+    assert (batch.events, batch.changes) == ([], {3: {b"k": None}})
+
+
+def test_a_registry_that_is_away_keeps_a_batch_from_being_finished_and_nothing_is_changed(
+    table: Table, codec: JsonCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folding, batch = teller(table, codec), Batch()
+    folding.work(deque([("place", record(1))]), batch)
+
+    def away(_topic: str, _value: Any) -> bytes:
+        raise Busy("away")
+
+    with monkeypatch.context() as context:
+        context.setattr(codec, "encode", away)
+        with pytest.raises(Busy):
+            folding.finish(batch)
+    assert (table, batch.changes, batch.events) == ({}, {}, [])
+    folding.finish(batch)
+    assert len(batch.events) == 1
+
+
+def test_states_lie_packed_in_the_table_and_its_changelog(table: Table, codec: JsonCodec) -> None:
+    folding = teller(table, codec, packing=deflated(lambda state: len(state["note"]) > 9))
+    batch = worked(folding, record(1, note="x" * 500))
+    packed = table[b"k"]
+    assert batch.changes == {3: {b"k": packed}}
+    assert len(packed) < 100
+    assert folding.state(packed) == {"total": 1, "note": "x" * 500}
+    worked(folding, record(2))
+    assert table[b"k"] == b'{"total":3,"note":""}'
+
+
+def test_what_states_have_in_common_takes_no_room() -> None:
+    state = {"engine": "efficientnet-lite0", "n": 1}
+    body = as_json(state)
+    alone, together = deflated(), deflated(dictionary=as_json({**state, "n": 2}))
+    packed = together.pack(state, body)
+    assert len(packed) < len(alone.pack(state, body)) / 2
+    assert together.unpack(packed) == alone.unpack(alone.pack(state, body)) == body
+    assert together.unpack(body) == body
+    with pytest.raises(zlib.error):
+        alone.unpack(packed)
+
+
+def test_a_bounded_state_is_made_json_once_for_all_records_of_its_key(
+    table: Table, codec: JsonCodec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+
+    def counting(state: Any) -> bytes:
+        made.append(state)
+        return as_json(state)
+
+    monkeypatch.setattr(folding_, "as_json", counting)
+    folding = teller(table, codec, bounded=True)
+    batch = worked(folding, record(1), record(2), record(3))
+    assert batch.changes == {3: {b"k": b'{"total":6,"note":""}'}}
+    assert len(made) == 1
+    assert worked(folding, record(0, forget=True)).changes == {3: {b"k": None}}
+
+
+def test_a_batch_weighs_what_its_last_states_weigh(folding: Folding) -> None:
+    batch = worked(folding, *(record(1, note="x" * 1_000) for _ in range(100)))
+    assert batch.size < 1_100
 
 
 def test_a_value_that_nobody_looks_at_is_not_decoded(codec: JsonCodec) -> None:

@@ -53,3 +53,18 @@ async def test_there_is_room_until_it_holds_what_it_shall() -> None:
     assert not waiting.done()
     await inbox.take(1)
     await waiting
+
+
+async def test_gathering_ends_with_its_time_or_when_there_is_enough() -> None:
+    inbox = Inbox(100)
+    inbox.put(chunk(1, 1))
+    await inbox.gather(2, 0.0)
+    await inbox.gather(2, -1.0)
+    await inbox.gather(2, 0.01)
+    gathering = asyncio.create_task(inbox.gather(2, 3600.0))
+    await asyncio.sleep(0)
+    assert not gathering.done()
+    inbox.put(chunk(1, 2))
+    async with asyncio.timeout(10):
+        await gathering
+    await inbox.gather(2, 3600.0)

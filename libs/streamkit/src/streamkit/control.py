@@ -4,19 +4,16 @@ The topic is compacted: the last record of a target is what holds for it, one wi
 everything back. Every worker reads it to its end before it starts.
 """
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
-from confluent_kafka import Message as KafkaMessage
 
 from streamkit.clock import Clock
-from streamkit.errors import Busy, Reject
-from streamkit.kafka.trouble import QUIET, seldom
+from streamkit.errors import Reject
+from streamkit.kafka.follower import Follower
 from streamkit.rate import parse_rate
 
 _log = structlog.get_logger("streamkit.control")
@@ -118,9 +115,6 @@ Decode = Callable[[str, bytes | None], Mapping[str, Any]]
 """See Codec.decode: by topic; raises Reject, Busy."""
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
-_LOOK_AGAIN_S: Final = 5.0
-_ASK_S: Final = 2.0
-_POLL_S: Final = 0.2
 
 
 class ControlReader:
@@ -142,21 +136,17 @@ class ControlReader:
         prefix: str = "",
         options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> None:
-        self._settings = {**_settings(kafka), **options}
         self._service = service
         self._decode = decode
         self._changed = changed
-        self._name = prefix + TOPIC
-        self._ready = threading.Event()
-        self._stop = threading.Event()
-        self._unread: set[int] = set()
-        self._said = ""
-        self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+        self._follower = Follower(
+            kafka, prefix + TOPIC, self._tell, name="control", options=options
+        )
 
     @property
     def ready(self) -> bool:
         """Whether everything that stood there at the start has been told."""
-        return self._ready.is_set()
+        return self._follower.ready
 
     def start(self, timeout_s: float = 10.0) -> bool:
         """Begin, and wait until ready, but no longer; whether it is.
@@ -164,95 +154,36 @@ class ControlReader:
         If it isn't, a warning says why; the worker may start, and what is set reaches it as soon
         as it can be read.
         """
-        self._thread.start()
-        if self._ready.wait(timeout_s):
+        if self._follower.start(timeout_s):
             return True
-        _log.warning("control_unknown", topic=self._name, reason=self._said or "no answer yet")
+        topic, why = self._follower.topic, self._follower.trouble or "no answer yet"
+        _log.warning("control_unknown", topic=topic, reason=why)
         return False
 
     def close(self) -> None:
         """Stop following."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._follower.close()
 
-    def _run(self) -> None:
-        consumer = Consumer(self._settings)
-        try:
-            while not self._found(consumer):
-                if self._stop.wait(_LOOK_AGAIN_S):
-                    return
-            self._follow(consumer)
-        finally:
-            consumer.close()
-
-    def _found(self, consumer: Consumer) -> bool:
-        """Take the topic's partitions from their beginning; whether it exists."""
-        try:
-            topic = consumer.list_topics(self._name, timeout=_ASK_S).topics[self._name]
-        except KafkaException as error:
-            self._trouble(str(error.args[0]))
-            return False
-        if topic.error is not None or not topic.partitions:
-            self._trouble("the topic does not exist: run `darkroom topics apply`")
-            return False
-        self._unread = set(topic.partitions)
-        places = [TopicPartition(self._name, n, OFFSET_BEGINNING) for n in topic.partitions]
-        consumer.assign(places)
-        return True
-
-    def _follow(self, consumer: Consumer) -> None:
-        """Tell what comes until asked to stop."""
-        for message in self._messages(consumer):
-            error = message.error()
-            if error is None:
-                self._tell(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                self._unread.discard(message.partition() or 0)
-                if not self._unread:
-                    self._ready.set()
-            else:
-                _log.debug("control_trouble", reason=str(error))  # librdkafka tries again
-
-    def _messages(self, consumer: Consumer) -> Iterator[KafkaMessage]:
-        while not self._stop.is_set():
-            message = consumer.poll(_POLL_S)
-            if message is not None:
-                yield message
-
-    def _tell(self, message: KafkaMessage) -> None:
-        target = (message.key() or b"").decode("utf-8", "replace")
+    def _tell(self, key: bytes | None, value: bytes | None) -> None:
+        """Raises Busy while the registry is needed and away."""
+        target = (key or b"").decode("utf-8", "replace")
         if target.partition("/")[0] != self._service:
             return
         try:
-            control = self._read(target, message.value())
+            control = self._read(target, value)
         except (Reject, ValueError, KeyError, TypeError) as error:
             _log.error("control_unreadable", target=target, reason=str(error))
             return
-        if control is not None:
-            _log.info("control", target=target, **_said(control))
-            self._changed(control)
+        _log.info("control", target=target, **_said(control))
+        self._changed(control)
 
-    def _read(self, target: str, value: bytes | None) -> Control | None:
-        """What it says; None if the reader was stopped while it waited for the registry."""
+    def _read(self, target: str, value: bytes | None) -> Control:
         if value is None:
             return Control(target)
-        while not self._stop.is_set():
-            try:
-                control = control_of(self._decode(TOPIC, value))
-                if control.target != target:
-                    raise ValueError(f"its key says {target}, its value {control.target}")
-                return control
-            except Busy as error:
-                self._trouble(str(error))
-                self._stop.wait(1.0)
-        return None
-
-    def _trouble(self, why: str) -> None:
-        """Said once for each trouble, not each time."""
-        if why != self._said:
-            self._said = why
-            _log.warning("control_waits", topic=self._name, reason=why)
+        control = control_of(self._decode(TOPIC, value))
+        if control.target != target:
+            raise ValueError(f"its key says {target}, its value {control.target}")
+        return control
 
 
 def _said(control: Control) -> Mapping[str, Any]:
@@ -265,18 +196,3 @@ def _said(control: Control) -> Mapping[str, Any]:
         "reason": control.reason,
     }
     return {name: value for name, value in about.items() if value not in (None, "", False)}
-
-
-def _settings(kafka: str) -> dict[str, Any]:
-    return {
-        "bootstrap.servers": kafka,
-        "client.id": "streamkit-control",
-        "log_level": QUIET,
-        "error_cb": seldom("streamkit-control"),
-        "group.id": "streamkit-control",  # librdkafka wants one; nothing is joined or committed
-        "enable.auto.commit": False,
-        "enable.partition.eof": True,
-        "auto.offset.reset": "earliest",
-        "allow.auto.create.topics": False,
-        "queued.max.messages.kbytes": 1024,
-    }

@@ -12,6 +12,8 @@ DEPENDENCY_AWAY: Final = "dependency_away"
 """A breaker opened: the lanes wait, nothing is lost. Subject: the dependency."""
 DEAD_LETTER_SURGE: Final = "dead_letter_surge"
 """Most records fail for good: the service waits for a person. Subject: the service."""
+FIRST_DEAD_LETTER: Final = "first_dead_letter"
+"""A record was given up, the first of its kind. Subject: the failure's code."""
 
 Severity = Literal["info", "warning", "critical"]
 

@@ -1,16 +1,28 @@
 """Claim check: records carry the URI of large bytes, the bytes lie in an object store."""
 
-from collections.abc import Sequence
+import errno
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO, Final
+from urllib.parse import quote, unquote, urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from obstore.store import ObjectStore as Backend
 from obstore.store import from_url
 
 from streamkit.errors import Reject, Retry
+from streamkit.object_files import Listed, list_files, list_objects, open_object
 
 OBJECT_STORE: Final = "object store"
 """What its troubles are called as a dependency."""
@@ -20,6 +32,15 @@ _LONGEST_PATH: Final = 1024
 
 _LONGEST_NAME: Final = 255
 """Bytes of one part of a path; that of common file systems."""
+
+
+_LOCAL: Final = "file://"
+
+_PART: Final = 16 << 20
+"""Bytes of a part of a large object that is sent; S3 takes 10,000 parts."""
+
+_REFUSED: Final = re.compile(r"non-2xx status code: (\d{3})")
+"""A listing's errors have no types for these: obstore 0.12 gives their text."""
 
 
 class ObjectStore:
@@ -42,30 +63,79 @@ class ObjectStore:
         Raises Reject (`outside_stores`, `object_missing`, `object_too_large`) or Retry.
         """
         base, path = self._locate(uri)
-        try:
+        with _failures():
             found = obstore.get(self._backends[base], path)
             size = found.meta["size"]
             if size > limit:
                 message = f"The file has {size} bytes; the limit is {limit}."
                 raise Reject("object_too_large", message)
             return bytes(found.bytes())
-        except (NotFoundError, FileNotFoundError) as error:
-            raise Reject("object_missing", "The file is not in the store.") from error
-        except (BaseError, OSError) as error:
-            raise Retry(f"the object store failed: {error}", dependency=OBJECT_STORE) from error
+
+    def open(self, uri: str) -> BinaryIO:
+        """The object at `uri` as a seekable file, of which only what is read is fetched.
+
+        Raises Reject (`outside_stores`, `object_missing`) or Retry, and when it is read Retry; of
+        a local file OSError.
+        """
+        base, path = self._locate(uri)
+        with _failures():
+            if base.startswith(_LOCAL):
+                return (_folder(base) / path).open("rb")
+            return open_object(self._backends[base], path)
+
+    def list(self, uri: str) -> Iterator[Listed]:
+        """Objects below an allowed prefix, in a stable order (of S3: that of their keys).
+
+        Takes whole names: `s3://bucket/a` has not what lies below `a.b`. The iterator raises
+        Reject (`outside_stores`, `object_missing` where there is no such bucket or folder,
+        `store_forbidden`, `store_unlistable` at a key that is no path) or Retry, and is over then.
+        """
+        base, path = self._locate_prefix(uri)
+        with _failures(), _listing_failures():
+            if base.startswith(_LOCAL):
+                yield from list_files(_folder(base) / path)
+            else:
+                yield from list_objects(self._backends[base], path)
+
+    def uri_of(self, key: str) -> str:
+        """The URI of what is, or would be, stored under a key."""
+        return f"{self._objects}/{key}"
+
+    def within(self, uri: str, path: str) -> str:
+        """The URI of an object that `list` found at `path` below a prefix."""
+        return f"{uri.rstrip('/')}/{quote(os.fsencode(path))}"
 
     def put(self, key: str, data: bytes) -> str:
         """Store `data` once under a key that names its content; returns the URI.
 
         A key that exists is left as it is. Raises Retry.
         """
-        try:
+        with _failures(), suppress(AlreadyExistsError):
+            # A key that exists names the content, so the bytes are the same.
             obstore.put(self._backends[self._objects], key, data, mode="create")
-        except AlreadyExistsError:
-            pass  # the key names the content, so the bytes are the same
-        except (BaseError, OSError) as error:
-            raise Retry(f"the object store failed: {error}", dependency=OBJECT_STORE) from error
-        return f"{self._objects}/{key}"
+        return self.uri_of(key)
+
+    def put_file(self, key: str, file: Path) -> str:
+        """Store a file's content under a key that nothing has; returns the URI. Raises Retry.
+
+        On the same file system it becomes another name of the file, which must not be changed
+        afterwards; else it is sent in parts.
+        """
+        with _failures():
+            if not (self._objects.startswith(_LOCAL) and _link(file, _folder(self._objects) / key)):
+                obstore.put(self._backends[self._objects], key, file, chunk_size=_PART)
+        return self.uri_of(key)
+
+    def delete(self, uri: str) -> None:
+        """Remove an object that `put` or `put_file` stored; one that is gone is no error.
+
+        Raises Reject (`outside_stores`) or Retry.
+        """
+        base, path = self._locate(uri)
+        if base != self._objects:
+            raise _outside()
+        with _failures(), suppress(NotFoundError, FileNotFoundError):
+            obstore.delete(self._backends[base], path)
 
     def _locate(self, uri: str) -> tuple[str, str]:
         """The allowed prefix and the path below it."""
@@ -73,12 +143,87 @@ class ObjectStore:
             path = unquote(uri.removeprefix(f"{base}/"))
             if uri.startswith(f"{base}/") and _plain(path) and _readable(base, path):
                 return base, path
-        raise Reject("outside_stores", "The file's address is outside the allowed stores.")
+        raise _outside()
+
+    def _locate_prefix(self, uri: str) -> tuple[str, str]:
+        for base in self._backends:
+            path = unquote(uri.removeprefix(base)).strip("/")
+            inside = f"{uri}/".startswith(f"{base}/") and (not path or _plain(path))
+            if inside and (not base.startswith(_LOCAL) or _below(base, path) is not None):
+                return base, path
+        raise _outside()
+
+
+def is_denied(error: Retry) -> bool:
+    """Whether a store that failed is there, but does not let us read this."""
+    return isinstance(error.__cause__, PermissionDeniedError | UnauthenticatedError)
+
+
+def _outside() -> Reject:
+    return Reject("outside_stores", "The file's address is outside the allowed stores.")
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What a store says, as instructions."""
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError) as error:
+        raise Reject("object_missing", "The file is not in the store.") from error
+    except (BaseError, OSError) as error:
+        raise Retry(f"the object store failed: {error}", dependency=OBJECT_STORE) from error
+
+
+@contextmanager
+def _listing_failures() -> Iterator[None]:
+    """What only a listing says; the rest is left to `_failures`."""
+    try:
+        yield
+    except InvalidPathError as error:
+        reason = str(error).partition("\n")[0]
+        message = f"A key in the store is no path, so nothing behind it can be listed: {reason}"
+        raise Reject("store_unlistable", message) from error
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise _forbidden() from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _nowhere() from error
+    except BaseError as error:
+        refused = _REFUSED.search(str(error))
+        status = refused.group(1) if refused else ""
+        if status in ("401", "403"):
+            raise _forbidden() from error
+        if status == "404":
+            raise _nowhere() from error
+        raise
+
+
+def _forbidden() -> Reject:
+    return Reject("store_forbidden", "The store does not let Darkroom list it.")
+
+
+def _nowhere() -> Reject:
+    return Reject("object_missing", "There is no such bucket or folder.")
+
+
+def _folder(base: str) -> Path:
+    return Path(unquote(urlsplit(base).path))
+
+
+def _link(file: Path, target: Path) -> bool:
+    """Give a file a second name, unless that is on another file system."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(file)
+    except OSError as error:
+        if error.errno in (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK):
+            return False
+        raise
+    return True
 
 
 def _open(base: str, *, create: bool) -> Backend:
-    if create and base.startswith("file://"):
-        Path(unquote(urlsplit(base).path)).mkdir(parents=True, exist_ok=True)
+    if create and base.startswith(_LOCAL):
+        _folder(base).mkdir(parents=True, exist_ok=True)
     return from_url(base)
 
 
@@ -92,8 +237,14 @@ def _plain(path: str) -> bool:
 def _readable(base: str, path: str) -> bool:
     """Whether a local path stays below its base even when symbolic links are followed, and is not
     something that reading could wait on, such as a pipe. True for other stores."""
-    if not base.startswith("file://"):
+    if not base.startswith(_LOCAL):
         return True
-    root = Path(unquote(urlsplit(base).path)).resolve()
+    place = _below(base, path)
+    return place is not None and (place.is_file() or not place.exists())
+
+
+def _below(base: str, path: str) -> Path | None:
+    """A path in a local store, with symbolic links resolved; None if they lead out of it."""
+    root = _folder(base).resolve()
     place = (root / path).resolve()
-    return place.is_relative_to(root) and (place.is_file() or not place.exists())
+    return place if place.is_relative_to(root) else None

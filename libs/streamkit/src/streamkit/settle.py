@@ -410,6 +410,7 @@ class Settler:
         if outcome == "dead_letter" and item.failure is not None:
             self.meter.dead_letter(lane.name, item.failure.code)
             _log.error("dead_letter", **asdict(item.failure), **_about(item))
+            self._telling.gave_up(item.failure)
         if outcome != "retry":
             self._gate.finished(now, dead=outcome == "dead_letter")
 

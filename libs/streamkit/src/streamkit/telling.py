@@ -7,14 +7,24 @@ import structlog
 
 from streamkit.backoff import Later, delay_s
 from streamkit.errors import Reject
+from streamkit.first_letters import FirstLetters
 from streamkit.gate import DEAD_LETTERS, Gate
-from streamkit.notices import DEAD_LETTER_SURGE, DEPENDENCY_AWAY, notice
+from streamkit.messages import Emit, Failure
+from streamkit.notices import (
+    DEAD_LETTER_SURGE,
+    DEPENDENCY_AWAY,
+    FIRST_DEAD_LETTER,
+    Severity,
+    notice,
+)
 from streamkit.outside import Outside
 from streamkit.records import RawRecord
 
 _log = structlog.get_logger("streamkit.telling")
 
 _MOST_TRIES: Final = 20
+
+_WHY_CHARS: Final = 1000
 
 
 class Telling:
@@ -27,6 +37,7 @@ class Telling:
         self._chance: random.Random = outside.chance
         self._waiting: dict[int, tuple[RawRecord, int]] = {}
         self._told: dict[str, str] = {}
+        self._first_letters = FirstLetters(service)
         self._number = 0
 
     def opened(self, gate: Gate) -> None:
@@ -34,29 +45,54 @@ class Telling:
         while gate.opened:
             dependency, why = gate.opened.pop(0)
             _log.error("dependency_away", dependency=dependency, reason=why[:300])
-            kind, subject = DEPENDENCY_AWAY, dependency
-            title = f"{self._service} waits for {dependency}"
-            if dependency == DEAD_LETTERS:
-                kind, subject = DEAD_LETTER_SURGE, self._service
-                title = f"{self._service} has stopped: most of its records fail for good"
-            self._outside.meter.noticed(kind)
-            self._say(dependency, kind, subject, title, why[:1000])
+            emit = self._surge(why) if dependency == DEAD_LETTERS else self._away(dependency, why)
+            self._outside.meter.noticed(emit.value["kind"])
+            if self._told.get(dependency) == emit.id:
+                continue  # whoever reads it would take it for a repetition
+            if self._say(emit):
+                self._told[dependency] = emit.id
 
-    def _say(self, dependency: str, kind: str, subject: str, title: str, detail: str) -> None:
-        outside = self._outside
-        if outside.encode is None:
-            return
-        emit = notice(kind, self._service, subject, title, detail, outside.clock.time())
-        if self._told.get(dependency) == emit.id:
-            return  # whoever reads it would take it for a repetition
+    def gave_up(self, failure: Failure) -> None:
+        """Say of a dead letter that it is the first of its kind within the hour, if it is."""
+        emit = self._first_letters.told(failure, self._outside.clock.time())
+        if emit is not None and self._say(emit):
+            self._outside.meter.noticed(FIRST_DEAD_LETTER)
+
+    def _away(self, dependency: str, why: str) -> Emit:
+        title = f"{self._service} waits for {dependency}"
+        cure = "Its records wait, nothing is lost, and work goes on by itself once it answers."
+        return self._notice(DEPENDENCY_AWAY, dependency, title, f"{why[:_WHY_CHARS]}\n{cure}")
+
+    def _surge(self, why: str) -> Emit:
+        service = self._service
+        title = f"{service} has stopped: most of its records fail for good"
+        cure = (
+            "It tries one record every half minute and goes on once they succeed. What they fail"
+            f" of: darkroom dlq list {service}\n"
+            f"Once it is put right: darkroom dlq replay {service} --all"
+        )
+        return self._notice(
+            DEAD_LETTER_SURGE, service, title, f"{why[:_WHY_CHARS]}\n{cure}", "critical"
+        )
+
+    def _notice(
+        self, kind: str, subject: str, title: str, detail: str, severity: Severity = "warning"
+    ) -> Emit:
+        now_s = self._outside.clock.time()
+        return notice(kind, self._service, subject, title, detail, now_s, severity=severity)
+
+    def _say(self, emit: Emit) -> bool:
+        """Publish it; whether there is anybody to say it to."""
+        if self._outside.encode is None:
+            return False
         try:
-            record = outside.encode(emit)
+            record = self._outside.encode(emit)
         except Exception:  # noqa: BLE001 - no notice is worth a worker
-            _log.exception("notice_not_encoded", subject=subject)
-            return
-        self._told[dependency] = emit.id
+            _log.exception("notice_not_encoded", subject=emit.key)
+            return False
         self._number -= 1
         self._send(self._number, record, 1)
+        return True
 
     def _send(self, ticket: int, record: RawRecord, tries: int) -> None:
         self._waiting[ticket] = (record, tries)

@@ -47,6 +47,7 @@ class Agent:
         self._service = service
         self._progress = progress
         self._most = most
+        self._next_s = 0.0
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -54,7 +55,7 @@ class Agent:
     async def run(self) -> None:
         """Work for ever. Raises only what is a defect: records never make it raise."""
         while True:
-            chunks = await self.inbox.take(self._most)
+            chunks = await self._next()
             if self._closed:
                 await asyncio.get_running_loop().create_future()
             self._idle.clear()
@@ -69,6 +70,13 @@ class Agent:
                 await self._idle.wait()
         except TimeoutError:
             _log.warning("left_in_flight", lane=self._folding.lane)
+
+    async def _next(self) -> list[Chunk]:
+        """What to work on: not before it is time, unless very much waits."""
+        await self.inbox.first()
+        await self.inbox.gather(self._most, self._next_s - time.monotonic())
+        self._next_s = time.monotonic() + self._folding.pace_s
+        return await self.inbox.take(self._most)
 
     async def _work(self, chunks: list[Chunk]) -> None:
         """Work on these, for as long as they are ours."""
@@ -85,14 +93,32 @@ class Agent:
         while waiting and ours():
             batch, busy = Batch(), None
             try:
-                self._folding.work(waiting, batch)
+                await self._fill(batch, waiting)
             except Busy as reason:
                 busy = reason
-            if batch.offsets and await self.delivery.deliver(batch, ours):
-                progress.finished(epoch, batch.offsets)
-                self._count(batch, taken)
+            if batch.offsets and ours():
+                await self._finish(batch)
+                if await self.delivery.deliver(batch, ours):
+                    progress.finished(epoch, batch.offsets)
+                    self._count(batch, taken)
             if busy is not None:
                 await self._pause(busy, next(pauses))
+
+    async def _fill(self, batch: Batch, waiting: deque[tuple[Any, Record]]) -> None:
+        """Work a batch out: at once, or all that waits where states are not to be told of often."""
+        self._folding.work(waiting, batch)
+        while self._folding.pace_s and waiting and not batch.full:
+            await asyncio.sleep(0)
+            self._folding.work(waiting, batch)
+
+    async def _finish(self, batch: Batch) -> None:
+        for times in itertools.count(1):
+            try:
+                self._folding.finish(batch)
+            except Busy as reason:
+                await self._pause(reason, times)
+            else:
+                return
 
     async def _pause(self, reason: Busy, times: int) -> None:
         lane = self._folding.lane

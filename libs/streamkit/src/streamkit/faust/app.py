@@ -19,7 +19,9 @@ from streamkit.faust.delivery import Delivery, Sender
 from streamkit.faust.folding import Fold, Folding, Service
 from streamkit.faust.sweeping import Sweeper
 from streamkit.faust.tables import FoldTable
+from streamkit.first_letters import FirstLetters
 from streamkit.metrics import Meter
+from streamkit.notices import TOPIC as NOTICES
 from streamkit.publishing import MAX_MESSAGE_BYTES
 from streamkit.service import Readiness
 from streamkit.settings import TopicSettings
@@ -47,7 +49,8 @@ class FoldApp:
 
     `application` is its consumer group and the first part of the changelogs' names (the rest is
     `-TABLE-changelog`); `instance` names this process among those of the service, and is the same
-    after a restart. All topics, changelogs too, must exist with equal partition counts.
+    after a restart. All topics, changelogs too, must exist with equal partition counts. With
+    `notices` the first dead letter of a kind is told by `ops.notified.v1`, which must exist, too.
     """
 
     service: str
@@ -60,6 +63,7 @@ class FoldApp:
     schema_of: Callable[[str], AvroSchema]
     instance: str
     most: int = 1_000
+    notices: bool = False
 
     def run(self, stop: threading.Event, readiness: Readiness) -> None:
         """Work until `stop` is set. Blocks; raises what crashed the worker.
@@ -69,7 +73,7 @@ class FoldApp:
         quiet(self.settings.log_level)
         ids = SchemaIds(self.settings.registry, self.settings.cache)
         codec = Codec(ids, self.schema_of, self.settings.topic_prefix)
-        codec.preload(self.writes, stop)
+        codec.preload((*self.writes, *((NOTICES,) if self.notices else ())), stop)
         with TemporaryDirectory(prefix=f"{self.application}-") as folder:
             asyncio.run(_serve(self, codec, Path(folder), stop, readiness))
 
@@ -132,7 +136,8 @@ def build(of: FoldApp, codec: Codec, datadir: Path) -> Running:
     app = faust.App(**faust_settings(of, datadir))
     transport = mend(app)
     meter = Meter(of.service, [fold.lane for fold in of.folds])
-    service = Service(of.service, of.version, of.dead_letters, meter)
+    first_letters = FirstLetters(of.service) if of.notices else None
+    service = Service(of.service, of.version, of.dead_letters, meter, first_letters)
     agents = {fold.lane: _added(of, app, transport, fold, service, codec) for fold in of.folds}
     return Running(app, agents, meter)
 

@@ -1,12 +1,11 @@
 """What a fold does with records: decode, step, write the table, encode. No Kafka in it."""
 
-import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -15,9 +14,12 @@ from streamkit.deadletters import dead_letter
 from streamkit.errors import Reject
 from streamkit.faust.inbox import Record
 from streamkit.faust.lazily import LazyHeaders, LazyValue
+from streamkit.faust.states import PLAIN, Packing, State, Table, as_json, from_json
+from streamkit.first_letters import FirstLetters
 from streamkit.headers import event_headers
 from streamkit.messages import Emit, Failure
 from streamkit.metrics import Meter
+from streamkit.notices import FIRST_DEAD_LETTER
 from streamkit.records import RawHeaders, Taken
 
 _log = structlog.get_logger("streamkit.faust.folding")
@@ -30,12 +32,11 @@ _SURELY_SMALL: Final = LARGEST_RECORD - 100_000
 """Bytes of key and value; the headers of an event never are so large as the rest."""
 
 _SLICE_S: Final = 0.05
-"""What is published together takes no longer to work out; the event loop waits so long."""
+"""What is worked out at once takes no longer; the event loop waits so long."""
 
-_SLICE_BYTES: Final = 8_000_000
-"""Nor is it larger."""
+_LARGEST_BATCH: Final = 8_000_000
+"""Bytes that are published together, about."""
 
-State = dict[str, Any]
 StepFunction = Callable[
     [State | None, str, str, Mapping[str, Any], Mapping[str, str]],
     tuple[State | None, Sequence[Emit]],
@@ -45,12 +46,29 @@ StepFunction = Callable[
 is JSON. Raises Reject for a record that can't be."""
 
 
+TellFunction = Callable[[str, State], Iterable[Emit]]
+"""Key and state to what is to be published of it. Pure; no event is larger than LARGEST_RECORD."""
+
+DueFunction = Callable[[Iterable[tuple[str, State]], datetime], Iterable[Emit]]
+"""States by key and the time to the ticks that are due, in the order in which the broker shall have
+them: those of a topic are acknowledged before the next one's are sent."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fold:
     """States by key, each folded out of the records with that key on some topics.
 
     `lane` names it in metrics and logs, `table` its table; `topics`, which have `partitions` each,
-    are without the prefix. `due` gives the ticks to publish at a moment for the states there are.
+    are without the prefix. What `step` publishes follows from a record. `tell` says what follows
+    from the state alone: it is asked once for all records of a key that are worked on together.
+
+    With a `pace_s` the fold works at most once in so many seconds, unless more records wait than
+    are worked on at a time: a state is written, and told of, that often. Nothing is acknowledged
+    before it is worked on, and the first record after a pause does not wait.
+
+    `packing` makes states smaller in the table. With `bounded`, `step` itself sees to it that a
+    state is JSON and never too large: it is not looked at after each record. `due` gives the ticks
+    to publish at a moment for the states there are, and is asked every `sweep_s` seconds.
     """
 
     lane: str
@@ -58,17 +76,12 @@ class Fold:
     topics: tuple[str, ...]
     partitions: int
     step: StepFunction
-    due: Callable[[Iterable[tuple[str, State]], datetime], Iterable[Emit]] | None = None
-
-
-class Table(Protocol):
-    """What a fold needs of a table."""
-
-    def read(self, key: bytes) -> bytes | None:
-        """The value of a key."""
-
-    def write(self, partition: int, key: bytes, value: bytes | None) -> None:
-        """Set or remove it."""
+    tell: TellFunction | None = None
+    pace_s: float = 0.0
+    packing: Packing = PLAIN
+    bounded: bool = False
+    due: DueFunction | None = None
+    sweep_s: float = 15.0
 
 
 class Outgoing(NamedTuple):
@@ -85,6 +98,16 @@ class Outgoing(NamedTuple):
     headers: RawHeaders
 
 
+class Touched(NamedTuple):
+    """The state of a key that records of a batch have changed, as JSON too if that was made, and of
+    the last of them the partition and the headers."""
+
+    state: State | None
+    body: bytes | None
+    partition: int
+    headers: LazyHeaders
+
+
 @dataclass(slots=True)
 class Batch:
     """Records that are finished together, and what they came to.
@@ -97,8 +120,13 @@ class Batch:
     events: list[Outgoing] = field(default_factory=list)
     offsets: dict[Any, int] = field(default_factory=dict)
     stamps: dict[str, list[int]] = field(default_factory=dict)
-    states: dict[bytes, State | None] = field(default_factory=dict)
+    touched: dict[bytes, Touched] = field(default_factory=dict)
     size: int = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether it is large enough to be published."""
+        return self.size >= _LARGEST_BATCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,16 +137,22 @@ class Service:
     version: str
     dead_letters: str
     meter: Meter
+    first_letters: FirstLetters | None = None
+    """Says which dead letters are told by a notice; None: nobody is to be told."""
 
 
 class Folding:
-    """Works out a fold's records; `table` is changed at once, all else is left to the caller."""
+    """Works out a fold's records: first `work`, as often as it takes, then `finish`."""
 
     def __init__(
         self, fold: Fold, service: Service, table: Table, codec: Codec, prefix: str = ""
     ) -> None:
         self.lane = fold.lane
+        self.pace_s = fold.pace_s
         self._step = fold.step
+        self._tell = fold.tell
+        self._packing = fold.packing
+        self._bounded = fold.bounded
         self._service = service
         self._table = table
         self._codec = codec
@@ -127,11 +161,12 @@ class Folding:
     def work(self, waiting: deque[tuple[Any, Record]], batch: Batch) -> None:
         """Move records, with the partitions that they are of, from `waiting` into the batch.
 
-        Ends when nothing waits or the batch is large enough. Raises Busy if the registry is needed
-        and away: the record that needs it then still is the first to wait.
+        Ends when nothing waits, the batch is full or a time slice is over. Changes nothing but the
+        batch. Raises Busy if the registry is needed and away: the record that needs it then still
+        is the first to wait.
         """
         until = time.monotonic() + _SLICE_S
-        while waiting and batch.size < _SLICE_BYTES and time.monotonic() < until:
+        while waiting and not batch.full and time.monotonic() < until:
             place, record = waiting[0]
             try:
                 self._fold(record, batch)
@@ -143,27 +178,54 @@ class Folding:
             batch.stamps.setdefault(outcome, []).append(record.timestamp)
             waiting.popleft()
 
+    def finish(self, batch: Batch) -> None:
+        """Add what the states are told as, and write them to the table: it can be published then.
+
+        Raises Busy, with nothing changed, if the registry is needed and away.
+        """
+        told = [
+            event for key, touched in batch.touched.items() for event in self._told(key, touched)
+        ]
+        for key, (state, body, partition, _) in batch.touched.items():
+            value = None
+            if state is not None:
+                value = self._packing.pack(state, as_json(state) if body is None else body)
+            self._table.write(partition, key, value)
+            batch.changes.setdefault(partition, {})[key] = value
+        batch.events += told
+
+    def state(self, stored: bytes) -> State:
+        """A state out of what the table has of it."""
+        return from_json(self._packing.unpack(stored))
+
     def _fold(self, record: Record, batch: Batch) -> None:
         """Raises Reject or Busy before anything is changed."""
         key, partition = record.key, record.partition
         text = _text(key)
         value = LazyValue(self._codec, self._topics[record.topic], record.value)
         headers = LazyHeaders(record.headers)
-        state, emits = self._step(self._state(key, batch), value.topic, text, value, headers)
-        body = None if state is None else _body(state)
+        state, emits = self._step(self._known(key, batch), value.topic, text, value, headers)
+        body = None if state is None or self._bounded else _body(state)
         _check_size("the state", key, body, None)
         events = [self._event(emit, text, partition, headers) for emit in emits]
-        self._table.write(partition, key, body)
-        batch.states[key] = state
-        batch.changes.setdefault(partition, {})[key] = body
+        earlier = batch.touched.get(key)
+        batch.touched[key] = Touched(state, body, partition, headers)
         batch.events += events
         batch.size += len(body or b"") + sum(len(event.value or b"") for event in events)
+        if earlier is not None:
+            batch.size -= len(earlier.body or b"")
 
-    def _state(self, key: bytes, batch: Batch) -> State | None:
-        if key in batch.states:
-            return batch.states[key]
+    def _known(self, key: bytes, batch: Batch) -> State | None:
+        if key in batch.touched:
+            return batch.touched[key].state
         stored = self._table.read(key)
-        return None if stored is None else json.loads(stored)
+        return None if stored is None else self.state(stored)
+
+    def _told(self, key: bytes, touched: Touched) -> Iterator[Outgoing]:
+        if self._tell is not None and touched.state is not None:
+            text = key.decode()
+            for emit in self._tell(text, touched.state):
+                yield self._event(emit, text, touched.partition, touched.headers)
 
     def _event(self, emit: Emit, key: str, partition: int, headers: LazyHeaders) -> Outgoing:
         event = self.event(emit, headers.get("traceparent"))
@@ -199,10 +261,16 @@ class Folding:
             headers=[(name, value or b"") for name, value in record.headers],
             timestamp_ms=record.timestamp,
         )
+        failure = Failure(reason.code, reason.message, 1)
+        if service.first_letters is not None:
+            first = service.first_letters.told(failure, time.time())
+            if first is not None:
+                service.meter.noticed(FIRST_DEAD_LETTER)
+                batch.events.append(self.event(first))
         letter = dead_letter(
             service.dead_letters,
             original,
-            Failure(reason.code, reason.message, 1),
+            failure,
             service=service.name,
             version=service.version,
         )
@@ -220,12 +288,9 @@ def _text(key: bytes | None) -> str:
 
 def _body(state: State) -> bytes:
     try:
-        return _encode(state).encode()
+        return as_json(state)
     except ValueError as error:
         raise Reject("impossible_record", f"It makes a state that is no JSON: {error}.") from error
-
-
-_encode: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 def _check_size(what: str, key: bytes, value: bytes | None, headers: RawHeaders | None) -> None:

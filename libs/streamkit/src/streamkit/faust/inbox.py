@@ -31,14 +31,36 @@ class Inbox:
         self._filled = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._enough = asyncio.Event()
+        self._wanted = most
 
     def put(self, chunk: Chunk) -> None:
         """Add a chunk, whether there is room or not."""
         self._chunks.append(chunk)
         self._held += len(chunk.records)
         self._filled.set()
+        if self._held >= self._wanted:
+            self._enough.set()
         if self._held >= self._most:
             self._room.clear()
+
+    async def first(self) -> None:
+        """Wait until there is a record."""
+        while not self._chunks:
+            self._filled.clear()
+            await self._filled.wait()
+
+    async def gather(self, most: int, seconds: float) -> None:
+        """Wait so long for `most` records; not at all if there are so many already."""
+        if seconds <= 0 or self._held >= most:
+            return
+        self._wanted = most
+        self._enough.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._enough.wait()
+        except TimeoutError:
+            pass
 
     async def room(self) -> None:
         """Wait until there are fewer records than it shall hold."""
@@ -46,9 +68,7 @@ class Inbox:
 
     async def take(self, most: int) -> list[Chunk]:
         """At least one record, at most `most`, all of one epoch; waits for the first."""
-        while not self._chunks:
-            self._filled.clear()
-            await self._filled.wait()
+        await self.first()
         taken: list[Chunk] = []
         while most > 0 and self._chunks and (not taken or self._chunks[0].epoch == taken[0].epoch):
             chunk = self._chunks.popleft()

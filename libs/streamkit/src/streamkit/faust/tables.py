@@ -30,8 +30,12 @@ class FoldTable(faust.Table[bytes, bytes]):
             store._key_partition[key] = partition
 
     def entries(self) -> Iterator[tuple[bytes, bytes]]:
-        """All keys and values, as they are now."""
-        yield from list(self._memory.data.items())
+        """Keys of now, each with its value of when it is its turn; without those gone by then."""
+        data = self._memory.data
+        for key in list(data):
+            value = data.get(key)
+            if value is not None:
+                yield key, value
 
     @property
     def _memory(self) -> Any:

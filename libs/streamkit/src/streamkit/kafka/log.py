@@ -42,8 +42,13 @@ class KafkaLog:
 
     def records(self, topic: str) -> Iterator[Taken]:
         """See Log."""
+        return self.records_from(topic, {})
+
+    def records_from(self, topic: str, offsets: Mapping[int, int]) -> Iterator[Taken]:
+        """As `records`, but of each partition that is named only what lies there from this offset
+        on; all of it, if the partition ends before, since then it is another one."""
         with self._reader() as reader:
-            for message in reader.all(self._prefix + topic):
+            for message in reader.all(self._prefix + topic, offsets):
                 yield taken(message, self._prefix)
 
     def record(self, topic: str, partition: int, offset: int) -> Taken | None:
@@ -90,15 +95,19 @@ class _Reader:
             raise self._silent(error.args[0]) from error
         return sorted(found.partitions) if found.error is None else []
 
-    def all(self, topic: str) -> Iterator[KafkaMessage]:
-        """Everything up to where the partitions end now."""
+    def all(self, topic: str, offsets: Mapping[int, int]) -> Iterator[KafkaMessage]:
+        """Everything from these offsets up to where the partitions end now."""
         numbers = self.partitions(topic)
         try:
             ends = {number: self._end(topic, number) for number in numbers}
         except KafkaException as error:
             raise self._silent(error.args[0]) from error
-        left = {number for number, end in ends.items() if end > 0}
-        self._consumer.assign([TopicPartition(topic, n, OFFSET_BEGINNING) for n in left])
+        begins = {
+            number: offsets[number] if offsets.get(number, end + 1) <= end else OFFSET_BEGINNING
+            for number, end in ends.items()
+        }
+        left = {number for number, end in ends.items() if begins[number] < end > 0}
+        self._consumer.assign([TopicPartition(topic, n, begins[n]) for n in left])
         while left:
             for message in self._consume():
                 number, offset = message.partition() or 0, message.offset() or 0
@@ -116,9 +125,16 @@ class _Reader:
         return found if found.error() is None and found.offset() == place.offset else None
 
     def _end(self, topic: str, number: int) -> int:
+        """Where a partition ends. One that has no leader at the moment is asked again."""
         place = TopicPartition(topic, number)
-        _, end = self._consumer.get_watermark_offsets(place, timeout=self._timeout_s)
-        return end
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(place, timeout=self._timeout_s)[1]
+            except KafkaException as error:
+                if error.args[0].code() not in _MOVING or time.monotonic() > deadline:
+                    raise
+            time.sleep(_SHORT_S)
 
     def _consume(self) -> list[KafkaMessage]:
         """Some messages; those with an error are partitions' ends."""
@@ -137,6 +153,8 @@ class _Reader:
     def _silent(self, error: object) -> InboxError:
         return InboxError(f"no answer from Kafka at {self._bootstrap}: {error}")
 
+
+_MOVING: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 _BROKEN: Final = frozenset(
     {
