@@ -166,6 +166,17 @@ class BatchProgressed(TypedDict):
     """When this was so."""
 
 
+class BatchTicked(TypedDict):
+    """Time has passed: an import, or a chunk of it, that is over for long need not be kept in the aggregator's tables."""
+
+    batch_id: str
+    """UUID of the import."""
+    chunk: int | None
+    """index // 4096, where it is about one of its chunks."""
+    occurred_at: datetime
+    """How late it is."""
+
+
 class Control(TypedDict):
     """What an operator has set for a service or one of its lanes. The last one of a target holds; a record without value takes everything back."""
 
@@ -188,16 +199,16 @@ class Control(TypedDict):
 
 
 class Notice(TypedDict):
-    """Something that a person should know. Several workers that find out the same within an hour say it with the same id."""
+    """Something that a person should know. Several workers that find out the same within an hour of the clock say it with the same id; the gateway tells people."""
 
     notice_id: str
     """UUID of what is said: uuid5 of kind, service, subject and the hour; also the event's id."""
     kind: str
-    """dependency_away, dependency_back, dead_letter_surge, first_dead_letter, …; more may come."""
+    """dependency_away, dead_letter_surge or first_dead_letter; more may come. Kept for later: training_finished, overload."""
     service: str
     """Who says it."""
     subject: str
-    """What it is about, such as the dependency; the key."""
+    """What it is about: the dependency, the service, the dead letters' code; the key."""
     severity: str
     """info, warning or critical."""
     title: str
@@ -618,6 +629,15 @@ class PhotoTextRead(TypedDict):
     """All lines in reading order, separated by line feeds."""
     lines: list[TextLine]
     """In reading order."""
+
+
+class PhotoTicked(TypedDict):
+    """Time has passed: what is over for long of this photo's analyses need not be kept in the aggregator's table."""
+
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    occurred_at: datetime
+    """How late it is."""
 
 
 class TrainingRequested(TypedDict):

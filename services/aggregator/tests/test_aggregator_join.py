@@ -6,21 +6,25 @@ from typing import Any
 
 import pytest
 
-from aggregator import join
+from aggregator import forgetting, join
+from aggregator.routing import Policy, Thresholds
 from aggregator_events import (
     analysis,
     at,
     batch,
+    cancelled,
+    deadline,
     detected,
     embedded,
     failed,
     joined,
+    labels,
     photo,
     read,
     rejected,
 )
 from aggregator_machine import LASTING, OUTCOMES, Machine, values
-from streamkit import Reject
+from streamkit import Busy, Reject
 
 PARTS = (detected(), read(), embedded())
 ENDED = "batch.photo-ended.v1"
@@ -150,6 +154,158 @@ def test_a_rejection_after_the_outcome_changes_nothing() -> None:
     assert machine.said(*LASTING) == before
 
 
+def test_a_cancelled_analysis_ends_all_who_wait_for_it_or_come_later() -> None:
+    machine = Machine()
+    machine.feed(joined(index=1), detected(), cancelled(seconds=7), joined(index=2, in_batch=1))
+    ends = values(machine.emitted, ENDED)
+    assert {(one["batch_id"], one["index"], one["end"], one["partial"]) for one in ends} == {
+        (batch(), 1, "cancelled", False),
+        (batch(1), 2, "cancelled", False),
+    }
+    assert {one["ended_at"] for one in ends} == {at(7)}
+
+
+def test_what_comes_after_a_cancellation_changes_nothing_and_says_the_ends_again() -> None:
+    machine = Machine()
+    machine.feed(joined(), failed("ocr"), cancelled(seconds=7))
+    ends, state = machine.said(ENDED), dict(machine.tables["analyses"])
+    for late in (*PARTS, failed("ocr"), rejected(), cancelled(seconds=9), deadline("ocr")):
+        assert [emit.id for emit in machine.feed(late) if emit.topic == ENDED] == list(ends)
+    assert _outcomes(machine) == []
+    assert machine.said(ENDED) == ends
+    assert machine.tables["analyses"] == state
+
+
+def test_a_cancellation_that_comes_after_the_decision_changes_nothing() -> None:
+    machine = Machine()
+    machine.feed(joined(), *PARTS)
+    before = machine.said(*LASTING)
+    machine.feed(cancelled())
+    assert machine.said(*LASTING) == before
+
+
+def test_a_cancellation_may_come_before_anything_else() -> None:
+    machine = Machine()
+    machine.feed(cancelled(seconds=1), *PARTS, joined())
+    (end,) = values(machine.emitted, ENDED)
+    assert end["end"] == "cancelled"
+
+
+def test_stages_whose_deadline_is_reached_count_as_failed() -> None:
+    machine = Machine()
+    machine.feed(joined(), detected(), deadline("ocr", "embedder"))
+    (value,) = _outcomes(machine)
+    assert (value["outcome"], value["partial"]) == ("review", True)
+    assert value["failed_stages"] == ["ocr", "embedder"]
+    assert value["decided_at"] == at(900)
+
+
+def test_a_deadline_leaves_what_a_stage_has_said_alone() -> None:
+    machine = Machine()
+    machine.feed(read(), failed("embedder", seconds=4), deadline("ocr", "embedder"), detected())
+    (value,) = _outcomes(machine)
+    assert value["failed_stages"] == ["embedder"]
+    assert value["decided_at"] == at(4)
+
+
+def test_a_deadline_of_some_stages_decides_nothing_while_others_are_awaited() -> None:
+    machine = Machine()
+    machine.feed(detected(), deadline("ocr"))
+    assert _outcomes(machine) == []
+    machine.feed(read(), embedded())
+    (value,) = _outcomes(machine)
+    assert value["failed_stages"] == []
+
+
+def test_a_part_that_comes_after_its_deadline_makes_the_next_revision() -> None:
+    machine = Machine()
+    machine.feed(detected(), embedded(), deadline("ocr"), read(seconds=1000))
+    found = {value["revision"]: value["failed_stages"] for value in _outcomes(machine)}
+    assert found == {1: ["ocr"], 2: []}
+
+
+def test_each_revision_is_routed_by_its_own_policy() -> None:
+    strict = Policy(Thresholds(0.99, 0.95))
+    machine = Machine(policy_of=lambda revision: strict if revision == 5 else Policy())
+    second: dict[str, Any] = {"revision": 2, "policy_revision": 5}
+    machine.feed(*PARTS, detected(**second), read(**second), embedded(**second))
+    assert [value["outcome"] for value in _outcomes(machine)] == ["auto_labeled", "review"]
+
+
+def test_a_policy_that_is_not_known_yet_is_waited_for_with_nothing_changed() -> None:
+    def unknown(_revision: int) -> Policy:
+        raise Busy("not yet")
+
+    machine = Machine(policy_of=unknown)
+    machine.feed(detected(), read())
+    before = dict(machine.tables["analyses"])
+    with pytest.raises(Busy):
+        machine.apply(embedded())
+    assert machine.tables["analyses"] == before
+
+
+def test_states_are_the_same_in_whatever_order_the_stages_ended() -> None:
+    one, other = Machine(), Machine()
+    one.feed(*PARTS)
+    other.feed(*reversed(PARTS))
+    assert one.tables == other.tables
+
+
+def test_the_state_of_a_decided_photo_is_small() -> None:
+    machine = Machine()
+    seen = labels(*((f"label number {n}", 0.31415926535 / (n + 1)) for n in range(5)))
+    machine.feed(joined(), detected(labels=seen), read())
+    assert machine.tables["analyses"][photo()].startswith(b"{")
+    machine.feed(embedded())
+    assert len(machine.tables["analyses"][photo()]) < 350
+
+
+DAY = 86_400
+
+
+def test_what_is_over_for_long_is_forgotten_at_a_tick() -> None:
+    machine = Machine(kept_days=31)
+    machine.feed(joined(), *PARTS)
+    assert machine.tick(at(31 * DAY)) == []
+    assert kept(machine) == {analysis()}
+    machine.tick(at(3 + 31 * DAY))
+    assert machine.tables["analyses"] == {}
+
+
+def test_a_tick_leaves_younger_and_unfinished_analyses_alone() -> None:
+    machine = Machine(kept_days=1)
+    machine.feed(*PARTS, rejected(seconds=DAY, **again(1)))
+    machine.feed(joined(2), detected(2))
+    machine.tick(at(1.5 * DAY))
+    assert kept(machine) == {analysis(submission="1")}
+    assert machine.state("analyses", photo(2)) is not None
+    assert machine.tick(at(900 * DAY)) != []
+    assert set(machine.tables["analyses"]) == {photo(2)}
+
+
+def test_the_last_revision_says_how_old_an_analysis_is() -> None:
+    machine = Machine(kept_days=1)
+    machine.feed(failed("ocr"), detected(), embedded(), read(seconds=DAY))
+    machine.tick(at(1.5 * DAY))
+    assert kept(machine) == {analysis()}
+
+
+def test_a_part_of_a_forgotten_analysis_is_forgotten_too() -> None:
+    machine = Machine(kept_days=1)
+    machine.feed(*PARTS)
+    machine.tick(at(2 * DAY))
+    machine.feed(read())
+    assert kept(machine) == {analysis()}
+    machine.tick(at(2 * DAY))
+    assert machine.tables["analyses"] == {}
+
+
+def test_an_import_that_waits_is_never_forgotten() -> None:
+    machine = Machine(kept_days=1)
+    machine.feed(joined(), joined(1), detected(1))
+    assert machine.tick(at(900 * DAY)) == []
+
+
 def test_a_second_analysis_of_the_photo_has_its_own_outcome() -> None:
     machine = Machine()
     second: dict[str, Any] = {"analysis_id": analysis(submission="two")}
@@ -182,11 +338,12 @@ def test_the_state_is_json_and_holds_neither_vectors_nor_text() -> None:
     machine = Machine()
     letter = "a very private letter"
     machine.feed(joined(), detected(), read(text=letter), embedded(vector=[0.1234567] * 1280))
-    stored = machine.tables["analyses"][photo()]
+    state = machine.state("analyses", photo())
+    stored = json.dumps(state).encode()
     assert len(stored) < 1500
     assert letter.encode() not in stored
     assert b"0.1234567" not in stored
-    assert json.loads(stored)["analyses"][analysis()]["members"] == {batch(): [0]}
+    assert state["analyses"][analysis()]["members"] == {batch(): [0]}
 
 
 def again(number: int) -> dict[str, Any]:
@@ -194,21 +351,21 @@ def again(number: int) -> dict[str, Any]:
 
 
 def kept(machine: Machine) -> set[str]:
-    return set(json.loads(machine.tables["analyses"][photo()])["analyses"])
+    return set(machine.state("analyses", photo())["analyses"])
 
 
 def test_of_many_analyses_those_that_ended_first_are_forgotten() -> None:
     machine = Machine()
     machine.feed(detected(**again(-1)), *PARTS)
-    for number in range(join.KEPT_ANALYSES):
+    for number in range(forgetting.KEPT_ANALYSES):
         machine.feed(rejected(seconds=1000 - number, **again(number)))
-    latest = {analysis(submission=str(n)) for n in range(join.KEPT_ANALYSES - 1)}
+    latest = {analysis(submission=str(n)) for n in range(forgetting.KEPT_ANALYSES - 1)}
     # The decided one ended first; of the rejected ones, the last in the loop did.
     assert kept(machine) == {analysis(submission="-1"), *latest}
 
 
 def test_of_analyses_that_ended_at_once_the_first_by_id_is_forgotten() -> None:
-    numbers = range(join.KEPT_ANALYSES + 1)
+    numbers = range(forgetting.KEPT_ANALYSES + 1)
     machine, reverse = Machine(), Machine()
     machine.feed(*(rejected(**again(number)) for number in numbers))
     reverse.feed(*(rejected(**again(number)) for number in reversed(numbers)))
@@ -219,17 +376,17 @@ def test_of_analyses_that_ended_at_once_the_first_by_id_is_forgotten() -> None:
 @pytest.mark.parametrize("event", [rejected(seconds=999), joined(), detected()])
 def test_whatever_opens_one_analysis_too_many_the_first_that_ended_is_forgotten(event: Any) -> None:
     machine = Machine()
-    for number in range(join.KEPT_ANALYSES):
+    for number in range(forgetting.KEPT_ANALYSES):
         machine.feed(rejected(seconds=number, **again(number)))
     machine.feed(event)
-    latest = {analysis(submission=str(number)) for number in range(1, join.KEPT_ANALYSES)}
+    latest = {analysis(submission=str(number)) for number in range(1, forgetting.KEPT_ANALYSES)}
     assert kept(machine) == {analysis(), *latest}
 
 
 def test_an_analysis_ended_when_its_last_revision_did() -> None:
     machine = Machine()
     machine.feed(*PARTS, rejected(seconds=999, revision=2))
-    for number in range(join.KEPT_ANALYSES):
+    for number in range(forgetting.KEPT_ANALYSES):
         machine.feed(rejected(seconds=100 + number, **again(number)))
     assert analysis() in kept(machine)
     assert analysis(submission="0") not in kept(machine)
@@ -238,17 +395,17 @@ def test_an_analysis_ended_when_its_last_revision_did() -> None:
 def test_an_analysis_is_not_forgotten_before_all_its_revisions_ended() -> None:
     machine = Machine()
     machine.feed(*PARTS, detected(revision=2))
-    for number in range(join.KEPT_ANALYSES):
+    for number in range(forgetting.KEPT_ANALYSES):
         machine.feed(rejected(seconds=1000 + number, **again(number)))
     assert analysis() in kept(machine)
-    assert len(kept(machine)) == join.KEPT_ANALYSES
+    assert len(kept(machine)) == forgetting.KEPT_ANALYSES
 
 
 def test_a_repeated_input_of_a_forgotten_analysis_says_the_same_and_changes_nothing() -> None:
     machine = Machine()
     (first,) = machine.feed(*PARTS)
     second = machine.feed(rejected(seconds=0, **again(0)))
-    for number in range(1, join.KEPT_ANALYSES + 1):
+    for number in range(1, forgetting.KEPT_ANALYSES + 1):
         machine.feed(rejected(seconds=1000 + number, **again(number)))
     assert not {analysis(), analysis(submission="0")} & kept(machine)
     before = dict(machine.tables["analyses"])
@@ -259,12 +416,12 @@ def test_a_repeated_input_of_a_forgotten_analysis_says_the_same_and_changes_noth
 
 def test_a_photo_that_is_refused_again_and_again_has_a_bounded_state() -> None:
     machine, sizes = Machine(), list[int]()
-    for number in range(3 * join.KEPT_ANALYSES):
+    for number in range(3 * forgetting.KEPT_ANALYSES):
         machine.feed(joined(in_batch=number, **again(number)))
         machine.feed(rejected(seconds=number, **again(number)))
         sizes.append(len(machine.tables["analyses"][photo()]))
     assert max(sizes) < 25_000
-    assert len(machine.said(ENDED)) == 3 * join.KEPT_ANALYSES
+    assert len(machine.said(ENDED)) == 3 * forgetting.KEPT_ANALYSES
 
 
 def test_a_step_changes_neither_its_state_nor_its_event() -> None:
@@ -286,6 +443,7 @@ def test_a_step_changes_neither_its_state_nor_its_event() -> None:
         detected(labels=[{"name": "cat", "confidence": float("nan")}]),
         detected(labels=[{"name": "cat", "confidence": 1.5}]),
         failed("painter"),
+        deadline("ocr", "painter"),
         joined(batch_id="no uuid"),
         joined(index=-1),
         joined(index=2**50),

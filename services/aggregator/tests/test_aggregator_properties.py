@@ -5,64 +5,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aggregator_events import (
-    Event,
-    detected,
-    embedded,
-    failed,
-    intake,
-    joined,
-    read,
-    rejected,
-)
+from aggregator_events import Event, detected, embedded, failed, read
 from aggregator_machine import LASTING, Machine
-
-CONFIDENCES = st.sampled_from([0.0, 0.49, 0.5, 0.65, 0.8, 0.81, 1.0]) | st.floats(0, 1)
-
-
-@st.composite
-def stage_ends(draw: st.DrawFn, number: int) -> list[Event]:
-    """How the three stages of a photo end: each by its part or by its failure."""
-    parts = [detected(number, draw(CONFIDENCES)), read(number), embedded(number)]
-    return [
-        failed(part[2]["stage"], number) if draw(st.booleans()) and draw(st.booleans()) else part
-        for part in parts
-    ]
-
-
-@st.composite
-def photos(draw: st.DrawFn, number: int) -> list[Event]:
-    """All events of one photo but its imports: rejected, or looked at by three stages."""
-    if draw(st.integers(0, 4)) == 0:
-        return [rejected(number)]
-    return draw(stage_ends(number))
-
-
-@st.composite
-def imports(draw: st.DrawFn) -> tuple[list[Event], list[dict[str, int]]]:
-    """Events of up to four photos in up to two imports that share some, and the imports' counts."""
-    count = draw(st.integers(0, 4))
-    events = [event for number in range(count) for event in draw(photos(number))]
-    totals = []
-    for in_batch in range(draw(st.integers(1, 2))):
-        members = draw(st.sets(st.integers(0, count - 1))) if count else set()
-        far = draw(st.sampled_from([0, 4094]))  # over the edge of a chunk
-        places = {number: far + place for place, number in enumerate(sorted(members))}
-        events += [joined(number, place, in_batch) for number, place in places.items()]
-        duplicates, refused = draw(st.integers(0, 3)), draw(st.integers(0, 3))
-        counts = {"duplicates": duplicates, "refused": refused, "submitted": len(members)}
-        counts["found"] = sum(counts.values())
-        events.append(intake(in_batch, "started"))
-        events.append(intake(in_batch, "sealed", 6, **counts))
-        totals.append(counts)
-    return events, totals
-
-
-@st.composite
-def shuffled(draw: st.DrawFn, events: list[Event]) -> list[Event]:
-    """In any order, some of them several times."""
-    repeated = draw(st.lists(st.sampled_from(events), max_size=8))
-    return draw(st.permutations([*events, *repeated]))
+from aggregator_strategies import imports, shuffled, stage_ends
 
 
 @given(st.data())
@@ -105,7 +50,7 @@ def test_events_interleaved_as_by_three_agents_come_to_the_same(data: Any) -> No
         source = feedback if feedback and (not waiting or data.draw(st.booleans())) else waiting
         for emit in other.apply(source.pop(0)):
             other.emitted.append(emit)
-            if emit.topic in ("batch.photo-ended.v1", "batch.chunk-counted.v1"):
+            if other.fold_of(emit.topic) is not None:
                 feedback.append((emit.topic, emit.key, dict(emit.value)))
     assert other.said(*LASTING) == straight.said(*LASTING)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from aggregator.handlers import folds
-from aggregator.routing import Policy
+from aggregator.handlers import Rules, folds
 from aggregator_events import analysis, detected, embedded, labels, photo, read
 from darkroom_schemas import avro, ids, names
 from streamkit import Codec
 from streamkit.faust import LARGEST_RECORD
 from streamkit.faust.folding import Batch, Folding, Outgoing, Service
+from streamkit.first_letters import FirstLetters
 from streamkit.metrics import Meter
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -66,13 +66,15 @@ def table() -> Table:
 class Photos:
     """The fold of photos, and what it publishes for a record: None if it is a dead letter."""
 
-    def __init__(self, table: Table, codec: Codec) -> None:
-        service = Service("aggregator", "1.2.3", "darkroom.aggregator.dlq", Meter("aggregator"))
-        self._folding = Folding(folds(Policy())[0], service, table, codec, "test.")
+    def __init__(self, table: Table, codec: Codec, first: FirstLetters | None = None) -> None:
+        meter = Meter("aggregator")
+        service = Service("aggregator", "1.2.3", "darkroom.aggregator.dlq", meter, first)
+        self._folding = Folding(folds(Rules())[0], service, table, codec, "test.")
 
     def events(self, record: Record) -> list[Outgoing]:
         batch = Batch()
         self._folding.work(deque([("place", record)]), batch)
+        self._folding.finish(batch)
         return batch.events
 
     def code(self, record: Record) -> str:
@@ -134,6 +136,19 @@ def test_a_record_with_a_bad_value_is_given_up(photos: Photos, codec: Codec, val
     poison = record(codec, detected())
     poison.value = value
     assert photos.code(poison) in ("not_framed", "undecodable", "wrong_schema")
+
+
+def test_the_first_dead_letter_of_a_kind_is_told(table: Table, codec: Codec) -> None:
+    told = Photos(table, codec, FirstLetters("aggregator"))
+    poison = record(codec, detected())
+    poison.key = b"another key"
+    notice, letter = told.events(poison)
+    assert (notice.topic, notice.key) == (names.OPS_NOTIFIED, b"impossible_record")
+    value = codec.decode(names.OPS_NOTIFIED, notice.value)
+    assert (value["kind"], value["service"]) == ("first_dead_letter", "aggregator")
+    assert letter.topic == "darkroom.aggregator.dlq"
+    (again,) = told.events(poison)
+    assert again.topic == "darkroom.aggregator.dlq"
 
 
 def test_a_record_whose_events_no_broker_takes_is_given_up_and_the_table_left_alone(

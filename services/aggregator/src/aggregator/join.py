@@ -3,9 +3,10 @@
 Each function takes the photo's state (None: nothing known) and a decoded event, and gives the next
 state and what to publish. State is JSON, made of maps and sets (sorted lists) only, so that any
 event may be repeated and, conflicts aside, come in any order: of two events about the same stage
-of the same revision the first counts. What is decided is never forgotten but said again, with the
-same id and the same bytes, whenever an input of it is repeated. Of more than KEPT_ANALYSES
-analyses of a photo, those that ended longest ago are forgotten.
+of the same revision the first counts. What is decided is kept, until long after no input of it can
+come any more (see `forgetting`), and said again, with the same id and the same bytes, whenever one
+is repeated. An analysis that is cancelled before it is decided has ended: what comes later changes
+nothing.
 
 A part that its stage had failed to make, and that comes when all is decided (a replayed dead
 letter), makes a revision of its own out of the parts that are there and itself: its outcome
@@ -14,7 +15,7 @@ supersedes the partial one. Imports have had their ends and keep their counts.
     {"analyses": {ANALYSIS: {"members": {BATCH: [INDEX…]},
                              "revisions": {"1": {"policy_revision", "lane",
                                                  "parts": {STAGE: part}, "failed": {STAGE: ms},
-                                                 "decision": …, "rejected": ms,
+                                                 "decision": …, "rejected": ms, "cancelled": ms,
                                                  "repairs": {STAGE: NUMBER}}}}}}
 
 Neither vectors nor text are kept: only what routing and the outcome need.
@@ -25,19 +26,16 @@ from typing import Any, Final
 
 from aggregator import routing
 from aggregator.clock import from_ms, to_ms
+from aggregator.forgetting import bounded, end_of
 from aggregator.records import impossible, index_of, ranked, revision_of, uuid_of
-from aggregator.routing import Policy
+from aggregator.routing import PolicyOf
 from darkroom_schemas import ids, names
 from darkroom_schemas.stages import STAGES
 from streamkit import Emit
 
 Event = Mapping[str, Any]
 State = dict[str, Any]
-Result = tuple[State, list[Emit]]
-
-KEPT_ANALYSES: Final = 64
-"""Of a photo: each import of one that was refused analyses it anew, so their number has no bound.
-Ended ones are kept only for what is repeated or joins late, which concerns the latest."""
+Result = tuple[State | None, list[Emit]]
 
 OUTCOME_TOPICS: Final = {
     routing.AUTO_LABELED: names.PHOTO_AUTO_LABELED,
@@ -46,7 +44,7 @@ OUTCOME_TOPICS: Final = {
 }
 
 
-def part_arrived(state: State | None, event: Event, stage: str, policy: Policy) -> Result:
+def part_arrived(state: State | None, event: Event, stage: str, policy_of: PolicyOf) -> Result:
     """A stage's part (photo.objects-detected, photo.text-read, photo.embedded)."""
     part = {
         "engine": event["engine"],
@@ -58,23 +56,37 @@ def part_arrived(state: State | None, event: Event, stage: str, policy: Policy) 
     if "category" in event:
         part["category"] = event["category"]
         part["calibrated"] = event["calibrated"]
-    return _stage_ended(state, event, policy, parts={stage: part})
+    return _stage_ended(state, event, policy_of, parts={stage: part})
 
 
-def stage_failed(state: State | None, event: Event, policy: Policy) -> Result:
+def stage_failed(state: State | None, event: Event, policy_of: PolicyOf) -> Result:
     """A stage gave the photo up (photo.stage-failed)."""
-    stage = event["stage"]
-    if stage not in STAGES:
-        raise impossible(f"There is no stage {stage[:80]!r}.")
-    return _stage_ended(state, event, policy, failed={stage: to_ms(event["failed_at"])})
+    stage = _known_stage(event["stage"])
+    return _stage_ended(state, event, policy_of, failed={stage: to_ms(event["failed_at"])})
+
+
+def deadline_reached(state: State | None, event: Event, policy_of: PolicyOf) -> Result:
+    """Stages will say nothing any more (analysis.deadline-reached): they count as failed."""
+    at = to_ms(event["reached_at"])
+    failed = {_known_stage(stage): at for stage in event["stages"]}
+    return _stage_ended(state, event, policy_of, failed=failed)
 
 
 def rejected(state: State | None, event: Event) -> Result:
     """Intake refused the photo (photo.rejected): its import ends without an outcome."""
+    return _ended_without_outcome(state, event, "rejected")
+
+
+def cancelled(state: State | None, event: Event) -> Result:
+    """Nobody waits for the analysis any more (photo.analysis-cancelled)."""
+    return _ended_without_outcome(state, event, "cancelled")
+
+
+def _ended_without_outcome(state: State | None, event: Event, end: str) -> Result:
     state, analysis, revision = _opened(state, event)
-    if "decision" not in revision and "rejected" not in revision:
-        revision["rejected"] = to_ms(event["rejected_at"])
-    return _bounded(state), list(_said(event, analysis, revision))
+    if end_of(revision) is None:
+        revision[end] = to_ms(event[f"{end}_at"])
+    return bounded(state), list(_said(event, analysis, revision))
 
 
 def batch_joined(state: State | None, event: Event) -> Result:
@@ -90,29 +102,39 @@ def batch_joined(state: State | None, event: Event) -> Result:
         if "repairs_of" not in revision:
             about = {**event, "revision": int(number)}
             emits += _ends(about, revision, {batch: [index]})
-    return _bounded(state), emits
+    return bounded(state), emits
+
+
+def _known_stage(stage: str) -> str:
+    if stage not in STAGES:
+        raise impossible(f"There is no stage {stage[:80]!r}.")
+    return stage
 
 
 def _stage_ended(
     state: State | None,
     event: Event,
-    policy: Policy,
+    policy_of: PolicyOf,
     *,
     parts: Mapping[str, Any] | None = None,
     failed: Mapping[str, int] | None = None,
 ) -> Result:
+    """Takes parts, or failures, of stages."""
     state, analysis, revision = _opened(state, event)
-    (stage,) = (parts or failed or {}).keys()
     if "decision" in revision:
-        if parts and stage in revision["failed"]:
-            _repair(event, analysis, revision, stage, parts[stage], policy)
-    elif "rejected" not in revision and stage not in revision["parts"]:
-        known = {**(failed or {}), **revision["failed"]}
-        revision["parts"] = {**revision["parts"], **(parts or {})}
-        revision["failed"] = {one: at for one, at in known.items() if one not in revision["parts"]}
+        for stage, part in (parts or {}).items():
+            if stage in revision["failed"]:
+                _repair(event, analysis, revision, stage, part, policy_of)
+    elif end_of(revision) is None:
+        known = {**(parts or {}), **revision["parts"]}
+        ends = {**(failed or {}), **revision["failed"]}
+        # In the same order, whichever came first.
+        revision["parts"] = {one: known[one] for one in STAGES if one in known}
+        revision["failed"] = {one: ends[one] for one in STAGES if one in ends and one not in known}
         if len(revision["parts"]) + len(revision["failed"]) == len(STAGES):
+            policy = policy_of(revision["policy_revision"])
             revision["decision"] = routing.decide(revision["parts"], revision["failed"], policy)
-    return _bounded(state), list(_said(event, analysis, revision))
+    return bounded(state), list(_said(event, analysis, revision))
 
 
 def _repair(
@@ -121,7 +143,7 @@ def _repair(
     revision: dict[str, Any],
     stage: str,
     part: routing.Part,
-    policy: Policy,
+    policy_of: PolicyOf,
 ) -> None:
     """Add the revision that a late part makes, out of the last one that was made so, unless the
     part has made one before."""
@@ -138,7 +160,7 @@ def _repair(
         "lane": revision["lane"],
         "parts": parts,
         "failed": failed,
-        "decision": routing.decide(parts, failed, policy),
+        "decision": routing.decide(parts, failed, policy_of(revision["policy_revision"])),
         "repairs_of": own,
     }
     revision["repairs"] = {**repairs, stage: number}
@@ -166,36 +188,6 @@ def _opened(state: State | None, event: Event) -> tuple[State, dict[str, Any], d
     revision = dict(analysis["revisions"].get(number, first))
     analysis["revisions"][number] = revision
     return state, analysis, revision
-
-
-def _bounded(state: State) -> State:
-    """The state without the analyses that ended first (of equals, by id), if it has too many."""
-    analyses = state["analyses"]
-    too_many = len(analyses) - KEPT_ANALYSES
-    if too_many <= 0:
-        return state
-    ended = ((_last_end(analysis), name) for name, analysis in analyses.items())
-    oldest = sorted((at, name) for at, name in ended if at is not None)[:too_many]
-    forgotten = {name for _, name in oldest}
-    return {"analyses": {name: analyses[name] for name in analyses if name not in forgotten}}
-
-
-def _last_end(analysis: Event) -> int | None:
-    """When the last revision of an analysis ended, in milliseconds; None if one has not."""
-    ends = [_end_of(revision) for revision in analysis["revisions"].values()]
-    if not ends or None in ends:
-        return None
-    return max(end[1] for end in ends if end is not None)
-
-
-def _end_of(revision: Event) -> tuple[str, int] | None:
-    """What a revision came to, and when in milliseconds; None if it has not ended."""
-    if "decision" in revision:
-        at = routing.decided_ms(revision["parts"], revision["failed"])
-        return revision["decision"]["outcome"], at
-    if "rejected" in revision:
-        return "rejected", revision["rejected"]
-    return None
 
 
 def _said(event: Event, analysis: Event, revision: Event) -> Iterator[Emit]:
@@ -239,11 +231,11 @@ def _used(stage: str, revision: int, part: routing.Part) -> dict[str, Any]:
 
 def _ends(event: Event, revision: Event, members: Mapping[str, list[int]]) -> Iterator[Emit]:
     """The end of each member, if the revision has one."""
-    ended = _end_of(revision)
+    ended = end_of(revision)
     if ended is None:
         return
     end, at = ended
-    partial = end != "rejected" and bool(revision["failed"])
+    partial = "decision" in revision and bool(revision["failed"])
     for batch, indices in members.items():
         for index in indices:
             yield _end(event, batch, index, {"end": end, "partial": partial, "at": at})

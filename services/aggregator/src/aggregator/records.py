@@ -10,7 +10,10 @@ from streamkit import Reject
 KEPT_LABELS: Final = 20
 """Labels of a part that are kept, best first; the parts themselves stay in the catalog."""
 
-_LAST_INDEX: Final = 2**40
+_LONGEST_UUID: Final = 64
+"""Characters; UUID itself takes any number of hyphens."""
+
+LAST_INDEX: Final = 2**40
 """Above any import; keeps a nonsensical index out of the tables."""
 
 
@@ -23,6 +26,8 @@ def uuid_of(event: Mapping[str, Any], field: str) -> str:
     """The field as a UUID's text; raises Reject if it is none."""
     value = str(event[field])
     try:
+        if len(value) > _LONGEST_UUID:
+            raise ValueError("too long")
         UUID(value)
     except ValueError:
         raise impossible(f"{field} is not a UUID: {value[:80]!r}.") from None
@@ -40,7 +45,7 @@ def revision_of(event: Mapping[str, Any]) -> int:
 def index_of(event: Mapping[str, Any]) -> int:
     """The place in the import, from 0; raises Reject for one that no import has."""
     index = int(event["index"])
-    if not 0 <= index < _LAST_INDEX:
+    if not 0 <= index < LAST_INDEX:
         raise impossible(f"The index {index} is outside of any import.")
     return index
 

@@ -1,6 +1,6 @@
 """From the parts of an analysis to its outcome: pure functions of parts and policy."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -36,6 +36,10 @@ class Policy:
     def of(self, label: str) -> Thresholds:
         """The thresholds of a label."""
         return self.labels.get(label, self.general)
+
+
+PolicyOf = Callable[[int], Policy]
+"""The policy of a revision; raises Busy while that can't be known yet."""
 
 
 def decide(parts: Parts, failed: Collection[str], policy: Policy) -> dict[str, Any]:

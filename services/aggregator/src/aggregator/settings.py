@@ -30,6 +30,17 @@ class Settings(TopicSettings):
         1_000, ge=1, le=10_000, description="records of an agent that are worked on at a time"
     )
 
+    training_above: int = Field(
+        50, ge=0, description="an import with more successes than that asks for a training"
+    )
+    state_kept_days: int = Field(
+        31,
+        ge=1,
+        le=3650,
+        description="what is over is kept in the tables for so long; longer than topics and "
+        "dead letters are",
+    )
+
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         pairs = [(self.policy_auto_above, self.policy_review_below), *self.policy_labels.values()]
@@ -38,7 +49,7 @@ class Settings(TopicSettings):
         return self
 
     def policy(self) -> Policy:
-        """The confidence policy."""
+        """The confidence policy of revision 1."""
         return Policy(
             general=Thresholds(self.policy_auto_above, self.policy_review_below),
             labels={name: Thresholds(*pair) for name, pair in self.policy_labels.items()},
