@@ -51,6 +51,19 @@ async def test_filters_let_through_what_was_asked_for(hub: Hub) -> None:
         assert await batch.take() == ["photo 2 v1", "batch 3 v1"]
 
 
+async def test_what_people_should_know_goes_to_those_who_follow_everything(hub: Hub) -> None:
+    with (
+        hub.subscribe() as everything,
+        hub.subscribe(photo=CAT) as cat,
+        hub.subscribe(batch=CAT) as batch,
+    ):
+        await hub.deliver([Notice("notice", CAT)])
+        assert await everything.take() == ["notice 1 v1"]
+        for other in (cat, batch):
+            await other.changed(0.01)
+            assert other._waiting == {}
+
+
 async def test_nothing_is_loaded_when_nobody_listens(hub: Hub, shelf: Shelf) -> None:
     await hub.deliver([Notice("photo", CAT)])
     with hub.subscribe(photo=DOG):
@@ -121,6 +134,8 @@ def test_messages_of_the_recorder_are_understood_and_others_passed_over() -> Non
     assert parse_notice(told.encode()) == Notice("photo", CAT, frozenset([BATCH]))
     batch = f'{{"type":"batch","batch_id":"{BATCH}"}}'
     assert parse_notice(batch.encode()) == Notice("batch", BATCH)
+    told = f'{{"type":"notice","notice_id":"{DOG}"}}'
+    assert parse_notice(told.encode()) == Notice("notice", DOG)
     for foreign in (
         b"",
         b"[]",
@@ -160,6 +175,23 @@ async def test_the_catalog_is_looked_into_now_and_then_while_redis_is_silent(
     with pytest.raises(ConnectionError):
         await feed._follow(Silent())
     assert len(looks) == times
+
+
+async def test_what_people_should_know_is_told_once_whichever_way_it_comes() -> None:
+    told: list[UUID] = []
+    by_look, by_redis = Notice("notice", CAT), Notice("notice", DOG)
+
+    async def look() -> Sequence[Change]:
+        return [Change("notice", CAT, "", frozenset()), Change("notice", DOG, "", frozenset())]
+
+    async def deliver(notices: Sequence[Notice]) -> None:
+        told.extend(each.id for each in notices)
+
+    feed = Feed("redis://127.0.0.1:1", "events", look, deliver)
+    await feed._pass_on([by_redis, Notice("photo", CAT)])
+    await feed.poll()
+    await feed._pass_on([by_look, by_redis, Notice("photo", CAT)])
+    assert told == [DOG, CAT, CAT, CAT]
 
 
 async def test_without_redis_only_what_changed_is_told() -> None:

@@ -1,7 +1,7 @@
 """The routes of the api door against a catalog that the test makes up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,6 +78,15 @@ class Shelf:
     def put(self, key: str, data: bytes) -> str:
         self.kept[f"mem://{key}"] = data
         return f"mem://{key}"
+
+    def put_file(self, key: str, file: Path) -> str:
+        return self.put(key, file.read_bytes())
+
+    def delete(self, uri: str) -> None:
+        del self.kept[uri]
+
+    def list(self, uri: str) -> Iterator[object]:
+        return (key for key in self.kept if key.startswith(uri))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from gateway.api.roots import allowed_roots, resolve
 from gateway.api.uploads import shown_name
 from gateway.catalog.read import Place
 from gateway.catalog.read_batches import batch_shown
+from gateway.catalog.read_failures import Failing
 
 PLACE = Place(datetime(2026, 11, 24, 10, 0, 0, 123456, UTC), UUID(int=7))
 
@@ -242,18 +243,26 @@ BATCH = {
     "started_at": PLACE.created_at,
     "completed_at": None,
     "error": None,
+    "kind": "folder",
+    "location": {},
+    "sealed": False,
+    "samples": [],
+    "now": 1_795_521_600.0,
+    **dict.fromkeys(
+        ("paused_by", "paused_at", "paused_until", "cancelled_by", "cancelled_at"), None
+    ),
 }
 
 
 def test_an_import_without_totals_shows_what_the_scan_counted() -> None:
-    batch = batch_shown(BATCH)
+    batch = batch_shown(BATCH, Failing())
     assert (batch.found, batch.duplicates, batch.rejected, batch.pending) == (10, 2, 1, 7)
     assert (batch.expected, batch.sealed) == (12, False)
 
 
 def test_an_import_adds_up_whichever_process_is_ahead() -> None:
     totals = {"found": 14, "duplicates": 2, "rejected": 3, "accepted": 4, "review": 4}
-    batch = batch_shown({**BATCH, "totals": totals, "state": "running"})
+    batch = batch_shown({**BATCH, "totals": totals, "state": "running", "sealed": True}, Failing())
     assert batch.found == batch.duplicates + batch.rejected + batch.accepted + batch.pending == 14
     assert batch.review == 4
     assert (batch.expected, batch.sealed) == (14, True)

@@ -1,6 +1,7 @@
 """The recorder's table of topics, and its news without Redis."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
 from darkroom_schemas import catalogue
+from gateway.catalog.trainings import training_verdict
 from gateway.db import connect
 from gateway.recorder.handlers import Recorder, handlers, storable
-from gateway.recorder.news import News
+from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
 from streamkit import control
 
@@ -23,10 +25,10 @@ class Wire:
         self.said: list[tuple[str, Any]] = []
         self.away = False
 
-    def publish(self, channel: str, message: str, /) -> None:
+    def publish(self, channel: str, messages: Sequence[str]) -> None:
         if self.away:
             raise RedisAway("nobody listens")
-        self.said.append((channel, json.loads(message)))
+        self.said += [(channel, json.loads(message)) for message in messages]
 
 
 def test_every_topic_that_the_gateway_consumes_has_a_handler() -> None:
@@ -60,7 +62,7 @@ def test_without_redis_there_is_one_warning_a_minute_and_all_losses_are_counted(
     with capture_logs() as logs:
         for second in range(150):
             now = float(second)
-            news.batch("b")
+            news.tell([batch_news("b")])
 
     assert [one["event"] for one in logs] == ["redis_away"] * 3
     assert lost() - before == 150
@@ -70,9 +72,9 @@ def test_news_come_again_soon_after_redis_does() -> None:
     now, wire = 0.0, Wire()
     news = News(wire, "test.", clock=lambda: now)
     wire.away = True
-    news.batch("lost")
+    news.tell([batch_news("lost")])
     wire.away, now = False, 1.0
-    news.photo("p", "a", ["b"])
+    news.tell([photo_news("p", "a", ["b"])])
 
     assert wire.said == [
         (
@@ -85,3 +87,8 @@ def test_news_come_again_soon_after_redis_does() -> None:
 @pytest.mark.parametrize("value", [{}, {"labels": []}])
 def test_events_without_text_are_left_as_they_are(value: dict[str, Any]) -> None:
     assert storable(value) == value
+
+
+def test_no_label_has_examples_so_every_request_to_train_is_skipped() -> None:
+    assert training_verdict(0) == ("skipped", "no label has examples")
+    assert training_verdict(1) == ("requested", None)

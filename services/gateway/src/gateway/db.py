@@ -77,7 +77,6 @@ def away(error: psycopg.Error) -> bool:
 _AWAY: Final = frozenset({"08", "40", "53", "55", "57", "58"})
 
 
-def wait_for_notice(conn: Conn, seconds: float) -> None:
-    """Wait until a channel that `conn` listens to has news, at most `seconds`."""
-    for _notice in conn.notifies(timeout=seconds, stop_after=1):
-        pass
+def wait_for_notice(conn: Conn, seconds: float) -> bool:
+    """Wait until a channel that `conn` listens to has news, at most `seconds`; whether it had."""
+    return any(True for _notice in conn.notifies(timeout=seconds, stop_after=1))

@@ -13,3 +13,16 @@ RELAY: Final = 0x6461726B_00000002
 
 IMPORTS: Final = 0x6461726B_00000003
 """Held by the one control door that runs the imports."""
+
+NOTICES: Final = 0x6461726B_00000020
+"""Held by the one control door that sends notices."""
+
+POLICIES: Final = 0x6461726B_00000010
+"""Held by the transaction that makes a policy: revisions are made one after the other."""
+
+SCHEDULES: Final = 0x6461726B_00000008
+"""Held by the one control door that begins jobs."""
+
+JOBS: Final = 0x6461726B
+"""First of two keys, the second is the hash of a job's name: held by a run of that job. Locks of
+two keys are apart from those of one."""

@@ -22,7 +22,23 @@ IMPORT_FILES: Final = Counter(
 IMPORT_IN_FLIGHT: Final = Gauge(
     "darkroom_import_in_flight", "Photos of all scanning imports that wait for their outcome."
 )
+NOTIFICATIONS: Final = Counter(
+    "darkroom_notifications_total",
+    "Tries to send a notice, by the kind of channel and how they ended: delivered, retry, failed.",
+    ["channel", "outcome"],
+)
 NEWS_LOST: Final = Counter(
     "darkroom_news_lost_total",
     "News of recorded results that Redis did not take; readers find them in the catalog.",
+)
+JOB_RUNS: Final = Counter(
+    "darkroom_job_runs_total",
+    "Runs of scheduled jobs that came to an end: done, failed, interrupted.",
+    ["job", "state"],
+)
+RECONCILED: Final = Counter(
+    "darkroom_reconciled_total",
+    "Things that were missed and are said again: outcomes, ends, totals, items, submissions,"
+    " deadlines.",
+    ["what"],
 )

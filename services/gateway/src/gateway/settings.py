@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from pydantic import Field
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import SettingsConfigDict
 
+from gateway.notifications.mail_server import mail_server, sender
+from gateway.origins import ArchiveLimits
 from imaging.limits import LIMITS, Limits
 from streamkit import ObjectSettings, WorkerSettings
 
@@ -14,6 +17,8 @@ SERVICE: Final = "gateway"
 
 class Settings(ObjectSettings, WorkerSettings):
     """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
+
+    model_config = SettingsConfigDict(hide_input_in_errors=True)  # URLs hold passwords
 
     database: str = Field(
         "postgresql://127.0.0.1:5432/darkroom", description="PostgreSQL of the catalog, as URL"
@@ -29,6 +34,21 @@ class Settings(ObjectSettings, WorkerSettings):
     import_in_flight: int = Field(
         100, ge=1, description="photos of one import that may wait for their outcome"
     )
+    import_wait_s: float = Field(
+        10.0, gt=0, description="fewer do, where one would wait for longer than so many seconds"
+    )
+    archive_max_bytes: int = Field(
+        10_000_000_000, gt=0, description="bytes of the largest archive that may be uploaded"
+    )
+    archive_max_members: int = Field(
+        1_000_000, gt=0, description="entries of an archive, folders among them, that are imported"
+    )
+    archive_max_expanded: int = Field(
+        100_000_000_000, gt=0, description="bytes that an archive's entries may have unpacked"
+    )
+    spool: Path = Field(
+        Path("~/.cache/darkroom/spool"), description="folder of archives while they are uploaded"
+    )
     photo_max_bytes: int = Field(
         LIMITS.max_bytes, gt=0, description="bytes of the largest photo; intake has it too"
     )
@@ -38,8 +58,19 @@ class Settings(ObjectSettings, WorkerSettings):
     allowed_hosts: tuple[str, ...] = Field(
         (), description="further host names of the api door beside the loopback's (JSON); * for all"
     )
+    analysis_deadline_s: float = Field(
+        900.0,
+        gt=0,
+        description="a stage that is idle and has said nothing of a photo for so long has failed",
+    )
     outbox_limit: int = Field(
         10_000, ge=1, description="events that may wait for Kafka before new photos are refused"
+    )
+    keep_days: int = Field(
+        90, ge=1, description="days for which notices and runs of scheduled jobs are kept"
+    )
+    upload_days: int = Field(
+        7, ge=1, description="days without a file after which an unfinished upload is cancelled"
     )
     upload_memory: int = Field(
         400_000_000, ge=1, description="bytes of memory for uploads in progress"
@@ -47,6 +78,41 @@ class Settings(ObjectSettings, WorkerSettings):
     websocket_backlog: int = Field(
         1_000, ge=1, description="photos and imports that a slow WebSocket may be behind"
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="mail server for notices: smtp[s]://[user:password@]host[:port]; smtp takes"
+        " STARTTLS",
+    )
+    smtp_from: str | None = Field(
+        None, description="sender of notices, such as Darkroom <darkroom@example.com>"
+    )
+
+    @field_validator("spool")
+    @classmethod
+    def _expand_spool(cls, folder: Path) -> Path:
+        return folder.expanduser()
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _check_smtp_url(cls, url: SecretStr | None) -> SecretStr | None:
+        if url is not None:
+            mail_server(url.get_secret_value())
+        return url
+
+    @field_validator("smtp_from")
+    @classmethod
+    def _check_smtp_from(cls, address: str | None) -> str | None:
+        return None if address is None else sender(address)
+
+    @property
+    def sends_mail(self) -> bool:
+        """Whether there is a mail server for notices."""
+        return self.smtp_url is not None and self.smtp_from is not None
+
+    @property
+    def archive_limits(self) -> ArchiveLimits:
+        """What is taken from one archive."""
+        return ArchiveLimits(self.archive_max_members, self.archive_max_expanded)
 
     @property
     def photo_limits(self) -> Limits:

@@ -11,7 +11,9 @@ from gateway.api.door import Door
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub
 from gateway.api.server import Server, server
+from gateway.api.spool import sweep
 from gateway.api.system import System
+from gateway.api.windows import Windows
 from gateway.api.writes import Writes
 from gateway.catalog.changes import changes
 from gateway.catalog.outbox import Outbox
@@ -38,6 +40,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             feed=feed,
             system=System(settings, catalog),
             uploads=UploadBudget(settings.upload_memory),
+            windows=Windows(settings.import_in_flight, settings.import_wait_s),
         )
     )
 
@@ -45,6 +48,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
 def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; health is served on the API's own port."""
     configure_logs("gateway-api", settings.log_level)
+    sweep(settings.spool)
     pool = db.open_pool(settings.database, name="darkroom-gateway-api")
     try:
         build_api(settings, pool).run()

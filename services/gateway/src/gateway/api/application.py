@@ -9,14 +9,23 @@ from typing import Final
 from fastapi import FastAPI
 
 from gateway.api import (
+    archives,
     events,
     health,
+    import_uploads,
     imports,
     media,
+    notices,
     page,
     photos,
+    policies,
     problems,
+    reports,
+    reprocess,
+    schedules,
     search,
+    sources,
+    trainings,
 )
 from gateway.api.bodies import FORM_OVERHEAD, SMALL_BODY, BodyLimit
 from gateway.api.door import Door
@@ -29,7 +38,8 @@ Hand photos in, read what was found on them, search them.
 
 Errors are problem details (RFC 9457) with a stable `code`. Follow what happens by the WebSocket
 `/v1/events` (`?photo=ID`, `?batch=ID`, or everything): messages are
-`{"type": "photo", "photo": Photo}` and `{"type": "batch", "batch": Batch}`.
+`{"type": "photo", "photo": Photo}`, `{"type": "batch", "batch": Batch}` and, if a channel of kind
+`websocket` wants it and you follow everything, `{"type": "notice", "notice": Notice}`.
 """
 
 
@@ -57,7 +67,24 @@ def application(door: Door) -> FastAPI:
         lifespan=lifespan,
     )
     app.state.door = door
-    for resource in (photos, media, search, imports, events, health, page):
+    for resource in (
+        photos,
+        media,
+        search,
+        archives,
+        imports,
+        import_uploads,
+        reports,
+        reprocess,
+        policies,
+        notices,
+        trainings,
+        events,
+        health,
+        page,
+        schedules,
+        sources,
+    ):
         app.include_router(resource.router)
     app.mount("/static", page.PageFiles(directory=page.FOLDER), name="static")
     problems.install(app)
@@ -70,7 +97,10 @@ def _surround(app: FastAPI, door: Door) -> None:
     upload_limit = door.settings.photo_max_bytes + FORM_OVERHEAD
 
     def limit_of(method: str, path: str) -> int:
-        return upload_limit if (method, path) == ("POST", "/v1/photos") else SMALL_BODY
+        if (method, path) == ("POST", archives.PATH):
+            return door.settings.archive_max_bytes
+        photo = (method, path) == ("POST", "/v1/photos") or import_uploads.is_file(method, path)
+        return upload_limit if photo else SMALL_BODY
 
     app.add_middleware(BodyLimit, limit_of=limit_of)
     app.add_middleware(Guard, allowed_hosts=door.settings.allowed_hosts)

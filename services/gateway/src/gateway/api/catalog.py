@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Concatenate, Final, ParamSpec, TypeVar
 
 from gateway.api.hub import Thing
+from gateway.catalog.deliveries import notices_by_id
 from gateway.catalog.read import photos_by_id
 from gateway.catalog.read_batches import batches_by_id
 from gateway.db import Conn, Pool
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 _CONNECTION_S: Final = 3.0
 """How long a question waits for a connection before the database counts as away."""
+
+_UNTOLD: Final = {"deliveries"}
+"""Of a notice: how others are told of it changes while it is sent."""
 
 
 class Catalog:
@@ -41,6 +45,7 @@ class Catalog:
         """The present states of photos and imports, as the WebSocket sends them."""
         photos = [each for kind, each in things if kind == "photo"]
         batches = [each for kind, each in things if kind == "batch"]
+        notices = [each for kind, each in things if kind == "notice"]
         states: dict[Thing, str] = {}
         if photos:
             for photo_id, photo in (await self.ask(photos_by_id, photos)).items():
@@ -50,4 +55,8 @@ class Catalog:
             for batch_id, batch in (await self.ask(batches_by_id, batches)).items():
                 text = f'{{"type":"batch","batch":{batch.model_dump_json()}}}'
                 states[("batch", batch_id)] = text
+        if notices:
+            for notice_id, notice in (await self.ask(notices_by_id, notices)).items():
+                text = f'{{"type":"notice","notice":{notice.model_dump_json(exclude=_UNTOLD)}}}'
+                states[("notice", notice_id)] = text
         return states

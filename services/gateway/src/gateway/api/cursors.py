@@ -8,7 +8,9 @@ from typing import Any
 from uuid import UUID
 
 from gateway.api.problems import ProblemError
+from gateway.catalog.deliveries import NoticePlace
 from gateway.catalog.read import Place
+from gateway.catalog.schedules import RunPlace
 
 
 def encode_place(place: Place | None) -> str | None:
@@ -18,16 +20,38 @@ def encode_place(place: Place | None) -> str | None:
 
 def decode_place(cursor: str | None) -> Place | None:
     """The place of a cursor; raises ProblemError for one that we did not make."""
-    if cursor is None:
-        return None
+    return None if cursor is None else Place(*_moment(cursor))
+
+
+def encode_notice(place: NoticePlace | None) -> str | None:
+    """The cursor of a place in the list of notices."""
+    return None if place is None else _pack([place.recorded_at.isoformat(), str(place.notice_id)])
+
+
+def decode_notice(cursor: str | None) -> NoticePlace | None:
+    """The place of a cursor; raises ProblemError for one that we did not make."""
+    return None if cursor is None else NoticePlace(*_moment(cursor))
+
+
+def encode_run(place: RunPlace | None) -> str | None:
+    """The cursor of a place in a job's history."""
+    return None if place is None else _pack([place.started_at.isoformat(), str(place.run_id)])
+
+
+def decode_run(cursor: str | None) -> RunPlace | None:
+    """The place of a cursor; raises ProblemError for one that we did not make."""
+    return None if cursor is None else RunPlace(*_moment(cursor))
+
+
+def _moment(cursor: str) -> tuple[datetime, UUID]:
     try:
-        created_at, photo_id = _unpack(cursor)
-        place = Place(datetime.fromisoformat(created_at), UUID(photo_id))
+        at, name = _unpack(cursor)
+        moment, identity = datetime.fromisoformat(at), UUID(name)
     except (ValueError, TypeError, AttributeError) as error:
         raise _foreign() from error
-    if place.created_at.tzinfo is None:
+    if moment.tzinfo is None:
         raise _foreign()
-    return place
+    return moment, identity
 
 
 def encode_index(index: int | None) -> str | None:

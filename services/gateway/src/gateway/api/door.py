@@ -1,6 +1,8 @@
 """What the routes share, made once by the wiring."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Protocol
 
 from fastapi import Depends
@@ -10,7 +12,9 @@ from gateway.api.bodies import UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub
+from gateway.api.spool import Spool
 from gateway.api.system import System
+from gateway.api.windows import Windows
 from gateway.api.writes import Writes
 from gateway.settings import Settings
 
@@ -26,6 +30,18 @@ class Objects(Protocol):
         """Store bytes once; returns the URI."""
         ...
 
+    def put_file(self, key: str, file: Path) -> str:
+        """Store a file's content; returns the URI."""
+        ...
+
+    def delete(self, uri: str) -> None:
+        """Remove what was stored."""
+        ...
+
+    def list(self, uri: str) -> Iterator[object]:
+        """What lies below an allowed prefix."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Door:
@@ -39,6 +55,8 @@ class Door:
     feed: Feed
     system: System
     uploads: UploadBudget
+    windows: Windows = field(default_factory=Windows)
+    spool: Spool = field(default_factory=Spool)
 
 
 def _door(connection: HTTPConnection) -> Door:

@@ -1,4 +1,4 @@
-"""The WebSocket /v1/events: states of photos and imports as they are recorded."""
+"""The WebSocket /v1/events: states of photos and imports as they are recorded, and notices."""
 
 import asyncio
 from typing import Annotated
@@ -20,7 +20,8 @@ async def events(
     photo: Annotated[UUID | None, Query()] = None,
     batch: Annotated[UUID | None, Query()] = None,
 ) -> None:
-    """Send {"type":"photo","photo":…} and {"type":"batch","batch":…}; what comes in is ignored.
+    """Send {"type":"photo","photo":…}, {"type":"batch","batch":…} and {"type":"notice","notice":…};
+    what comes in is ignored.
 
     With `photo` or `batch` only those (and the photos of that import), the present state first,
     so that whoever connects misses nothing. Closed with 1012 when Darkroom stops and 1013 for a

@@ -46,6 +46,8 @@ def parse_notice(data: bytes) -> Notice | None:
             return Notice("photo", UUID(told["photo_id"]), batches)
         if told["type"] == "batch":
             return Notice("batch", UUID(told["batch_id"]))
+        if told["type"] == "notice":
+            return Notice("notice", UUID(told["notice_id"]))
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     _log.warning("foreign_message_on_the_channel", size=len(data))
@@ -108,8 +110,17 @@ class Feed:
                 await self._pass_on(notices)
 
     async def _pass_on(self, notices: Sequence[Notice]) -> None:
+        # A photo may be told twice, it is only shown anew; what people should know is not.
+        fresh = [
+            each
+            for each in notices
+            if each.kind != "notice" or ("notice", each.id) not in self._known
+        ]
         try:
-            await self._deliver(notices)
+            await self._deliver(fresh)
+            for each in fresh:
+                if each.kind == "notice":
+                    self._known["notice", each.id] = ""
         except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
             _log.warning("catalog_unavailable", error=str(error))
             self._known.clear()  # the next look tells all that was missed

@@ -18,14 +18,15 @@ SHUTTING_DOWN: Final = 1012
 TOO_SLOW: Final = 1013
 """WebSocket close code: try again later."""
 
-Kind = Literal["photo", "batch"]
+Kind = Literal["photo", "batch", "notice"]
 Thing = tuple[Kind, UUID]
-"""A photo or an import."""
+"""A photo, an import, or what a person should know."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A photo or an import has a new state in the catalog; `batches` are a photo's imports."""
+    """A photo or an import has a new state in the catalog, or there is something to tell people;
+    `batches` are a photo's imports."""
 
     kind: Kind
     id: UUID
@@ -62,7 +63,7 @@ class Subscription:
             return True
         if notice.kind == "photo":
             return notice.id == self._photo or self._batch in notice.batches
-        return notice.id == self._batch
+        return notice.kind == "batch" and notice.id == self._batch
 
     def offer(self, thing: Thing, text: str) -> None:
         """Put a state into the queue; of the same thing only the newest stays."""

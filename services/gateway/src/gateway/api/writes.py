@@ -1,10 +1,18 @@
 """What the api door writes into the catalog; each call is one transaction and blocks."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
 from gateway.api.problems import unavailable
-from gateway.catalog.imports import create_import
+from gateway.catalog import policies, uploads
+from gateway.catalog.imports import Kind, begin_import, expect
 from gateway.catalog.outbox import Outbox
+from gateway.catalog.reprocess import AgainLane, Selection, begin_reprocess
 from gateway.catalog.submissions import Submission, Submitted, submit_photo
+from gateway.catalog.uploads import Offered, Standing, Uploaded
 from gateway.db import Conn
+from gateway.originals import Original
 
 
 class Writes:
@@ -23,10 +31,63 @@ class Writes:
         self._check(conn)
         return submit_photo(conn, self._outbox, submission)
 
-    def folders(self, conn: Conn, owner: str, lane: str, roots: list[str]) -> str:
-        """Ask for an import of allowed, resolved paths; returns its id."""
+    def begin(
+        self,
+        conn: Conn,
+        owner: str,
+        lane: str,
+        kind: Kind,
+        roots: Sequence[str],
+        location: Mapping[str, Any],
+        expected: int | None = None,
+    ) -> str:
+        """Begin an import of what was checked; see `imports.begin_import`. Returns its id."""
         self._check(conn)
-        return create_import(conn, self._outbox, owner=owner, lane=lane, roots=roots)
+        with conn.transaction():
+            batch_id = begin_import(
+                conn,
+                self._outbox,
+                owner=owner,
+                lane=lane,
+                kind=kind,
+                roots=roots,
+                location=location,
+            )
+            if expected is not None:
+                expect(conn, batch_id, expected)
+        return batch_id
+
+    def offer(
+        self, conn: Conn, owner: str, batch_id: UUID, files: Sequence[Offered], room: int
+    ) -> list[Standing] | None:
+        """What is known of files that shall be uploaded; see `uploads.offer`."""
+        self._check(conn)
+        return uploads.offer(conn, self._outbox, owner, batch_id, files, room)
+
+    def upload(
+        self, conn: Conn, owner: str, batch_id: UUID, path: str, original: Original
+    ) -> Uploaded | None:
+        """Record an uploaded file of an import; see `uploads.upload`."""
+        self._check(conn)
+        return uploads.upload(conn, self._outbox, owner, batch_id, path, original)
+
+    def seal(self, conn: Conn, owner: str, batch_id: UUID) -> bool | None:
+        """Every file was uploaded; see `uploads.seal`."""
+        return uploads.seal(conn, self._outbox, owner, batch_id)
+
+    def policy(
+        self, conn: Conn, _owner: str, wanted: policies.Wanted, expected: int | None
+    ) -> policies.Policy:
+        """Make the next policy; see `policies.change`."""
+        self._check(conn)
+        return policies.change(conn, self._outbox, wanted, expected)
+
+    def reprocess(
+        self, conn: Conn, owner: str, selection: Selection, lane: AgainLane, by: str
+    ) -> str:
+        """Have known photos analysed again; returns the batch's id."""
+        self._check(conn)
+        return begin_reprocess(conn, self._outbox, owner, selection, lane, by)
 
     def _check(self, conn: Conn) -> None:
         row = conn.execute(

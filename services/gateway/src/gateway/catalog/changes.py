@@ -14,12 +14,12 @@ _LIMIT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A photo that ended or an import that moved.
+    """A photo that ended, an import that moved, or something to tell people.
 
     `state` is another text once its state is another one; `batches` are the imports of a photo.
     """
 
-    kind: Literal["photo", "batch"]
+    kind: Literal["photo", "batch", "notice"]
     id: UUID
     state: str
     batches: frozenset[UUID]
@@ -40,9 +40,16 @@ newest AS (
   UNION ALL
   SELECT 'batch', batch_id, coalesce(completed_at, now()),
     concat_ws(':', state, found, duplicates, refused, totals::text)
-  FROM batches WHERE owner = %(owner)s AND (state IN ('scanning', 'running')
+  FROM batches WHERE owner = %(owner)s AND (completed_at IS NULL
     OR completed_at > now() - make_interval(secs => %(window)s)
     OR started_at > now() - make_interval(secs => %(window)s))
+  UNION ALL
+  SELECT 'notice', notice_id, recorded_at, '' FROM notices n
+  WHERE (owner IS NULL OR owner = %(owner)s)
+    AND recorded_at > now() - make_interval(secs => %(window)s)
+    AND EXISTS (SELECT FROM deliveries d JOIN channels c USING (channel_id)
+      WHERE d.notice_id = n.notice_id AND d.attempts > 0
+        AND c.kind = 'websocket' AND c.owner = %(owner)s)
   ORDER BY at DESC LIMIT %(limit)s)
 SELECT kind, id, state, ARRAY(SELECT batch_id FROM batch_items i
   WHERE newest.kind = 'photo' AND i.photo_id = newest.id) AS batches
@@ -51,7 +58,10 @@ FROM newest ORDER BY at
 
 
 def changes(conn: Conn, owner: str) -> list[Change]:
-    """Photos that ended and imports that moved in the last two minutes, oldest first."""
+    """What ended, moved or is to be told to people since two minutes ago, oldest first.
+
+    Of notices those whose way by Redis was tried: so none is told here before it is there.
+    """
     arguments = {"owner": owner, "window": WINDOW_S, "limit": _LIMIT}
     return [
         Change(row["kind"], row["id"], row["state"], frozenset(row["batches"]))

@@ -2,7 +2,7 @@
 
 Every function takes an open connection, blocks, and lets psycopg's errors through. Rows are only
 read; a photo is put together from its current analysis: the newest one with a complete outcome,
-else the newest one.
+else the newest one that was not cancelled, else the newest one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from gateway.db import Conn
 
 CURRENT: LiteralString = """
 LEFT JOIN LATERAL (
-  SELECT a.analysis_id, a.revision, a.lane, a.submitted_at, o.*
+  SELECT a.analysis_id, a.revision, a.lane, a.submitted_at, a.cancelled_at, o.*
   FROM analyses a
   LEFT JOIN LATERAL (
     SELECT x.revision AS outcome_revision, x.outcome, x.label, x.confidence, x.calibrated,
@@ -29,7 +29,8 @@ LEFT JOIN LATERAL (
                           AND y.stage = u.stage AND y.revision = u.revision))
     ORDER BY x.revision DESC LIMIT 1) o ON true
   WHERE a.photo_id = p.photo_id
-  ORDER BY (o.outcome_revision IS NOT NULL) DESC, a.submitted_at DESC, a.analysis_id LIMIT 1
+  ORDER BY (o.outcome_revision IS NOT NULL) DESC, (a.cancelled_at IS NULL) DESC,
+    a.submitted_at DESC, a.analysis_id LIMIT 1
 ) c ON true
 LEFT JOIN LATERAL (
   SELECT r.code, r.message, r.rejected_at, r.revision AS rejection_revision FROM rejections r
@@ -56,7 +57,8 @@ LEFT JOIN LATERAL (
 
 STATUS: LiteralString = """
 CASE WHEN c.outcome_revision IS NOT NULL THEN 'analyzed'
-     WHEN r.code IS NOT NULL THEN 'rejected' ELSE 'pending' END
+     WHEN r.code IS NOT NULL THEN 'rejected'
+     WHEN c.cancelled_at IS NOT NULL THEN 'cancelled' ELSE 'pending' END
 """
 
 _PHOTO: LiteralString = (
@@ -173,19 +175,23 @@ def counts(conn: Conn, owner: str) -> Counts:
       SELECT DISTINCT ON (photo_id) photo_id, outcome FROM outcomes
       WHERE owner = %(owner)s ORDER BY photo_id, decided_at DESC, revision DESC),
     latest AS (
-      SELECT DISTINCT ON (photo_id) photo_id, analysis_id FROM analyses
-      WHERE owner = %(owner)s ORDER BY photo_id, submitted_at DESC),
+      SELECT DISTINCT ON (photo_id) photo_id, analysis_id, cancelled_at FROM analyses
+      WHERE owner = %(owner)s
+      ORDER BY photo_id, (cancelled_at IS NULL) DESC, submitted_at DESC),
     refusals AS (
       SELECT DISTINCT r.photo_id FROM rejections r
       LEFT JOIN latest l ON l.photo_id = r.photo_id
       WHERE r.owner = %(owner)s AND (l.analysis_id IS NULL OR l.analysis_id = r.analysis_id)),
     each AS (
       SELECT CASE WHEN e.photo_id IS NOT NULL THEN e.outcome
-                  WHEN f.photo_id IS NOT NULL THEN 'rejected' ELSE 'pending' END AS what
+                  WHEN f.photo_id IS NOT NULL THEN 'rejected'
+                  WHEN l.cancelled_at IS NOT NULL THEN 'cancelled' ELSE 'pending' END AS what
       FROM photos p LEFT JOIN ended e ON e.photo_id = p.photo_id
-      LEFT JOIN refusals f ON f.photo_id = p.photo_id WHERE p.owner = %(owner)s)
+      LEFT JOIN refusals f ON f.photo_id = p.photo_id
+      LEFT JOIN latest l ON l.photo_id = p.photo_id WHERE p.owner = %(owner)s)
     SELECT count(*) AS photos,
       count(*) FILTER (WHERE what = 'pending') AS pending,
+      count(*) FILTER (WHERE what = 'cancelled') AS cancelled,
       count(*) FILTER (WHERE what = 'auto_labeled') AS auto_labeled,
       count(*) FILTER (WHERE what = 'suggested') AS suggested,
       count(*) FILTER (WHERE what = 'review') AS review,

@@ -1,15 +1,22 @@
 """Reading imports and their files from the catalog; contracts as in `read`."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
+from gateway.catalog import pace
 from gateway.catalog.read import photos_by_id
+from gateway.catalog.read_failures import Failing, failing
 from gateway.catalog.shapes import Batch, Item, Photo, Reason
+from gateway.catalog.titles import title_of
 from gateway.db import Conn
 
+OVER: Final = frozenset({"completed", "completed_with_failures", "cancelled"})
+"""States that an import does not leave."""
+
 _BATCH: LiteralString = (
-    "SELECT b.*, EXTRACT(epoch FROM coalesce(b.completed_at, now()) - b.started_at)::float8"
+    "SELECT b.*, EXTRACT(epoch FROM now())::float8 AS now,"
+    " EXTRACT(epoch FROM coalesce(b.completed_at, now()) - b.started_at)::float8"
     " AS elapsed_s FROM batches b WHERE b.owner = %(owner)s"
 )
 
@@ -23,18 +30,31 @@ def batch(conn: Conn, owner: str, batch_id: UUID) -> Batch | None:
 def batches_by_id(conn: Conn, owner: str, ids: Sequence[UUID]) -> dict[UUID, Batch]:
     """Those of the imports that the catalog has."""
     query = _BATCH + " AND b.batch_id = ANY(%(ids)s)"
-    rows = conn.execute(query, {"owner": owner, "ids": list(ids)})
-    return {row["batch_id"]: batch_shown(row) for row in rows}
+    rows = conn.execute(query, {"owner": owner, "ids": list(ids)}).fetchall()
+    return {UUID(each.batch_id): each for each in _shown(conn, rows)}
 
 
-def batches(conn: Conn, owner: str, limit: int) -> list[Batch]:
-    """The newest imports, at most `limit`."""
-    query = _BATCH + " ORDER BY b.started_at DESC, b.batch_id LIMIT %(limit)s"
-    rows = conn.execute(query, {"owner": owner, "limit": limit})
-    return [batch_shown(row) for row in rows]
+def batches(conn: Conn, owner: str, limit: int, states: Sequence[str] | None = None) -> list[Batch]:
+    """The newest imports, at most `limit`, in one of these states or in any."""
+    query = _BATCH + " AND (%(states)s::text[] IS NULL OR b.state = ANY(%(states)s))"
+    query += " ORDER BY b.started_at DESC, b.batch_id LIMIT %(limit)s"
+    states = None if states is None else list(states)
+    rows = conn.execute(query, {"owner": owner, "limit": limit, "states": states}).fetchall()
+    return _shown(conn, rows)
 
 
-def batch_shown(row: Mapping[str, Any]) -> Batch:
+def _shown(conn: Conn, rows: Sequence[Mapping[str, Any]]) -> list[Batch]:
+    ids = [row["batch_id"] for row in rows if _has_failures(row)]
+    failed = failing(conn, ids)
+    return [batch_shown(row, failed.get(row["batch_id"], Failing())) for row in rows]
+
+
+def _has_failures(row: Mapping[str, Any]) -> bool:
+    totals: Mapping[str, int] = row["totals"] or {}
+    return bool(row["refused"] or totals.get("rejected") or totals.get("partial"))
+
+
+def batch_shown(row: Mapping[str, Any], failed: Failing) -> Batch:
     """The view of a row: the scan's counts from control, the ends from the recorded totals.
 
     The two are written by different processes, so `pending` is never below 0 while one is ahead.
@@ -45,42 +65,83 @@ def batch_shown(row: Mapping[str, Any]) -> Batch:
     rejected = max(totals.get("rejected", 0), row["refused"])
     found = max(row["found"], totals.get("found", 0))
     duplicates = max(row["duplicates"], totals.get("duplicates", 0))
-    sealed = row["state"] in ("running", "completed")
+    done = duplicates + rejected + accepted
+    over = row["state"] in OVER
+    pending = 0 if over else max(0, found - done)
+    expected = found if row["sealed"] or over else row["expected"]
+    expected = None if expected is None else max(expected, found)
+    flying = max(0, row["submitted"] - accepted - rejected + row["refused"])
     return Batch(
         batch_id=str(row["batch_id"]),
-        state=row["state"],
-        lane=row["lane"],
-        roots=row["roots"],
-        expected=found if sealed else row["expected"],
+        title=title_of(row["kind"], row["roots"], row["location"]),
+        expected=expected,
         found=found,
         duplicates=duplicates,
         rejected=rejected,
         accepted=accepted,
-        pending=max(0, found - duplicates - rejected - accepted),
-        sealed=sealed,
+        pending=pending,
+        in_flight=min(pending, flying),
+        repaired=failed.repaired,
+        failures=failed.reasons[:_REASONS],
+        failures_of=failed.looked_at,
         elapsed_s=round(max(0.0, row["elapsed_s"]), 3),
-        started_at=row["started_at"],
-        completed_at=row["completed_at"],
+        **{name: row[name] for name in _AS_THEY_ARE},
         **ends,
+        **_pace(row, done, expected),
     )
 
 
-_ENDS = ("auto_labeled", "suggested", "review", "cancelled", "partial")
+def _pace(row: Mapping[str, Any], done: int, expected: int | None) -> dict[str, float | None]:
+    """Rate and time left, while it moves."""
+    elapsed = row["elapsed_s"]
+    overall = done / elapsed if elapsed > 0 else None
+    told: dict[str, float | None] = dict.fromkeys(
+        ("rate", "eta_s", "eta_low_s", "eta_high_s"), None
+    )
+    if row["state"] in _MOVING:
+        samples = [(at, count) for at, count in row["samples"]]
+        told["rate"] = pace.recent_rate(samples, row["now"], done)
+        left = None
+        if expected is not None:
+            left = pace.time_left(samples, row["now"], done, expected - done)
+        if left is not None:
+            told |= {"eta_s": left.seconds, "eta_low_s": left.low, "eta_high_s": left.high}
+    told["rate_overall"] = overall
+    return {name: None if one is None else round(one, 3) for name, one in told.items()}
 
-_ITEMS: LiteralString = """
+
+_MOVING: Final = frozenset({"scanning", "running"})
+_REASONS: Final = 20
+"""Of an import, wherever it is shown; `read_failures.reasons` has all."""
+
+_ENDS: Final = ("auto_labeled", "suggested", "review", "cancelled", "partial")
+_AS_THEY_ARE: Final = (
+    *("state", "kind", "lane", "roots", "sealed", "started_at", "completed_at"),
+    *("paused_by", "paused_at", "paused_until", "cancelled_by", "cancelled_at"),
+)
+
+DUPLICATE_OF_PATH: LiteralString = """
+CASE WHEN i.state = 'duplicate' THEN coalesce(
+  (SELECT j.path FROM batch_items j WHERE j.batch_id = i.batch_id
+     AND j.photo_id = i.duplicate_of AND j.index < i.index ORDER BY j.index LIMIT 1),
+  (SELECT j.path FROM batch_items j JOIN batches k USING (batch_id)
+     WHERE j.photo_id = i.duplicate_of AND j.batch_id <> i.batch_id AND k.owner = b.owner
+     ORDER BY j.state DESC, k.started_at LIMIT 1),
+  (SELECT p.file_name FROM photos p WHERE p.photo_id = i.duplicate_of AND p.owner = b.owner)
+) END AS duplicate_of_path
+"""
+"""Of an item `i` of a batch `b`: a file with the same bytes, the first such one of the batch."""
+
+_ITEMS: LiteralString = (
+    """
 SELECT * FROM (
   SELECT i.index, i.path, i.state, i.photo_id, i.duplicate_of,
     coalesce(i.code, r.code) AS code, coalesce(i.message, r.message) AS message,
-    CASE WHEN i.state = 'duplicate' THEN 'duplicate'
+    CASE WHEN i.state = 'duplicate' THEN 'duplicate' WHEN i.ended = 'cancelled' THEN 'cancelled'
          WHEN i.state = 'refused' OR r.code IS NOT NULL THEN 'rejected' ELSE 'live' END AS kind,
-    CASE WHEN i.state = 'duplicate' THEN coalesce(
-      (SELECT j.path FROM batch_items j WHERE j.batch_id = i.batch_id
-         AND j.photo_id = i.duplicate_of AND j.index < i.index ORDER BY j.index LIMIT 1),
-      (SELECT j.path FROM batch_items j JOIN batches k USING (batch_id)
-         WHERE j.photo_id = i.duplicate_of AND j.batch_id <> i.batch_id AND k.owner = b.owner
-         ORDER BY j.state DESC, k.started_at LIMIT 1),
-      (SELECT p.file_name FROM photos p WHERE p.photo_id = i.duplicate_of AND p.owner = b.owner)
-    ) END AS duplicate_of_path
+"""  # noqa: S608  # literals only
+    + DUPLICATE_OF_PATH
+    + """
   FROM batch_items i JOIN batches b USING (batch_id)
   LEFT JOIN LATERAL (
     SELECT x.code, x.message FROM rejections x
@@ -91,6 +152,7 @@ SELECT * FROM (
 WHERE %(kind)s::text IS NULL OR item.kind = %(kind)s
 ORDER BY item.index LIMIT %(limit)s
 """
+)
 
 
 def items(  # one argument per part of the question

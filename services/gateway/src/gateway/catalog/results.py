@@ -1,18 +1,21 @@
-"""What the services found, as their events say it.
+"""What the services found in photos, as their events say it.
 
-Each function is a part of the caller's transaction. Events come in any order and more than once:
-rows have unique keys, the first one wins, and an import's totals only grow.
+Each function writes any number of events as a part of the caller's transaction, without reading, so
+that all of it may go through one pipeline. Events come in any order and more than once: rows have
+unique keys, and the first one wins. What many events write is written in the order of photos, so
+that two recorders hardly ever wait for each other in a circle.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
 from darkroom_schemas import ids
 from darkroom_schemas.events import (
-    BatchCompleted,
-    BatchProgressed,
+    AnalysisDeadlineReached,
+    PhotoAnalysisCancelled,
     PhotoAnalysisRequested,
     PhotoEmbedded,
     PhotoObjectsDetected,
@@ -27,37 +30,29 @@ from streamkit import Reject
 _MOST_WORDS: Final = 250_000
 """Characters of a text that are searched; a tsvector may have at most 1 MiB."""
 
+_BY_PHOTO: Final = itemgetter("photo_id")
 
-def record_request(conn: Conn, event: PhotoAnalysisRequested) -> None:
-    """What intake learned of a photo. Other producers' photos are heard of here first.
 
-    Raises Reject where the photo's id is not the one of its bytes.
+def record_request(conn: Conn, *events: PhotoAnalysisRequested) -> None:
+    """What intake learned of photos. Other producers' photos are heard of here first.
+
+    Raises Reject where a photo's id is not the one of its bytes.
     """
-    # Two statements, as in `submissions`: there are two unique keys, and doors write both at once.
-    conn.execute(
-        "INSERT INTO photos (photo_id, owner, sha256, source_uri)"
-        " VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(source_uri)s) ON CONFLICT DO NOTHING",
-        event,
-    )
-    completed = conn.execute(_COMPLETE_PHOTO, event)
-    if completed.rowcount == 0:
+    ordered = sorted(events, key=_BY_PHOTO)
+    if not all(map(_is_true, ordered)):
         raise Reject("foreign_photo_id", "The photo's id does not belong to its bytes.")
-    conn.execute(
-        """
-        INSERT INTO analyses (
-            analysis_id, photo_id, owner, submission_id, lane, revision, policy_revision,
-            file_name, submitted_at, requested_at, intake_ms)
-        VALUES (
-            %(analysis_id)s, %(photo_id)s, %(owner)s, %(submission_id)s, %(lane)s, %(revision)s,
-            %(policy_revision)s, %(file_name)s, %(submitted_at)s, %(requested_at)s, %(intake_ms)s)
-        ON CONFLICT (analysis_id) DO UPDATE SET
-            revision = excluded.revision, policy_revision = excluded.policy_revision,
-            requested_at = excluded.requested_at, intake_ms = excluded.intake_ms
-        WHERE excluded.revision >= analyses.revision
-        """,
-        event,
-    )
+    with conn.cursor() as cursor:
+        # Two statements, as in `submissions`: there are two unique keys, and doors write both at
+        # once.
+        cursor.executemany(_ADD_PHOTO, ordered)
+        cursor.executemany(_COMPLETE_PHOTO, ordered)
+        cursor.executemany(_BEGIN_ANALYSIS, ordered)
 
+
+_ADD_PHOTO: Final = """
+INSERT INTO photos (photo_id, owner, sha256, source_uri)
+VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(source_uri)s) ON CONFLICT DO NOTHING
+"""
 
 _COMPLETE_PHOTO: Final = """
 UPDATE photos SET
@@ -68,12 +63,29 @@ UPDATE photos SET
     rendition_height = %(rendition_height)s, thumbnail_uri = %(thumbnail_uri)s,
     taken_at = %(taken_at)s, camera_make = %(camera_make)s, camera_model = %(camera_model)s,
     latitude = %(latitude)s, longitude = %(longitude)s
-WHERE photo_id = %(photo_id)s AND sha256 = %(sha256)s
+WHERE photo_id = %(photo_id)s
+"""
+
+_BEGIN_ANALYSIS: Final = """
+INSERT INTO analyses (
+    analysis_id, photo_id, owner, submission_id, lane, revision, policy_revision,
+    file_name, submitted_at, requested_at, intake_ms)
+VALUES (
+    %(analysis_id)s, %(photo_id)s, %(owner)s, %(submission_id)s, %(lane)s, %(revision)s,
+    %(policy_revision)s, %(file_name)s, %(submitted_at)s, %(requested_at)s, %(intake_ms)s)
+ON CONFLICT (analysis_id) DO UPDATE SET
+    revision = excluded.revision, policy_revision = excluded.policy_revision,
+    requested_at = excluded.requested_at, intake_ms = excluded.intake_ms
+WHERE excluded.revision >= analyses.revision
 """
 
 
-def record_objects(conn: Conn, event: PhotoObjectsDetected) -> None:
-    """The detector's part."""
+def record_objects(conn: Conn, *events: PhotoObjectsDetected) -> None:
+    """The detector's parts."""
+    _insert_parts(conn, [_objects(event) for event in events])
+
+
+def _objects(event: PhotoObjectsDetected) -> dict[str, Any]:
     body = {
         "category": event["category"],
         "labels": event["labels"],
@@ -83,159 +95,190 @@ def record_objects(conn: Conn, event: PhotoObjectsDetected) -> None:
     }
     names = [one["name"] for one in (*event["labels"], *event["objects"])]
     words = " ".join([*names, event["category"] or "", event["caption"] or ""])
-    _insert_part(conn, event, body, words)
+    return _part(event, body, words)
 
 
-def record_text(conn: Conn, event: PhotoTextRead) -> None:
-    """The ocr's part."""
-    _insert_part(conn, event, {"text": event["text"], "lines": event["lines"]}, event["text"])
+def record_text(conn: Conn, *events: PhotoTextRead) -> None:
+    """The ocr's parts."""
+    _insert_parts(
+        conn,
+        [
+            _part(event, {"text": event["text"], "lines": event["lines"]}, event["text"])
+            for event in events
+        ],
+    )
 
 
-def record_embedding(conn: Conn, event: PhotoEmbedded) -> None:
-    """The embedder's part, and the vector for the search by likeness."""
+def record_embedding(conn: Conn, *events: PhotoEmbedded) -> None:
+    """The embedder's parts, and the vectors for the search by likeness."""
+    _insert_parts(conn, [_embedded(event) for event in events])
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO embeddings (photo_id, model_version, owner, vector)"
+            " VALUES (%(photo_id)s, %(model_version)s, %(owner)s, %(vector)s)"
+            " ON CONFLICT (photo_id, model_version) DO NOTHING",
+            [
+                {**event, "vector": "[" + ",".join(map(repr, event["vector"])) + "]"}
+                for event in sorted(events, key=_BY_PHOTO)
+            ],
+        )
+
+
+def _embedded(event: PhotoEmbedded) -> dict[str, Any]:
     labels = event["labels"]
     body = {"labels": labels, "dimension": len(event["vector"])}
-    _insert_part(conn, event, body, " ".join(label["name"] for label in labels))
-    vector = "[" + ",".join(map(repr, event["vector"])) + "]"
-    conn.execute(
-        "INSERT INTO embeddings (photo_id, model_version, owner, vector) VALUES (%s, %s, %s, %s)"
-        " ON CONFLICT (photo_id, model_version) DO NOTHING",
-        (event["photo_id"], event["model_version"], event["owner"], vector),
+    return _part(event, body, " ".join(label["name"] for label in labels))
+
+
+def record_failure(conn: Conn, *events: PhotoStageFailed) -> None:
+    """Stages gave up."""
+    _insert_failures(conn, events)
+
+
+def record_deadline(conn: Conn, *events: AnalysisDeadlineReached) -> None:
+    """Stages that will not say anything any more count as failed."""
+    _insert_failures(
+        conn,
+        [
+            {
+                **event,
+                "stage": stage,
+                "code": "deadline",
+                "message": f"The {stage} said nothing of the photo in time.",
+                "attempts": 0,
+                "failed_at": event["reached_at"],
+            }
+            for event in events
+            for stage in event["stages"]
+        ],
     )
 
 
-def record_failure(conn: Conn, event: PhotoStageFailed) -> None:
-    """A stage gave up."""
-    conn.execute(
-        """
-        INSERT INTO stage_failures (
-            analysis_id, stage, revision, photo_id, owner, code, message, attempts, failed_at)
-        VALUES (
-            %(analysis_id)s, %(stage)s, %(revision)s, %(photo_id)s, %(owner)s, %(code)s,
-            %(message)s, %(attempts)s, %(failed_at)s)
-        ON CONFLICT (analysis_id, stage, revision) DO NOTHING
-        """,
-        event,
-    )
-
-
-def record_outcome(conn: Conn, event: PhotoOutcome, event_id: str) -> None:
-    """What an analysis came to; `event_id` is the CloudEvents id."""
-    values = {
-        **event,
-        "labels": Jsonb(event["labels"]),
-        "parts": Jsonb(event["parts"]),
-        "event_id": event_id,
-    }
-    conn.execute(
-        """
-        INSERT INTO outcomes (
-            analysis_id, revision, photo_id, owner, policy_revision, lane, outcome, label,
-            confidence, calibrated, category, labels, partial, failed_stages, parts, reason,
-            decided_at, event_id)
-        VALUES (
-            %(analysis_id)s, %(revision)s, %(photo_id)s, %(owner)s, %(policy_revision)s, %(lane)s,
-            %(outcome)s, %(label)s, %(confidence)s, %(calibrated)s, %(category)s, %(labels)s,
-            %(partial)s, %(failed_stages)s, %(parts)s, %(reason)s, %(decided_at)s, %(event_id)s)
-        ON CONFLICT (analysis_id, revision) DO NOTHING
-        """,
-        values,
-    )
-
-
-def record_rejection(conn: Conn, event: PhotoRejected) -> None:
-    """Intake refused a photo. Of another producer's photo this is all that is ever known."""
-    conn.execute(
-        """
-        INSERT INTO rejections (
-            analysis_id, revision, photo_id, owner, file_name, code, message, rejected_at)
-        VALUES (
-            %(analysis_id)s, %(revision)s, %(photo_id)s, %(owner)s, %(file_name)s, %(code)s,
-            %(message)s, %(rejected_at)s)
-        ON CONFLICT (analysis_id, revision) DO NOTHING
-        """,
-        event,
-    )
-    if ids.photo_id(event["owner"], event["sha256"]) != event["photo_id"]:
-        return  # refused for that; as a photo it would stand in the way of the true one
-    conn.execute(
-        "INSERT INTO photos (photo_id, owner, sha256, file_name)"
-        " VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(file_name)s) ON CONFLICT DO NOTHING",
-        event,
-    )
-    conn.execute(
-        """
-        INSERT INTO analyses (
-            analysis_id, photo_id, owner, submission_id, lane, revision, policy_revision,
-            file_name, submitted_at)
-        VALUES (
-            %(analysis_id)s, %(photo_id)s, %(owner)s, %(submission_id)s, %(lane)s, %(revision)s,
-            %(policy_revision)s, %(file_name)s, %(rejected_at)s)
-        ON CONFLICT (analysis_id) DO NOTHING
-        """,
-        event,
-    )
-
-
-def record_progress(conn: Conn, event: BatchProgressed) -> None:
-    """Where an import stands; a record that says less than what is known is passed over."""
-    conn.execute(
-        """
-        UPDATE batches SET totals = %(totals)s WHERE batch_id = %(batch_id)s
-        AND state <> 'completed' AND (totals IS NULL OR (
-            (totals ->> 'found')::bigint <= %(found)s
-            AND (totals ->> 'accepted')::bigint + (totals ->> 'rejected')::bigint <= %(ended)s))
-        """,
+def record_outcome(conn: Conn, *outcomes: tuple[PhotoOutcome, str]) -> None:
+    """What analyses came to, each with its CloudEvents id."""
+    values = [
         {
-            "batch_id": event["batch_id"],
-            "found": event["found"],
-            "ended": event["accepted"] + event["rejected"],
-            "totals": Jsonb(_totals(event, event["pending"], event["sealed"])),
-        },
-    )
+            **event,
+            "labels": Jsonb(event["labels"]),
+            "parts": Jsonb(event["parts"]),
+            "event_id": event_id,
+        }
+        for event, event_id in outcomes
+    ]
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO outcomes (
+                analysis_id, revision, photo_id, owner, policy_revision, lane, outcome, label,
+                confidence, calibrated, category, labels, partial, failed_stages, parts, reason,
+                decided_at, event_id)
+            VALUES (
+                %(analysis_id)s, %(revision)s, %(photo_id)s, %(owner)s, %(policy_revision)s,
+                %(lane)s, %(outcome)s, %(label)s, %(confidence)s, %(calibrated)s, %(category)s,
+                %(labels)s, %(partial)s, %(failed_stages)s, %(parts)s, %(reason)s, %(decided_at)s,
+                %(event_id)s)
+            ON CONFLICT (analysis_id, revision) DO NOTHING
+            """,
+            sorted(values, key=_BY_PHOTO),
+        )
 
 
-def record_completion(conn: Conn, event: BatchCompleted) -> None:
-    """An import is over; its first completion stands."""
-    conn.execute(
-        "UPDATE batches SET totals = %s, state = 'completed', completed_at = %s"
-        " WHERE batch_id = %s AND state <> 'completed'",
-        (Jsonb(_totals(event, 0, True)), event["completed_at"], event["batch_id"]),
-    )
+def record_rejection(conn: Conn, *events: PhotoRejected) -> None:
+    """Intake refused photos. Of another producer's photo this is all that is ever known."""
+    ordered = sorted(events, key=_BY_PHOTO)
+    # One that was refused for its false id would as a photo stand in the way of the true one.
+    true = [event for event in ordered if _is_true(event)]
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO rejections (
+                analysis_id, revision, photo_id, owner, file_name, code, message, rejected_at)
+            VALUES (
+                %(analysis_id)s, %(revision)s, %(photo_id)s, %(owner)s, %(file_name)s, %(code)s,
+                %(message)s, %(rejected_at)s)
+            ON CONFLICT (analysis_id, revision) DO NOTHING
+            """,
+            ordered,
+        )
+        cursor.executemany(
+            "INSERT INTO photos (photo_id, owner, sha256, file_name)"
+            " VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(file_name)s) ON CONFLICT DO NOTHING",
+            true,
+        )
+        cursor.executemany(
+            """
+            INSERT INTO analyses (
+                analysis_id, photo_id, owner, submission_id, lane, revision, policy_revision,
+                file_name, submitted_at)
+            VALUES (
+                %(analysis_id)s, %(photo_id)s, %(owner)s, %(submission_id)s, %(lane)s,
+                %(revision)s, %(policy_revision)s, %(file_name)s, %(rejected_at)s)
+            ON CONFLICT (analysis_id) DO NOTHING
+            """,
+            true,
+        )
 
 
-def batches_of(conn: Conn, analysis_id: str) -> list[str]:
-    """The imports that wait, or waited, for an analysis."""
+def record_cancellation(conn: Conn, *events: PhotoAnalysisCancelled) -> None:
+    """Nobody waits for these analyses any more; the first one stands."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            "UPDATE analyses SET cancelled_at = %(cancelled_at)s"
+            " WHERE analysis_id = %(analysis_id)s AND cancelled_at IS NULL",
+            sorted(events, key=_BY_PHOTO),
+        )
+
+
+def batches_of(conn: Conn, analyses: Sequence[str]) -> dict[str, list[str]]:
+    """The imports that wait, or waited, for each of these analyses; sorted."""
     rows = conn.execute(
-        "SELECT DISTINCT batch_id FROM batch_items WHERE analysis_id = %s", (analysis_id,)
+        "SELECT analysis_id, array_agg(DISTINCT batch_id ORDER BY batch_id) AS batches"
+        " FROM batch_items WHERE analysis_id = ANY(%s::uuid[]) GROUP BY analysis_id",
+        (list(analyses),),
     )
-    return sorted(str(row["batch_id"]) for row in rows)
+    return {str(row["analysis_id"]): [str(one) for one in row["batches"]] for row in rows}
 
 
-def _insert_part(
-    conn: Conn,
+def _is_true(event: PhotoAnalysisRequested | PhotoRejected) -> bool:
+    """Whether the photo's id is the one of its bytes."""
+    return ids.photo_id(event["owner"], event["sha256"]) == event["photo_id"]
+
+
+def _part(
     event: PhotoObjectsDetected | PhotoTextRead | PhotoEmbedded,
     body: Mapping[str, Any],
     words: str,
-) -> None:
-    conn.execute(
-        """
-        INSERT INTO parts (
-            analysis_id, stage, revision, photo_id, owner, engine, model_version, ms, finished_at,
-            body, words)
-        VALUES (
-            %(analysis_id)s, %(stage)s, %(revision)s, %(photo_id)s, %(owner)s, %(engine)s,
-            %(model_version)s, %(ms)s, %(finished_at)s, %(body)s, to_tsvector('english', %(words)s))
-        ON CONFLICT (analysis_id, stage, revision) DO NOTHING
-        """,
-        {**event, "body": Jsonb(body), "words": words[:_MOST_WORDS]},
-    )
+) -> dict[str, Any]:
+    return {**event, "body": Jsonb(body), "words": words[:_MOST_WORDS]}
 
 
-def _totals(event: BatchProgressed | BatchCompleted, pending: int, sealed: bool) -> dict[str, Any]:
-    counts = (
-        *("found", "duplicates", "accepted", "auto_labeled", "suggested", "review"),
-        *("rejected", "cancelled", "partial"),
-    )
-    values: Mapping[str, Any] = event
-    return {**{name: values[name] for name in counts}, "pending": pending, "sealed": sealed}
+def _insert_parts(conn: Conn, parts: Sequence[Mapping[str, Any]]) -> None:
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO parts (
+                analysis_id, stage, revision, photo_id, owner, engine, model_version, ms,
+                finished_at, body, words)
+            VALUES (
+                %(analysis_id)s, %(stage)s, %(revision)s, %(photo_id)s, %(owner)s, %(engine)s,
+                %(model_version)s, %(ms)s, %(finished_at)s, %(body)s,
+                to_tsvector('english', %(words)s))
+            ON CONFLICT (analysis_id, stage, revision) DO NOTHING
+            """,
+            sorted(parts, key=_BY_PHOTO),
+        )
+
+
+def _insert_failures(conn: Conn, failures: Sequence[Mapping[str, Any]]) -> None:
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO stage_failures (
+                analysis_id, stage, revision, photo_id, owner, code, message, attempts, failed_at)
+            VALUES (
+                %(analysis_id)s, %(stage)s, %(revision)s, %(photo_id)s, %(owner)s, %(code)s,
+                %(message)s, %(attempts)s, %(failed_at)s)
+            ON CONFLICT (analysis_id, stage, revision) DO NOTHING
+            """,
+            sorted(failures, key=_BY_PHOTO),
+        )

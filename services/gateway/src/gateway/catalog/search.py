@@ -44,6 +44,10 @@ LEFT JOIN LATERAL (
   WHERE to_tsvector('english', n.name) @@ query.some) l ON true
 WHERE m.words @@ query.every
   AND EXISTS (SELECT FROM outcomes o WHERE o.analysis_id = m.analysis_id)
+  -- A photo that was analysed again is found by what is shown of it.
+  AND NOT EXISTS (SELECT FROM analyses mine JOIN analyses a ON a.photo_id = mine.photo_id
+    AND a.submitted_at > mine.submitted_at JOIN outcomes o ON o.analysis_id = a.analysis_id
+    WHERE mine.analysis_id = m.analysis_id)
 ORDER BY score DESC, m.photo_id LIMIT %(limit)s
 """
 

@@ -11,9 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Lane = Literal["high", "default", "batch", "learning"]
 Outcome = Literal["auto_labeled", "suggested", "review"]
-PhotoStatus = Literal["pending", "analyzed", "rejected"]
-ItemStatus = Literal["pending", "analyzed", "duplicate", "rejected"]
-BatchState = Literal["scanning", "running", "completed"]
+PhotoStatus = Literal["pending", "analyzed", "rejected", "cancelled"]
+ItemStatus = Literal["pending", "analyzed", "duplicate", "rejected", "cancelled"]
+ImportKind = Literal["folder", "archive", "upload", "store", "reprocess"]
+BatchState = Literal[
+    "scanning",
+    "paused",
+    "running",
+    "cancelling",
+    "completed",
+    "completed_with_failures",
+    "cancelled",
+]
+FailureKind = Literal["refused", "rejected", "stage_failed"]
 Polygon = Annotated[
     list[float],
     Field(
@@ -157,6 +167,19 @@ class Hits(Shape):
     items: list[Hit]
 
 
+class Failure(Shape):
+    """A reason, and how many files of an import it stopped."""
+
+    kind: FailureKind = Field(
+        description="refused: never read · rejected: no photo · stage_failed: analysed without it"
+    )
+    stage: str | None = Field(default=None, description="which stage failed", examples=["ocr"])
+    code: str = Field(examples=["image_truncated"])
+    message: str = Field(description="for a person, as of the first of the files")
+    count: int = Field(ge=1, description="files; one with two failed stages counts for both")
+    paths: list[str] = Field(description="the first few of them")
+
+
 class Batch(Shape):
     """An import. found = duplicates + rejected + accepted + pending, pending 0 at the end;
     accepted = auto_labeled + suggested + review + cancelled.
@@ -164,6 +187,8 @@ class Batch(Shape):
 
     batch_id: str
     state: BatchState
+    kind: ImportKind
+    title: str = Field(description="what is imported, in words", examples=["Pictures and Scans"])
     lane: Lane
     roots: list[str] = Field(description="absolute paths as asked for")
     expected: int | None = Field(description="files that there are; null until they are counted")
@@ -179,10 +204,32 @@ class Batch(Shape):
     cancelled: int
     partial: int = Field(description="of the outcomes: those with a failed stage")
     pending: int = Field(description="without an end yet")
+    in_flight: int = Field(description="of these: photos that are being analysed now")
+    repaired: int = Field(description="of the partial ones: those that a later try made whole")
     sealed: bool = Field(description="the scan is over, `found` is final")
+    rate: float | None = Field(
+        description="files a second that ended, over the last 30 s; null while unknown and after"
+    )
+    rate_overall: float | None = Field(description="the same since the start, pauses included")
+    eta_s: float | None = Field(
+        description="seconds left; null while unknown, while nothing moves, and when it is over"
+    )
+    eta_low_s: float | None = Field(description="8 times of 10 it is between this")
+    eta_high_s: float | None = Field(description="and this")
+    failures: list[Failure] = Field(
+        description="by reason, the commonest first; what was repaired is left out"
+    )
+    failures_of: int = Field(
+        description="failed files that `failures` is of: all, but of very many only the first"
+    )
     elapsed_s: float
     started_at: datetime
     completed_at: datetime | None
+    paused_by: str | None
+    paused_at: datetime | None
+    paused_until: datetime | None = Field(description="null: until somebody resumes it")
+    cancelled_by: str | None
+    cancelled_at: datetime | None
 
 
 class Batches(Shape):
@@ -192,7 +239,8 @@ class Batches(Shape):
 
 
 class Item(Shape):
-    """One file of an import. `photo` is null for a duplicate and for a rejected file."""
+    """One file of an import. `photo` is null for a duplicate, and for a file that was rejected or
+    cancelled."""
 
     index: int
     path: str
@@ -216,6 +264,7 @@ class Counts(Shape):
 
     photos: int
     pending: int
+    cancelled: int = Field(description="photos whose analysis was called off with their import")
     auto_labeled: int
     suggested: int
     review: int

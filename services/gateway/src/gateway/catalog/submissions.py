@@ -1,9 +1,10 @@
 """Photos handed in: one analysis for the same bytes, whoever submits them and how often."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from darkroom_schemas import ids
@@ -68,9 +69,11 @@ class Known:
     analyzed: UUID | None
     """The latest with an outcome."""
     unfinished: UUID | None
-    """The latest without outcome or rejection."""
+    """The latest without outcome or rejection that was not cancelled."""
     own: UUID | None
     """The one of this very submission, whatever came of it."""
+    policy_revision: int | None = None
+    """That of the newest confidence policy, None if there is none."""
 
 
 def decide(submission: Submission, known: Known) -> Submitted:
@@ -87,11 +90,19 @@ def decide(submission: Submission, known: Known) -> Submitted:
 def submit_photo(conn: Conn, outbox: Outbox, submission: Submission) -> Submitted:
     """Submit a photo in one transaction: photo, analysis and the event that asks for it.
 
+    Whoever submits so waits for the outcome: an analysis that is joined outlives the import that
+    began it, should that be cancelled.
+
     Idempotent and safe against other doors that submit the same bytes at the same time. Raises
     psycopg.Error with nothing written. Store the bytes before.
     """
     with conn.transaction():
         submitted, events = submit_within(conn, submission)
+        if submitted.status is Status.JOINED:
+            conn.execute(
+                "UPDATE analyses SET awaited = true WHERE analysis_id = %s AND NOT awaited",
+                (submitted.analysis_id,),
+            )
         outbox.add(conn, events)
     return submitted
 
@@ -101,70 +112,102 @@ def submit_within(conn: Conn, submission: Submission) -> tuple[Submitted, list[E
 
     The caller adds the events to the outbox in that transaction.
     """
-    _hold_photo(conn, submission)
-    submitted = decide(submission, _known(conn, submission))
-    if submitted.status is not Status.NEW:
-        return submitted, []
-    submitted_at = now()
-    _begin_analysis(conn, submission, submitted_at)
-    return submitted, [_submitted_event(submission, submitted_at)]
+    ((submitted, events),) = submit_all_within(conn, [submission])
+    return submitted, events
 
 
-def _hold_photo(conn: Conn, submission: Submission) -> None:
-    """Write the photo's row, or lock the one that is there until the end of the transaction.
+def submit_all_within(
+    conn: Conn, submissions: Sequence[Submission]
+) -> list[tuple[Submitted, list[Emit]]]:
+    """`submit_within` for submissions of different photos, in their order."""
+    _hold_photos(conn, submissions)
+    answers: list[tuple[Submitted, list[Emit]]] = []
+    known = _known(conn, submissions)
+    with conn.pipeline():
+        for submission in submissions:
+            of_photo = known[submission.photo_id]
+            submitted, events = decide(submission, of_photo), list[Emit]()
+            if submitted.status is Status.NEW:
+                events.append(begin_analysis(conn, submission, of_photo.policy_revision))
+            answers.append((submitted, events))
+    return answers
+
+
+def _hold_photos(conn: Conn, submissions: Sequence[Submission]) -> None:
+    """Write the photos' rows, or lock those that are there until the end of the transaction.
 
     That lock puts submissions of the same photo into a row: the second sees the first's analysis.
     Two statements, because ON CONFLICT … DO UPDATE looks at one of the two unique keys only, and
-    doors that insert the same photo at once would fail on the other.
+    doors that insert the same photo at once would fail on the other. In the order of photos, so
+    that doors hardly ever wait for each other in a circle.
     """
-    values = {
-        "photo_id": submission.photo_id,
-        "owner": submission.owner,
-        "sha256": submission.sha256,
-        "source_uri": submission.source_uri,
-        "byte_size": submission.byte_size,
-        "file_name": submission.file_name,
+    ordered = sorted(submissions, key=lambda submission: submission.photo_id)
+    columns: dict[str, Any] = {
+        "photos": [one.photo_id for one in ordered],
+        "owners": [one.owner for one in ordered],
+        "sha256s": [one.sha256 for one in ordered],
+        "uris": [one.source_uri for one in ordered],
+        "sizes": [one.byte_size for one in ordered],
+        "names": [one.file_name for one in ordered],
     }
-    inserted = conn.execute(
-        """
-        INSERT INTO photos (photo_id, owner, sha256, source_uri, byte_size, file_name)
-        VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(source_uri)s, %(byte_size)s, %(file_name)s)
-        ON CONFLICT DO NOTHING
-        """,
-        values,
-    )
-    if inserted.rowcount == 0:
-        conn.execute(
-            """
-            UPDATE photos SET source_uri = %(source_uri)s, byte_size = %(byte_size)s,
-                file_name = coalesce(file_name, %(file_name)s)
-            WHERE photo_id = %(photo_id)s
-            """,
-            values,
-        )
+    inserted = conn.execute(f"{_GIVEN} {_INSERT_PHOTOS}", columns)
+    if inserted.rowcount < len(ordered):
+        conn.execute(f"{_GIVEN} {_COMPLETE_PHOTOS}", columns)
 
 
-def _known(conn: Conn, submission: Submission) -> Known:
-    row = conn.execute(
+_GIVEN: Final = """
+WITH given AS (
+    SELECT * FROM unnest(
+        %(photos)s::uuid[], %(owners)s::uuid[], %(sha256s)s::text[], %(uris)s::text[],
+        %(sizes)s::bigint[], %(names)s::text[])
+    AS g (photo_id, owner, sha256, source_uri, byte_size, file_name))
+"""
+
+_INSERT_PHOTOS: Final = """
+INSERT INTO photos (photo_id, owner, sha256, source_uri, byte_size, file_name)
+SELECT * FROM given ORDER BY photo_id ON CONFLICT DO NOTHING
+"""
+
+_COMPLETE_PHOTOS: Final = """
+UPDATE photos SET source_uri = given.source_uri, byte_size = given.byte_size,
+    file_name = coalesce(photos.file_name, given.file_name)
+FROM given WHERE photos.photo_id = given.photo_id
+"""
+
+
+def _known(conn: Conn, submissions: Sequence[Submission]) -> dict[str, Known]:
+    """What is known of each photo, by its id."""
+    rows = conn.execute(
         """
-        SELECT
-            (SELECT analysis_id FROM outcomes WHERE photo_id = %(photo)s
-             ORDER BY decided_at DESC, revision DESC LIMIT 1) AS analyzed,
-            (SELECT analysis_id FROM analyses a WHERE photo_id = %(photo)s
+        SELECT given.photo_id,
+            (SELECT analysis_id FROM outcomes o WHERE o.photo_id = given.photo_id
+             ORDER BY decided_at DESC, o.revision DESC LIMIT 1) AS analyzed,
+            (SELECT analysis_id FROM analyses a WHERE a.photo_id = given.photo_id
+             AND a.cancelled_at IS NULL
              AND NOT EXISTS (SELECT FROM rejections r WHERE r.analysis_id = a.analysis_id)
              ORDER BY submitted_at DESC LIMIT 1) AS unfinished,
-            (SELECT analysis_id FROM analyses WHERE analysis_id = %(own)s) AS own
+            (SELECT analysis_id FROM analyses a WHERE a.analysis_id = given.own) AS own,
+            (SELECT max(revision) FROM policies) AS policy_revision
+        FROM unnest(%(photos)s::uuid[], %(own)s::uuid[]) AS given (photo_id, own)
         """,
-        {"photo": submission.photo_id, "own": submission.analysis_id},
-    ).fetchone()
-    return Known(**row) if row else Known(None, None, None)
+        {
+            "photos": [one.photo_id for one in submissions],
+            "own": [one.analysis_id for one in submissions],
+        },
+    )
+    return {str(row.pop("photo_id")): Known(**row) for row in rows}
 
 
-def _begin_analysis(conn: Conn, submission: Submission, submitted_at: datetime) -> None:
+def begin_analysis(conn: Conn, submission: Submission, policy_revision: int | None) -> Emit:
+    """Write down a new analysis of a photo that is there; returns the event that asks for it.
+
+    A part of the caller's transaction. `policy_revision` is the newest policy's, None if there is
+    none.
+    """
+    submitted_at = now()
     conn.execute(
-        "INSERT INTO analyses"
-        " (analysis_id, photo_id, owner, submission_id, lane, file_name, submitted_at)"
-        " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+        "INSERT INTO analyses (analysis_id, photo_id, owner, submission_id, lane, file_name,"
+        " policy_revision, submitted_at) VALUES (%s, %s, %s, %s, %s, %s, coalesce(%s, 1), %s)",
         (
             submission.analysis_id,
             submission.photo_id,
@@ -172,19 +215,24 @@ def _begin_analysis(conn: Conn, submission: Submission, submitted_at: datetime) 
             submission.submission_id,
             submission.lane,
             submission.file_name,
+            policy_revision,
             submitted_at,
         ),
     )
+    return submitted_event(submission, submitted_at, policy_revision)
 
 
-def _submitted_event(submission: Submission, submitted_at: datetime) -> Emit:
+def submitted_event(
+    submission: Submission, submitted_at: datetime, policy_revision: int | None
+) -> Emit:
+    """What asks for the analysis of a submission."""
     value: dict[str, Any] = {
         "owner": submission.owner,
         "photo_id": submission.photo_id,
         "submission_id": submission.submission_id,
         "analysis_id": submission.analysis_id,
         "revision": 1,
-        "policy_revision": None,
+        "policy_revision": policy_revision,
         "lane": submission.lane,
         "source_uri": submission.source_uri,
         "sha256": submission.sha256,

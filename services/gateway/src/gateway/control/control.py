@@ -2,6 +2,7 @@
 
 import contextvars
 import threading
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -42,8 +43,9 @@ class Control:
         for thread in threads:
             thread.start()
         stop.wait()
+        until = time.monotonic() + _DRAIN_S
         for thread in threads:
-            thread.join(_DRAIN_S / len(threads))
+            thread.join(max(0.0, until - time.monotonic()))
             if thread.is_alive():
                 _log.warning("left_running", duty=thread.name)
         if self._broken:

@@ -1,105 +1,64 @@
-"""One import's way through its folders: a file a step, never too many photos under way."""
+"""One import's way through its files: a few a step, never too many photos under way."""
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from enum import Enum, auto
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final
 
-import psycopg
 import structlog
-from psycopg.errors import ProgramLimitExceeded
 
 from gateway import metrics
-from gateway.catalog import imports
-from gateway.catalog.imports import Import, Item, ItemState, Place
-from gateway.catalog.outbox import Outbox
-from gateway.control.files import (
-    Seen,
-    UnreadableError,
-    outermost,
-    read_file,
-    shortened,
-    shown,
-    walk,
-)
+from gateway.catalog import imports, items
+from gateway.catalog.imports import Import, NotScanningError
+from gateway.catalog.items import Item, ItemState
+from gateway.control.ahead import Ahead, Counting
+from gateway.control.work import Means, Step
 from gateway.db import Conn
-from gateway.originals import Stores, store_original
+from gateway.origins import Origin, Seen
 from streamkit import Busy, Retry, delay_s
 
 _log = structlog.get_logger("gateway.imports")
 
-_COUNT_AT_ONCE: Final = 2_000
-"""Files that are counted between two that are recorded; some milliseconds."""
-
-_LOOK_AHEAD: Final = 100
-"""Paths that are compared with the catalog at once when an import goes on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How an import behaves: photos that may wait for their outcome at once, bytes of the largest
-    file, and when its totals are announced (files or seconds since the last time)."""
-
-    in_flight: int
-    limit: int
-    announce_files: int = 100
-    announce_s: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Means:
-    """What all scans of a process share."""
-
-    outbox: Outbox
-    store: Stores
-    pace: Pace
-    clock: Callable[[], float] = time.monotonic
-
-
-class Step(Enum):
-    """What a step came to."""
-
-    WORKED = auto()
-    """A file was recorded; there may be more."""
-    WAITING = auto()
-    """Nothing can be done now: too many photos under way, or something is away."""
-    SEALED = auto()
-    """The last file is recorded; this scan is over."""
+_LOOK_S: Final = 0.5
+"""How often ends are looked for while more photos may be taken."""
 
 
 class Scan:
-    """Walks an import's folders and records each file once, from wherever it stood.
+    """Walks an import's files and records each once, from wherever it stood.
 
-    All state that matters is in the catalog: what is here can be made again by a new Scan.
+    `record` makes items of the first of some files, at least of one, whose indices are that given
+    and those behind it (`Recording.record`).
     """
 
-    def __init__(self, conn: Conn, batch: Import, means: Means) -> None:
-        self._conn, self._batch = conn, batch
-        self._outbox, self._store = means.outbox, means.store
+    def __init__(
+        self,
+        conn: Conn,
+        batch: Import,
+        means: Means,
+        origin: Origin,
+        record: Callable[[int, Sequence[Seen]], Sequence[Item]],
+    ) -> None:
+        self.batch = batch
+        self._conn, self._outbox = conn, means.outbox
         self._pace, self._clock = means.pace, means.clock
-        self._walk: Iterator[Seen] = walk(batch.roots)
-        self._ahead: deque[Seen] = deque()
-        self._count: Iterator[Seen] | None = (
-            None if batch.expected is not None else walk(outermost(batch.roots))
-        )
-        self._counted = 0
-        self._next_index = imports.next_index(conn, batch.batch_id)
-        self._under_way = imports.in_flight(conn, batch.batch_id)
+        self._origin, self._record = origin, record
+        self._ahead = Ahead(conn, batch.batch_id, origin, means.clock)
+        self._counting = None if batch.expected is not None else Counting(origin, means.clock)
+        self._next_index = items.next_index(conn, batch.batch_id)
+        self._open = items.open_indices(conn, batch.batch_id)
+        now = means.clock()
+        self._pacer = means.pace.pacer(now, len(self._open))
+        self._looked_at = now
         self._unannounced = self._next_index - batch.found
-        self._announced_at = means.clock()
+        self._announced_at = now
         self._failures = 0
         self._not_before = 0.0
 
     @property
     def under_way(self) -> int:
-        """Photos that, as far as is known, wait for their outcome."""
-        return len(self._under_way)
+        """Photos that, as far as is known, wait for their end."""
+        return len(self._open)
 
-    def step(self) -> Step:
-        """Record one file, if that is allowed now. Blocks while it is read and stored.
+    def step(self, most: int) -> Step:
+        """Record a few files, if that is allowed now. Blocks while they are read and stored.
 
         Something that is away (object store, registry, network folder) is waited for; raises
         psycopg.Error.
@@ -107,101 +66,66 @@ class Scan:
         if self._clock() < self._not_before:
             return Step.WAITING
         try:
-            step = self._advance()
+            step = self._advance(most)
         except (Busy, Retry) as error:
             self._failures += 1
             self._not_before = self._clock() + delay_s(self._failures)
-            _log.warning("import_waits", batch=self._batch.batch_id, reason=str(error))
+            _log.warning("import_waits", batch=self.batch.batch_id, reason=str(error))
             return Step.WAITING
+        except NotScanningError:
+            return Step.STOPPED
         self._failures = 0
         return step
 
-    def _advance(self) -> Step:
+    def close(self) -> None:
+        """Let go of the origin."""
+        self._origin.close()
+
+    def _advance(self, most: int) -> Step:
         if self._announcement_is_due():
             self._announce()
         self._count_on()
-        seen = self._peek()
-        if seen is None:
-            imports.seal(self._conn, self._outbox, self._batch)
+        some = self._ahead.look(self._pace.at_once)
+        if self._ahead.over:
+            imports.seal(self._conn, self._outbox, self.batch)
             return Step.SEALED
-        if self._is_full():
+        if not some:
+            return Step.WORKED
+        room = self._room(most)
+        if room <= 0:
             return Step.WAITING
-        item = self._record(seen)
-        self._ahead.popleft()
-        self._took(item)
+        for item in self._record(self._next_index, some[:room]):
+            self._took(item)
         return Step.WORKED
 
     def _count_on(self) -> None:
         """Count a slice of the files ahead of the work, so that people see a total and an ETA."""
-        if self._count is None:
-            return
-        try:
-            slice_ = sum(1 for _ in islice(self._count, _COUNT_AT_ONCE))
-        except Busy:
-            self._count, self._counted = walk(outermost(self._batch.roots)), 0
-            raise
-        self._counted += slice_
-        if slice_ < _COUNT_AT_ONCE:
-            imports.expect(self._conn, self._batch, self._counted)
-            self._count = None
+        files = self._counting.go_on() if self._counting else None
+        if files is not None:
+            imports.expect(self._conn, self.batch.batch_id, files)
+            self._counting = None
 
-    def _is_full(self) -> bool:
-        if len(self._under_way) >= self._pace.in_flight:
-            self._under_way -= imports.ended(self._conn, self._under_way)
-        return len(self._under_way) >= self._pace.in_flight
+    def _room(self, most: int) -> int:
+        """How many photos more may be under way."""
+        window = min(most, self._pacer.window)
+        if len(self._open) >= window or self._clock() - self._looked_at >= _LOOK_S:
+            self._look()
+        return min(most, self._pacer.window) - len(self._open)
 
-    def _peek(self) -> Seen | None:
-        """The next file that is not recorded; None at the end."""
-        while not self._ahead:
-            try:
-                fresh = {shown(seen.path): seen for seen in islice(self._walk, _LOOK_AHEAD)}
-            except Busy:
-                self._walk = walk(self._batch.roots)
-                raise
-            if not fresh:
-                return None
-            known = self._known(fresh)
-            self._ahead.extend(seen for path, seen in fresh.items() if path not in known)
-        return self._ahead[0]
-
-    def _known(self, paths: Iterable[str]) -> set[str]:
-        """Those of `paths` that are recorded, be it by their stand-in."""
-        names = {name: path for path in paths for name in (path, shortened(path))}
-        recorded = imports.recorded(self._conn, self._batch.batch_id, list(names))
-        return {names[name] for name in recorded}
-
-    def _record(self, seen: Seen) -> Item:
-        place = Place(self._next_index, shown(seen.path))
-        try:
-            return self._record_at(place, seen)
-        except (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded) as error:
-            # The database is there and refuses this one row: no reason to stop the others.
-            _log.warning("path_unstorable", batch=self._batch.batch_id, reason=str(error))
-            stand_in = Place(place.index, shortened(place.path))
-            message = "The catalog can't hold this file under its path."
-            return imports.record_refusal(
-                self._conn, self._batch, stand_in, "path_unstorable", message
-            )
-
-    def _record_at(self, place: Place, seen: Seen) -> Item:
-        try:
-            if seen.problem is not None:
-                raise UnreadableError(seen.problem)
-            data = read_file(seen.path, self._pace.limit)
-        except UnreadableError as error:
-            problem = error.problem
-            return imports.record_refusal(
-                self._conn, self._batch, place, problem.code, problem.message
-            )
-        original = store_original(self._store, data)
-        return imports.record_photo(self._conn, self._outbox, self._batch, place, original)
+    def _look(self) -> None:
+        """See which photos have their end."""
+        left = items.still_open(self._conn, self.batch.batch_id, self._open)
+        self._looked_at = self._clock()
+        self._pacer.saw(self._looked_at, len(self._open) - len(left), len(left))
+        self._open = left
 
     def _took(self, item: Item) -> None:
+        self._ahead.taken()
+        if item.state is ItemState.SUBMITTED:
+            self._open.add(self._next_index)
         self._next_index += 1
         self._unannounced += 1
         metrics.IMPORT_FILES.labels(item.state.value).inc()
-        if item.state is ItemState.SUBMITTED and item.analysis_id is not None:
-            self._under_way.add(item.analysis_id)
 
     def _announcement_is_due(self) -> bool:
         if self._unannounced == 0:
@@ -210,6 +134,6 @@ class Scan:
         return late or self._unannounced >= self._pace.announce_files
 
     def _announce(self) -> None:
-        imports.announce(self._conn, self._outbox, self._batch)
+        imports.announce(self._conn, self._outbox, self.batch)
         self._unannounced = 0
         self._announced_at = self._clock()

@@ -3,30 +3,49 @@
 import threading
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
 from gateway import db
 from gateway.recorder.handlers import Recorder, handlers
-from gateway.recorder.news import News, open_redis
+from gateway.recorder.news import News, RedisWire, open_redis
 from gateway.recorder.session import Session
 from gateway.settings import SERVICE, Settings
-from streamkit import Handlers, Job, Lane, Readiness, Worker, connect, service_frame
+from streamkit import (
+    Batching,
+    Handlers,
+    Job,
+    Lane,
+    Readiness,
+    Worker,
+    connect,
+    service_frame,
+)
+
+_BATCHING: Final = Batching(largest=250, wait_ms=30.0, budget_ms=100.0)
+"""A micro-batch is a transaction, whose commit costs more than its events. A person who waits for a
+photo hardly notices 30 ms; locks are held no longer than 0.1 s."""
 
 
-def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
-    """The recorder, not started. `session` is its connection to the catalog."""
-    news = News(open_redis(settings.redis), settings.topic_prefix)
+def job(session: Session, news: News) -> Job:
+    """What the recorder's worker does. `session` is its connection to the catalog."""
     by_topic = handlers(Recorder(session, news))
-    job = Job(
+    return Job(
         service=SERVICE,
         version=version("darkroom-gateway"),
         lanes=(Lane("recorder", tuple(by_topic)),),
         handlers=lambda: Handlers(by_topic),
         dead_letters=catalogue.load().dead_letters(SERVICE),
         isolation="thread",
+        batching=_BATCHING,
     )
-    return connect(job, settings, schema_of, (), stop)
+
+
+def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
+    """The recorder, not started."""
+    news = News(RedisWire(open_redis(settings.redis)), settings.topic_prefix)
+    return connect(job(session, news), settings, schema_of, (), stop)
 
 
 def run_recorder(settings: Settings) -> None:

@@ -1,66 +1,90 @@
 """Events of all services in, rows in the catalog; no events out."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any, Final, Literal, cast
 
 from darkroom_schemas import names
-from gateway.catalog import results
+from darkroom_schemas.events import Notice
+from gateway.catalog import ends, notices, results, trainings
 from gateway.db import Conn
-from gateway.recorder.news import News
+from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
-from streamkit import Emit, Handler, Message
+from streamkit import BatchHandler, Message
 from streamkit.messages import Events
 
-Record = Callable[[Conn, Any], None]
-"""Writes an event; `Any` stands for the TypedDict of its topic's schema."""
+Event = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What is done with the events of some topics.
+
+    `write` takes any number of them, as values of the topics' schemas; `about` says whom to tell
+    that something is new. An outcome is known by its CloudEvents id, so `write` gets pairs then.
+    One that reads what it has written can't be piped: there results come only at the end.
+    """
+
+    write: Callable[..., None]
+    about: Literal["photo", "batch", "nobody"]
+    with_id: bool = False
+    piped: bool = True
 
 
 class Recorder:
-    """Records an event in one transaction, then tells the news."""
+    """Records a micro-batch of events in one transaction, then tells the news."""
 
     def __init__(self, session: Session, news: News) -> None:
         self._session = session
         self._news = news
 
-    def photo(self, record: Record) -> Callable[[Message], Events]:
-        """A handler for events about an analysis."""
+    def record(self, messages: Sequence[Message]) -> Sequence[Events]:
+        """All of it, or nothing: what is raised may be about any one of them."""
+        events: dict[str, list[tuple[Event, str]]] = {}
+        for one in messages:
+            pair = storable(one.value), one.headers.get("ce_id", "")
+            events.setdefault(one.topic, []).append(pair)
+        photos = _told("photo", "analysis_id", events)
 
-        def handle(message: Message) -> Sequence[Emit]:
-            event = storable(message.value)
-            analysis_id = event["analysis_id"]
+        def work(conn: Conn) -> Mapping[str, Sequence[str]]:
+            with conn.pipeline():
+                _write(conn, events, piped=True)
+                batches = results.batches_of(conn, list(photos)) if photos else {}
+            _write(conn, events, piped=False)
+            return batches
 
-            def work(conn: Conn) -> list[str]:
-                record(conn, event)
-                return results.batches_of(conn, analysis_id)
-
-            batches = self._session.transact(work)
-            self._news.photo(event["photo_id"], analysis_id, batches)
-            return ()
-
-        return handle
-
-    def outcome(self, message: Message) -> Sequence[Emit]:
-        """The handler of outcomes, which are known by their CloudEvents id."""
-        event_id = message.headers.get("ce_id", "")
-        return self.photo(lambda conn, event: results.record_outcome(conn, event, event_id))(
-            message
+        batches = self._session.transact(work)
+        self._news.tell(
+            [photo_news(photos[one]["photo_id"], one, batches.get(one, ())) for one in photos]
+            + [batch_news(one) for one in _told("batch", "batch_id", events)]
         )
-
-    def batch(self, record: Record) -> Handler:
-        """A handler for events about an import."""
-
-        def handle(message: Message) -> Sequence[Emit]:
-            event = storable(message.value)
-            self._session.transact(lambda conn: record(conn, event))
-            self._news.batch(event["batch_id"])
-            return ()
-
-        return handle
+        return [()] * len(messages)
 
 
-def storable(value: Mapping[str, Any]) -> dict[str, Any]:
+def _write(conn: Conn, events: Mapping[str, Sequence[tuple[Event, str]]], *, piped: bool) -> None:
+    """In the order of the table below, so that all recorders take locks in the same order."""
+    for recording, topics in _BY_RECORDING.items():
+        pairs = [pair for topic in topics for pair in events.get(topic, ())]
+        if pairs and recording.piped is piped:
+            given = pairs if recording.with_id else [event for event, _ in pairs]
+            recording.write(conn, *given)
+
+
+def _told(
+    about: str, name: str, events: Mapping[str, Sequence[tuple[Event, str]]]
+) -> dict[str, Event]:
+    """An event of each photo's analysis, or of each import, of which there is news."""
+    return {
+        event[name]: event
+        for topic, pairs in events.items()
+        if RECORDINGS[topic].about == about
+        for event, _ in pairs
+    }
+
+
+def storable(value: Mapping[str, Any]) -> Event:
     """The event without zero characters, which PostgreSQL's text and jsonb can't hold."""
-    return cast(dict[str, Any], _storable(value))
+    return cast(Event, _storable(value))
 
 
 def _storable(value: object) -> object:
@@ -73,19 +97,41 @@ def _storable(value: object) -> object:
     return value
 
 
-def handlers(recorder: Recorder) -> Mapping[str, Handler]:
-    """Topic → handler."""
-    requested = recorder.photo(results.record_request)
-    return {
-        **dict.fromkeys(names.PHOTO_ANALYSIS_REQUESTED.values(), requested),
-        names.PHOTO_REJECTED: recorder.photo(results.record_rejection),
-        names.PHOTO_OBJECTS_DETECTED: recorder.photo(results.record_objects),
-        names.PHOTO_TEXT_READ: recorder.photo(results.record_text),
-        names.PHOTO_EMBEDDED: recorder.photo(results.record_embedding),
-        names.PHOTO_STAGE_FAILED: recorder.photo(results.record_failure),
-        names.PHOTO_AUTO_LABELED: recorder.outcome,
-        names.PHOTO_SUGGESTED: recorder.outcome,
-        names.PHOTO_REVIEW_REQUESTED: recorder.outcome,
-        names.BATCH_PROGRESSED: recorder.batch(results.record_progress),
-        names.BATCH_COMPLETED: recorder.batch(results.record_completion),
-    }
+def _record_notices(conn: Conn, *events: Notice) -> None:
+    for event in events:
+        notices.record_notice(conn, event)
+
+
+_REQUEST: Final = Recording(results.record_request, "photo")
+_OUTCOME: Final = Recording(results.record_outcome, "photo", with_id=True)
+
+RECORDINGS: Final[Mapping[str, Recording]] = {
+    **dict.fromkeys(names.PHOTO_ANALYSIS_REQUESTED.values(), _REQUEST),
+    names.PHOTO_REJECTED: Recording(results.record_rejection, "photo"),
+    names.PHOTO_OBJECTS_DETECTED: Recording(results.record_objects, "photo"),
+    names.PHOTO_TEXT_READ: Recording(results.record_text, "photo"),
+    names.PHOTO_EMBEDDED: Recording(results.record_embedding, "photo"),
+    names.PHOTO_STAGE_FAILED: Recording(results.record_failure, "photo"),
+    names.ANALYSIS_DEADLINE_REACHED: Recording(results.record_deadline, "photo"),
+    names.PHOTO_ANALYSIS_CANCELLED: Recording(results.record_cancellation, "photo"),
+    **dict.fromkeys(
+        (names.PHOTO_AUTO_LABELED, names.PHOTO_SUGGESTED, names.PHOTO_REVIEW_REQUESTED), _OUTCOME
+    ),
+    # An end changes nothing that an outcome or a rejection did not tell.
+    names.BATCH_PHOTO_ENDED: Recording(ends.record_end, "nobody"),
+    names.BATCH_PROGRESSED: Recording(ends.record_progress, "batch"),
+    names.BATCH_COMPLETED: Recording(ends.record_completion, "batch", piped=False),
+    names.TRAINING_REQUESTED: Recording(trainings.record_training, "nobody"),
+    names.OPS_NOTIFIED: Recording(_record_notices, "nobody", piped=False),
+}
+"""Topic → what is done with its events."""
+
+_BY_RECORDING: Final = {
+    recording: [topic for topic, one in RECORDINGS.items() if one is recording]
+    for recording in RECORDINGS.values()
+}
+
+
+def handlers(recorder: Recorder) -> Mapping[str, BatchHandler]:
+    """Topic → handler: one for all, so that a micro-batch is one transaction."""
+    return dict.fromkeys(RECORDINGS, recorder.record)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import structlog
 from redis import Redis
@@ -22,6 +22,14 @@ _TRY_AGAIN_S: Final = 1.0
 """While Redis is away, recording must not wait for it at every record."""
 
 
+class Publishes(Protocol):
+    """What tells the news."""
+
+    def publish(self, channel: str, messages: Sequence[str]) -> None:
+        """Publish these in order. Raises RedisError."""
+        ...
+
+
 def open_redis(url: str) -> Redis:
     """A client that gives up soon: news is worth less than recording."""
     return Redis.from_url(
@@ -32,49 +40,58 @@ def open_redis(url: str) -> Redis:
     )
 
 
-class Publishes(Protocol):
-    """The part of a Redis client that is needed here."""
+class RedisWire:
+    """Publishes on Redis, all in one round trip."""
 
-    def publish(self, channel: str, message: str, /) -> Any:
-        """Raises RedisError."""
-        ...
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def publish(self, channel: str, messages: Sequence[str]) -> None:
+        """See Publishes."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for message in messages:
+            pipeline.publish(channel, message)
+        pipeline.execute()
+
+
+def photo_news(photo_id: str, analysis_id: str, batches: Sequence[str]) -> Mapping[str, object]:
+    """Something new is recorded of an analysis; `batches` are the imports that wait for it."""
+    return {
+        "type": "photo",
+        "photo_id": photo_id,
+        "analysis_id": analysis_id,
+        "batches": list(batches),
+    }
+
+
+def batch_news(batch_id: str) -> Mapping[str, object]:
+    """An import's totals changed."""
+    return {"type": "batch", "batch_id": batch_id}
 
 
 class News:
     """Publishes news and goes on without Redis, with a warning once a minute and a metric."""
 
     def __init__(
-        self, redis: Publishes, prefix: str, clock: Callable[[], float] = time.monotonic
+        self, wire: Publishes, prefix: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._redis = redis
+        self._wire = wire
         self._channel = channel(prefix)
         self._clock = clock
         self._not_before = float("-inf")
         self._warned_at = float("-inf")
 
-    def photo(self, photo_id: str, analysis_id: str, batches: Sequence[str]) -> None:
-        """Something new is recorded of an analysis."""
-        self._publish(
-            {
-                "type": "photo",
-                "photo_id": photo_id,
-                "analysis_id": analysis_id,
-                "batches": list(batches),
-            }
-        )
-
-    def batch(self, batch_id: str) -> None:
-        """An import's totals changed."""
-        self._publish({"type": "batch", "batch_id": batch_id})
-
-    def _publish(self, news: Mapping[str, object]) -> None:
+    def tell(self, news: Sequence[Mapping[str, object]]) -> None:
+        """Publish these, or count them as lost."""
+        if not news:
+            return
         if self._clock() < self._not_before:
-            NEWS_LOST.inc()
+            NEWS_LOST.inc(len(news))
             return
         try:
-            self._redis.publish(self._channel, json.dumps(news))
+            self._wire.publish(self._channel, [json.dumps(one) for one in news])
         except RedisError as error:
-            NEWS_LOST.inc()
+            NEWS_LOST.inc(len(news))
             self._not_before = self._clock() + _TRY_AGAIN_S
             self._warn(error)
 

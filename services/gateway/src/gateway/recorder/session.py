@@ -1,14 +1,18 @@
 """The recorder's connection to the catalog, with its troubles as instructions to the worker."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 
 from gateway.db import Conn, away
 from streamkit import Busy, Reject
 
 T = TypeVar("T")
+
+_TRIES: Final = 3
+"""Of a transaction that PostgreSQL ended because it and another one waited for each other."""
 
 
 class Session:
@@ -19,16 +23,28 @@ class Session:
         self._conn: Conn | None = None
 
     def transact(self, work: Callable[[Conn], T]) -> T:
-        """Run `work` in a transaction and commit it.
+        """Run `work` in a transaction and commit it; again, where it got into another's way.
 
         Raises Busy where the database is away: for as long as it takes, nothing is lost. Raises
         Reject for values that the catalog can never hold. Any other psycopg.Error is a defect.
         """
+        tries = 1
+        while True:
+            try:
+                return self._tried(work)
+            except DeadlockDetected as error:
+                if tries == _TRIES:
+                    raise Busy(f"no turn in the catalog: {error}", dependency="catalog") from error
+                tries += 1
+
+    def _tried(self, work: Callable[[Conn], T]) -> T:
         try:
             if self._conn is None:
                 self._conn = self._connect()
             with self._conn.transaction():
                 return work(self._conn)
+        except DeadlockDetected:
+            raise
         except psycopg.Error as error:
             if away(error):
                 self.close()

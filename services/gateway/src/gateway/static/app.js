@@ -8,13 +8,15 @@ import { count, h, say, throttled, toneOf, TONES } from "./dom.js";
 import { Imports } from "./imports.js";
 import { connect } from "./live.js";
 import { noneHere, noPhotos } from "./nothing.js";
+import { Notices } from "./notices.js";
 import * as rejected from "./rejected.js";
 import { belongs, Sheet } from "./sheet.js";
 import { Uploads } from "./uploads.js";
 
 const PAGE = 60;
 const FILTERS = ["all", "auto_labeled", "suggested", "review", "rejected"];
-const STATUS = { all: {}, pending: { status: "pending" } };
+const STATUS = { all: {}, pending: { status: "pending" }, cancelled: { status: "cancelled" } };
+const LOOK_MS = 10000; // how often moving imports are asked for, news or not: time goes on
 
 const at = (id) => document.getElementById(id);
 const query = at("query");
@@ -34,6 +36,7 @@ const detail = new Detail({
   closed: (photo) => photo && sheet.focus(photo.photo_id),
 });
 const imports = new Imports({ openPhoto });
+const notices = new Notices();
 const uploads = new Uploads({ openPhoto, added: hear });
 
 function open(photo) {
@@ -163,7 +166,8 @@ function drawEmpty() {
 }
 
 function drawFilters() {
-  const shown = counts?.pending || view.filter === "pending" ? [...FILTERS, "pending"] : FILTERS;
+  const sometimes = ["pending", "cancelled"].filter((name) => counts?.[name] || view.filter === name);
+  const shown = [...FILTERS, ...sometimes];
   const nav = at("filters");
   const focused = nav.contains(document.activeElement) ? document.activeElement.dataset.filter : null;
   nav.replaceChildren(...shown.map((name) =>
@@ -240,7 +244,7 @@ const retry = connect({
     else if (told.type === "batch") {
       imports.update(told.batch);
       recount();
-    }
+    } else if (told.type === "notice") notices.add(told.notice);
   },
   state(state, seconds) {
     const words = { connecting: "Connecting", live: "Live", lost: "Offline" };
@@ -262,6 +266,10 @@ const retry = connect({
 
 async function start() {
   recount();
+  await lookAtImports();
+}
+
+async function lookAtImports() {
   try {
     imports.replace((await client.imports(20)).items);
   } catch (problem) {
@@ -305,6 +313,10 @@ addEventListener("keydown", (event) => {
 });
 
 addEventListener("scroll", () => document.querySelector(".top").classList.toggle("stuck", scrollY > 4), { passive: true });
+
+setInterval(() => {
+  if (imports.moving && !document.hidden) lookAtImports();
+}, LOOK_MS);
 
 start();
 load();

@@ -44,7 +44,7 @@ function caption(photo) {
   if (photo.status !== "analyzed") {
     return h("span", { class: "caption" },
       h("span", { class: "name" }, h("b", { title: nameOf(photo) }, nameOf(photo))),
-      h("span", { class: "also" }, photo.error?.message ?? "being analysed"));
+      h("span", { class: "also" }, photo.error?.message ?? (photo.status === "cancelled" ? "its import was cancelled" : "being analysed")));
   }
   const unsure = !photo.calibrated;
   const firstLine = photo.text?.split("\n").find((line) => line.trim());

@@ -37,6 +37,7 @@ export const photo = (id) => get(`/v1/photos/${encodeURIComponent(id)}`);
 export const search = (parameters, signal) => get(`/v1/search?${query(parameters)}`, signal);
 export const imports = (limit) => get(`/v1/imports?${query({ limit })}`);
 export const files = (batch, parameters) => get(`/v1/imports/${encodeURIComponent(batch)}/photos?${query(parameters)}`);
+export const failures = (batch, parameters) => get(`/v1/imports/${encodeURIComponent(batch)}/failures?${query(parameters)}`);
 export const system = () => get("/v1/system");
 
 /** Hand in a file; {fresh, photo}. */
@@ -45,4 +46,11 @@ export async function upload(file) {
   const headers = { "Content-Type": "application/octet-stream" };
   const { status, told } = await ask(path, { method: "POST", body: file, headers });
   return { fresh: status === 202, photo: told };
+}
+
+/** Hold an import, let it go on, or call it off: "pause", "resume", "cancel"; how it stands then. */
+export async function command(batch, word) {
+  const headers = { "Content-Type": "application/json" };
+  const body = JSON.stringify({ by: "page" });
+  return (await ask(`/v1/imports/${encodeURIComponent(batch)}/${word}`, { method: "POST", headers, body })).told;
 }

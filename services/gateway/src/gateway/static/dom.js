@@ -41,6 +41,7 @@ export const TONES = {
   review: "To review",
   rejected: "Rejected",
   pending: "Developing",
+  cancelled: "Called off",
 };
 
 /** What a photo has come to, as one word of TONES. */

@@ -1,29 +1,31 @@
-// Imports: where they stand, and which of their files were duplicates or refused.
+// The panel of imports: where each stands, and how to hold it, let it go on, or call it off.
 
 import * as client from "./client.js";
-import { count, duration, h, icon, ICONS, sentence } from "./dom.js";
+import { count, h, say } from "./dom.js";
+import { aside, done, filled, OVER, progress, reasons, stateOf, TONES, whole } from "./import_words.js";
+import { Report } from "./import_report.js";
 
 const SHOWN = 3;
+const REASONS = 2;
 const KEPT_MS = 15 * 60 * 1000; // how long an import that ended stays on the page
-const BAR = ["auto_labeled", "suggested", "review", "rejected", "duplicate"];
 
 export class Imports {
   #section = document.getElementById("imports");
-  #dialog = document.getElementById("report");
   #batches = new Map();
-  #on;
+  #report;
 
   /** `on` has openPhoto(id). */
   constructor(on) {
-    this.#on = on;
-    this.#dialog.addEventListener("close", () => this.#dialog.replaceChildren());
-    this.#dialog.addEventListener("click", (event) => {
-      if (event.target === this.#dialog) this.#dialog.close();
-    });
+    this.#report = new Report(on);
   }
 
   get batches() {
     return [...this.#batches.values()];
+  }
+
+  /** Whether any import is under way: its rate and its time left change without news. */
+  get moving() {
+    return this.batches.some((batch) => !OVER.has(batch.state));
   }
 
   replace(batches) {
@@ -32,8 +34,10 @@ export class Imports {
   }
 
   update(batch) {
+    const before = this.#batches.get(batch.batch_id);
     this.#batches.set(batch.batch_id, batch);
     this.#draw();
+    if (before && before.state !== batch.state && OVER.has(batch.state)) say(`Import of ${batch.title}: ${stateOf(batch)}`);
   }
 
   #draw() {
@@ -53,82 +57,99 @@ export class Imports {
     }
   }
 
+  /** A row's elements stay while its texts change, so that nobody's click or focus is lost. */
   #row(id) {
-    return h("article", { class: "import", "data-batch": id },
-      h("p", { class: "what" }, h("b", {}), h("span", {})),
-      h("p", { class: "sums" }),
-      h("button", { class: "button quiet", type: "button", onclick: () => this.report(this.#batches.get(id)) }, "Details"),
-      h("div", { class: "bar", role: "progressbar", "aria-valuemin": "0" }, BAR.map((tone) => h("i", { "data-tone": tone }))));
+    const row = h("article", { class: "import", "data-batch": id });
+    const batch = () => this.#batches.get(id);
+    const button = (name, words, onclick) => h("button", { class: "button quiet", type: "button", "data-act": name, onclick }, words);
+    const ask = (asking) => {
+      row.classList.toggle("asking", asking);
+      fillRow(row, batch());
+      row.querySelector(asking ? '[data-act="keep"]' : '[data-act="cancel"]').focus();
+    };
+    row.append(
+      h("p", { class: "what" }, h("b", {}), h("span", { class: "state" }), h("span", { class: "progress" })),
+      h("div", { class: "commands" },
+        button("hold", "Pause", () => this.#command(row, batch().state === "paused" ? "resume" : "pause")),
+        button("cancel", "Cancel", () => ask(true)),
+        h("span", { class: "sure" }, "Call off what is not done?"),
+        button("really", "Cancel import", () => { row.classList.remove("asking"); this.#command(row, "cancel"); }),
+        button("keep", "Keep going", () => ask(false)),
+        button("report", "Details", () => this.#report.open(batch()))),
+      h("div", { class: "bar", role: "progressbar", "aria-valuemin": "0" }, TONES.map(([tone]) => h("i", { "data-tone": tone }))),
+      h("p", { class: "sums" }), h("p", { class: "reasons" }), h("p", { class: "trouble", role: "alert" }));
+    row.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !row.classList.contains("asking")) return;
+      event.stopPropagation();
+      ask(false);
+    });
+    return row;
   }
 
-  async report(batch) {
-    this.#dialog.replaceChildren(
-      h("header", {}, h("h2", { id: "report-name" }, `Import of ${nameOf(batch)}`),
-        h("button", { class: "button quiet close", type: "button", "aria-label": "Close", onclick: () => this.#dialog.close() }, icon(ICONS.close))),
-      h("p", {}, `${count(batch.found)} files found: ${count(batch.accepted)} analysed, ${count(batch.duplicates)} ${batch.duplicates === 1 ? "duplicate" : "duplicates"}, ${count(batch.rejected)} rejected${batch.pending ? `, ${count(batch.pending)} on their way` : ""}.`));
-    this.#dialog.showModal();
-    for (const [status, title] of [["rejected", "Rejected"], ["duplicate", "Duplicates"]]) {
-      const { items, next } = await client.files(batch.batch_id, { status, limit: 200 });
-      if (!items.length) continue;
-      this.#dialog.append(h("section", {}, h("h3", {}, title), h("ul", { class: "files" }, items.map((item) => this.#file(item))),
-        next && h("p", { class: "muted" }, "Only the first 200 are listed here.")));
+  async #command(row, command) {
+    const trouble = row.querySelector(".trouble");
+    const acts = row.querySelectorAll(".commands button");
+    trouble.textContent = "";
+    for (const act of acts) act.disabled = true;
+    try {
+      this.update(await client.command(row.dataset.batch, command));
+    } catch (problem) {
+      trouble.textContent = problem.message;
     }
-  }
-
-  #file(item) {
-    const [folder, name] = split(item.path);
-    const open = item.duplicate_of && h("button", { type: "button", onclick: () => { this.#dialog.close(); this.#on.openPhoto(item.duplicate_of); } }, split(item.duplicate_of_path ?? "a known photo")[1]);
-    return h("li", { "data-tone": item.status },
-      h("b", {}, h("span", { class: "path" }, folder), name),
-      h("span", { class: "why" }, ...(item.error ? [sentence(item.error.message)] : ["same bytes as ", open])),
-      item.error && h("span", { class: "aside" }, h("code", {}, item.error.code)));
+    for (const act of acts) act.disabled = false;
   }
 }
 
 function fillRow(row, batch) {
-  const ended = batch.accepted + batch.rejected + batch.duplicates;
-  const all = batch.expected ?? batch.found;
-  row.classList.toggle("ended", batch.state === "completed");
-  row.querySelector(".what b").textContent = nameOf(batch);
+  const asking = row.classList.contains("asking") && !OVER.has(batch.state);
+  row.classList.toggle("asking", asking);
+  row.classList.toggle("over", OVER.has(batch.state));
+  row.dataset.state = batch.state;
+  const put = (selector, text) => {
+    const element = row.querySelector(selector);
+    if (element.textContent !== text) element.textContent = text;
+    element.hidden = !text;
+  };
+  put(".what b", batch.title);
   row.querySelector(".what b").title = batch.roots.join("\n");
-  row.querySelector(".what span").textContent = progress(batch, ended);
+  put(".state", [stateOf(batch), aside(batch)].filter(Boolean).join(" "));
+  put(".progress", progress(batch));
   row.querySelector(".sums").replaceChildren(...sums(batch));
-  const bar = row.querySelector(".bar");
-  bar.setAttribute("aria-label", `Import of ${nameOf(batch)}`);
+  row.querySelector(".reasons").replaceChildren(...why(batch));
+  fillBar(row.querySelector(".bar"), batch);
+  const show = (name, shown) => { row.querySelector(`[data-act="${name}"]`).hidden = !shown; };
+  const moves = ["scanning", "paused", "running"].includes(batch.state);
+  show("hold", !asking && (batch.state === "paused" || (batch.state === "scanning" && !batch.sealed)));
+  show("cancel", !asking && moves);
+  show("really", asking);
+  show("keep", asking);
+  show("report", !asking);
+  row.querySelector(".sure").hidden = !asking;
+  row.querySelector('[data-act="hold"]').textContent = batch.state === "paused" ? "Resume" : "Pause";
+}
+
+function fillBar(bar, batch) {
+  const all = whole(batch);
+  bar.setAttribute("aria-label", `Import of ${batch.title}`);
   bar.setAttribute("aria-valuemax", String(all));
-  bar.setAttribute("aria-valuenow", String(ended));
-  const amounts = { ...batch, duplicate: batch.duplicates };
+  bar.setAttribute("aria-valuenow", String(filled(batch)));
+  bar.setAttribute("aria-valuetext", [stateOf(batch), progress(batch)].filter(Boolean).join(", "));
+  bar.classList.toggle("empty", OVER.has(batch.state) && done(batch) === 0);
+  const fields = Object.fromEntries(TONES);
   for (const part of bar.children) {
-    part.style.width = `${all ? (100 * amounts[part.dataset.tone]) / all : 0}%`;
+    part.style.width = `${(100 * batch[fields[part.dataset.tone]]) / all}%`;
   }
 }
 
-function progress(batch, ended) {
-  if (batch.state === "completed") return `${count(batch.found)} files in ${duration(batch.elapsed_s)}`;
-  if (batch.expected === null) return `${count(ended)} so far, still counting the files`;
-  const left = ended > 4 ? `, about ${duration(((batch.expected - ended) * batch.elapsed_s) / ended)} left` : "";
-  return `${count(ended)} of ${count(batch.expected)}${left}`;
-}
-
-const SUMS = [
-  ["auto_labeled", "auto_labeled", "auto-labelled"],
-  ["suggested", "suggested", "suggested"],
-  ["review", "review", "to review"],
-  ["rejected", "rejected", "rejected"],
-  ["duplicate", "duplicates", "duplicate"],
-];
-
 function sums(batch) {
-  return SUMS.filter(([, field]) => batch[field]).map(([tone, field, words]) =>
+  const told = TONES.filter(([, field]) => batch[field]).map(([tone, field, words]) =>
     h("span", { "data-tone": tone }, h("b", {}, count(batch[field])), ` ${words}${tone === "duplicate" && batch[field] > 1 ? "s" : ""}`));
+  const further = [["in_flight", "being analysed"], ["repaired", "repaired later"]];
+  return [...told, ...further.filter(([field]) => batch[field]).map(([field, words]) => h("span", {}, h("b", {}, count(batch[field])), ` ${words}`))];
 }
 
-function split(path) {
-  const at = path.lastIndexOf("/") + 1;
-  return [path.slice(0, at), path.slice(at)];
-}
-
-function nameOf(batch) {
-  const names = batch.roots.map((root) => split(root.replace(/\/$/, ""))[1] || root);
-  return names.length > 2 ? `${names[0]} and ${names.length - 1} more` : names.join(" and ");
+function why(batch) {
+  const { shown, rest } = reasons(batch, REASONS);
+  const told = shown.map((each) => h("span", { title: each.code }, h("b", {}, `${count(each.count)} ×`), ` ${each.text}`));
+  return rest ? [...told, h("span", {}, `and ${count(rest)} more`)] : told;
 }

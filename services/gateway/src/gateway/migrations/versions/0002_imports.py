@@ -45,9 +45,43 @@ UPDATE batch_items i SET ended = 'rejected', ended_at = r.rejected_at
   WHERE r.analysis_id = i.analysis_id AND i.state = 'submitted' AND i.ended IS NULL;
 CREATE INDEX batch_items_open ON batch_items (batch_id, index)
   WHERE state = 'submitted' AND ended IS NULL;
+CREATE INDEX batch_items_failed ON batch_items (batch_id, index)
+  WHERE state = 'refused' OR ended = 'rejected' OR partial;
 
-ALTER TABLE analyses ADD cancelled_at timestamptz;
+-- awaited: somebody else than an import joined it, so that no cancelled import ends it
+ALTER TABLE analyses ADD cancelled_at timestamptz, ADD awaited boolean NOT NULL DEFAULT false;
 CREATE INDEX analyses_submitted ON analyses (submitted_at);
+"""
+
+_SAMPLES: Final = """
+-- [[seconds since 1970, files ended], ...], the oldest first: what the rate and the time left are
+-- reckoned from. A trigger, since two doors move an import: the scan (control) and the recorder.
+-- A pause begins anew: it is no slowness.
+ALTER TABLE batches ADD samples jsonb NOT NULL DEFAULT '[]';
+
+CREATE FUNCTION batches_sample() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+  at numeric := round(extract(epoch FROM clock_timestamp()), 1);
+  done bigint := greatest(NEW.duplicates, (NEW.totals ->> 'duplicates')::bigint)
+    + greatest(NEW.refused, (NEW.totals ->> 'rejected')::bigint)
+    + coalesce((NEW.totals ->> 'accepted')::bigint, 0);
+  sample jsonb := jsonb_build_array(jsonb_build_array(at, done));
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    at := round(extract(epoch FROM NEW.started_at), 1);
+    NEW.samples := jsonb_build_array(jsonb_build_array(at, done));
+  ELSIF OLD.state = 'paused' AND NEW.state <> 'paused' THEN
+    NEW.samples := sample;
+  ELSIF at - coalesce((OLD.samples -> -1 ->> 0)::numeric, 0) >= 2 THEN
+    NEW.samples := CASE WHEN jsonb_array_length(OLD.samples) < 64 THEN OLD.samples
+      ELSE OLD.samples - 0 END || sample;
+  END IF;
+  RETURN NEW;
+END $$;
+
+CREATE TRIGGER batches_sample
+  BEFORE INSERT OR UPDATE OF state, duplicates, refused, totals ON batches
+  FOR EACH ROW EXECUTE FUNCTION batches_sample();
 """
 
 _POLICIES: Final = """
@@ -79,7 +113,8 @@ _SOURCES: Final = """
 CREATE TABLE sources (
   source_id uuid PRIMARY KEY, owner uuid NOT NULL, name text NOT NULL,
   kind text NOT NULL CHECK (kind IN ('folder', 'store')), location jsonb NOT NULL,
-  lane text NOT NULL, schedule text, deletions text NOT NULL CHECK (deletions IN ('report', 'forget')),
+  lane text NOT NULL, schedule text,
+  deletions text NOT NULL CHECK (deletions IN ('report', 'forget')),
   enabled boolean NOT NULL DEFAULT true, created_at timestamptz NOT NULL DEFAULT now(),
   UNIQUE (owner, name));
 
@@ -101,7 +136,8 @@ CREATE TABLE job_runs (
   run_id uuid PRIMARY KEY, job text NOT NULL,
   reason text NOT NULL CHECK (reason IN ('schedule', 'catch_up', 'person')), asked_by text,
   due_at timestamptz NOT NULL, started_at timestamptz NOT NULL, ended_at timestamptz,
-  state text NOT NULL CHECK (state IN ('running', 'done', 'failed', 'interrupted')),
+  state text NOT NULL
+    CHECK (state IN ('running', 'done', 'failed', 'interrupted', 'skipped')),
   report jsonb NOT NULL DEFAULT '{}', error text);
 CREATE INDEX job_runs_recent ON job_runs (job, started_at DESC);
 """
@@ -141,7 +177,7 @@ _NEW: Final = (
 
 def upgrade() -> None:
     """Add the columns and make the tables."""
-    for statements in (_IMPORTS, _POLICIES, _SOURCES, _SCHEDULES, _NOTICES):
+    for statements in (_IMPORTS, _SAMPLES, _POLICIES, _SOURCES, _SCHEDULES, _NOTICES):
         op.execute(statements)
 
 
@@ -150,13 +186,16 @@ def downgrade() -> None:
     op.execute(f"DROP TABLE {_NEW}")
     op.execute(
         """
-        DROP INDEX analyses_submitted, batch_items_open, batches_recent;
-        ALTER TABLE analyses DROP cancelled_at;
+        DROP TRIGGER batches_sample ON batches;
+        DROP FUNCTION batches_sample;
+        DROP INDEX analyses_submitted, batch_items_failed, batch_items_open, batches_recent;
+        ALTER TABLE analyses DROP cancelled_at, DROP awaited;
         ALTER TABLE batch_items DROP recorded_at, DROP byte_size, DROP ended, DROP partial,
           DROP ended_at;
-        ALTER TABLE batches DROP CONSTRAINT batches_state_check;
+        ALTER TABLE batches DROP samples, DROP CONSTRAINT batches_state_check;
         UPDATE batches SET state = CASE
-          WHEN state IN ('paused', 'cancelling') THEN CASE WHEN sealed THEN 'running' ELSE 'scanning' END
+          WHEN state IN ('paused', 'cancelling') AND sealed THEN 'running'
+          WHEN state IN ('paused', 'cancelling') THEN 'scanning'
           WHEN state IN ('completed_with_failures', 'cancelled') THEN 'completed'
           ELSE state END;
         ALTER TABLE batches ADD CONSTRAINT batches_state_check

@@ -1,0 +1,183 @@
+"""What a person should know, and to whom it is to be sent.
+
+A notice and its deliveries are written in one transaction with what it tells of: whoever is told
+can trust that it is so, and nothing that happened is left untold by a crash. `control/notices.py`
+sends the deliveries.
+"""
+
+from datetime import timedelta
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from darkroom_schemas import ids
+from darkroom_schemas.events import Notice
+from gateway.db import Conn
+from streamkit.notices import FIRST_DEAD_LETTER
+
+NOTICES_CHANNEL: Final = "darkroom_notices"
+"""PostgreSQL notifies here when a transaction that made deliveries is committed."""
+
+TEST: Final = "test"
+"""The kind of notice by which a channel is tried out: it goes to that channel alone."""
+
+DEFAULT_CHANNEL: Final = ids.batch_event_id(ids.LOCAL_OWNER, "notices:log")
+"""Id of the channel that exists without anybody's doing: the control door's log."""
+
+Severity = Literal["info", "warning", "critical"]
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("info", "warning", "critical")
+"""From the least on."""
+
+_AGAIN_AFTER: Final = {FIRST_DEAD_LETTER: timedelta(days=1)}
+"""How long a kind that a worker tells is not told again, if not an hour. What follows a first dead
+letter is told by the digests."""
+
+_HOUR: Final = timedelta(hours=1)
+_TITLE_CHARS: Final = 200
+_DETAIL_CHARS: Final = 4000
+_NAME_CHARS: Final = 500
+
+
+def add_notice(  # noqa: PLR0913 - one argument per column
+    conn: Conn,
+    *,
+    kind: str,
+    service: str,
+    subject: str,
+    severity: Severity,
+    title: str,
+    detail: str,
+    owner: str | None = None,
+    notice_id: str,
+) -> bool:
+    """Tell a person, if the transaction in progress on `conn` is committed; False if it was told.
+
+    `title` is one line that says what happened, `detail` what it means and what to do. `owner`
+    None: whoever runs Darkroom. `notice_id` is a UUID of the fact: the same fact is one notice.
+    """
+    ensure_default(conn)
+    added = conn.execute(
+        """
+        INSERT INTO notices (
+            notice_id, owner, kind, service, subject, severity, title, detail, occurred_at)
+        VALUES (
+            %(notice_id)s, %(owner)s, %(kind)s, %(service)s, %(subject)s, %(severity)s, %(title)s,
+            %(detail)s, now())
+        ON CONFLICT (notice_id) DO NOTHING
+        """,
+        {
+            **_cleaned(kind, service, subject, title, detail),
+            **{"notice_id": notice_id, "owner": owner, "severity": severity},
+        },
+    )
+    if not added.rowcount:
+        return False
+    _address(conn, notice_id)
+    return True
+
+
+def record_notice(conn: Conn, event: Notice) -> None:
+    """What a worker says (`ops.notified.v1`); a part of the caller's transaction.
+
+    Workers that say the same of the same subject within an hour are one notice, whichever was
+    recorded first; so is a dead letter's kind within a day, of each service.
+    """
+    severity = event["severity"] if event["severity"] in SEVERITIES else "warning"
+    cleaned = _cleaned(
+        event["kind"], event["service"], event["subject"], event["title"], event["detail"]
+    )
+    ensure_default(conn)
+    added = conn.execute(
+        """
+        INSERT INTO notices (
+            notice_id, kind, service, subject, severity, title, detail, occurred_at)
+        SELECT %(notice_id)s::uuid, %(kind)s::text, %(service)s::text, %(subject)s::text,
+            %(severity)s::text, %(title)s::text, %(detail)s::text, %(occurred_at)s::timestamptz
+        WHERE NOT EXISTS (
+            SELECT FROM notices WHERE kind = %(kind)s AND subject = %(subject)s
+            AND (service = %(service)s OR kind <> %(apart)s)
+            AND occurred_at BETWEEN %(occurred_at)s - %(again)s::interval
+                AND %(occurred_at)s + %(again)s::interval)
+        ON CONFLICT (notice_id) DO NOTHING
+        """,
+        {
+            **cleaned,
+            **{"notice_id": event["notice_id"], "severity": severity, "apart": FIRST_DEAD_LETTER},
+            **{
+                "occurred_at": event["occurred_at"],
+                "again": _AGAIN_AFTER.get(event["kind"], _HOUR),
+            },
+        },
+    )
+    if added.rowcount:
+        _address(conn, event["notice_id"])
+
+
+def add_test(conn: Conn, owner: str, channel_id: UUID, name: str, notice_id: str) -> None:
+    """Try out a channel: a notice for it alone."""
+    with conn.transaction():
+        conn.execute(
+            "INSERT INTO notices (notice_id, owner, kind, service, subject, severity, title,"
+            " detail, occurred_at) VALUES (%s, %s, %s, 'gateway', %s, 'info', %s, %s, now())",
+            (
+                *(notice_id, owner, TEST, name, f"Darkroom can reach you by {name}"),
+                "Somebody tries out this channel. There is nothing to do.",
+            ),
+        )
+        conn.execute(
+            "INSERT INTO deliveries (notice_id, channel_id, state) VALUES (%s, %s, 'waiting')",
+            (notice_id, channel_id),
+        )
+        _wake(conn)
+
+
+def ensure_default(conn: Conn) -> None:
+    """Make the channel that exists without anybody's doing, the first time."""
+    conn.execute(
+        "INSERT INTO channels (channel_id, owner, name, kind, target, least_severity)"
+        " VALUES (%s, %s, 'log', 'log', '{}', 'info') ON CONFLICT DO NOTHING",
+        (DEFAULT_CHANNEL, ids.LOCAL_OWNER),
+    )
+
+
+def forget_notices(conn: Conn, days: int) -> int:
+    """Delete notices that are older, with their deliveries; returns how many."""
+    gone = conn.execute(
+        "DELETE FROM notices WHERE recorded_at < now() - make_interval(days => %s)", (days,)
+    )
+    return gone.rowcount
+
+
+def _address(conn: Conn, notice_id: str) -> None:
+    """A delivery by each channel that wants the notice."""
+    made = conn.execute(
+        """
+        INSERT INTO deliveries (notice_id, channel_id, state)
+        SELECT n.notice_id, c.channel_id, 'waiting'
+        FROM notices n JOIN channels c ON n.owner IS NULL OR n.owner = c.owner
+        WHERE n.notice_id = %(notice)s AND c.enabled
+        AND (c.kinds = '{}' OR n.kind = ANY(c.kinds))
+        AND array_position(%(severities)s, n.severity)
+            >= array_position(%(severities)s, c.least_severity)
+        """,
+        {"notice": notice_id, "severities": list(SEVERITIES)},
+    )
+    if made.rowcount:
+        _wake(conn)
+
+
+def _wake(conn: Conn) -> None:
+    conn.execute("SELECT pg_notify(%s, '')", (NOTICES_CHANNEL,))
+
+
+def _cleaned(kind: str, service: str, subject: str, title: str, detail: str) -> dict[str, Any]:
+    """The texts as PostgreSQL can hold them and people read them."""
+    return {
+        **{"kind": _text(kind, _NAME_CHARS), "service": _text(service, _NAME_CHARS)},
+        **{"subject": _text(subject, _NAME_CHARS), "detail": _text(detail, _DETAIL_CHARS)},
+        "title": " ".join(_text(title, _TITLE_CHARS).split()),
+    }
+
+
+def _text(text: str, most: int) -> str:
+    return text.replace("\0", "").encode("utf-8", "replace").decode()[:most]

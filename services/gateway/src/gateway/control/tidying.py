@@ -1,0 +1,96 @@
+"""Jobs of the control door that keep the catalog small, and tell how the day went."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from gateway.catalog import import_commands, statistics
+from gateway.catalog.import_commands import ImportStateError
+from gateway.catalog.imports import FINAL
+from gateway.catalog.jobs import forget_runs
+from gateway.catalog.notices import forget_notices
+from gateway.catalog.schedules import STATISTICS
+from gateway.control.archives import forget_strays
+from gateway.control.job_run import Job, JobContext
+from gateway.db import Conn
+from streamkit import ObjectStore
+
+_log = structlog.get_logger("gateway.schedules")
+
+RETENTION: Final = "retention"
+
+_AT_ONCE: Final = 500
+
+
+def statistics_job() -> Job:
+    """Every hour, how the last 24 went; the report is what `GET /v1/statistics` answers."""
+
+    def run(conn: Conn, _context: JobContext) -> Mapping[str, Any]:
+        return statistics.last_day(conn).model_dump(mode="json")
+
+    return Job(STATISTICS, "5 * * * *", run, time_limit_s=600.0)
+
+
+def retention_job(objects: ObjectStore, *, keep_days: int, upload_days: int) -> Job:
+    """Every day: what is old and of no use any more. The audit log is kept for good."""
+
+    def run(conn: Conn, context: JobContext) -> Mapping[str, Any]:
+        report = {
+            "notices": forget_notices(conn, keep_days),
+            "runs": forget_runs(conn, keep_days),
+            "uploads": cancel_uploads(conn, context, upload_days),
+        }
+        # The last, since the store may be away.
+        report["archives"] = forget_archives(conn, context, objects)
+        return report | {"strays": forget_strays(conn, objects)}
+
+    return Job(RETENTION, "10 3 * * *", run, time_limit_s=3_600.0)
+
+
+def cancel_uploads(conn: Conn, context: JobContext, days: int) -> int:
+    """Cancel imports that a client began to upload, and has sent nothing to for so long."""
+    idle = conn.execute(
+        """
+        SELECT b.batch_id, b.owner FROM batches b
+        WHERE b.kind = 'upload' AND b.state IN ('scanning', 'paused') AND NOT b.sealed
+          AND greatest(b.started_at, (SELECT i.recorded_at FROM batch_items i
+            WHERE i.batch_id = b.batch_id ORDER BY i.index DESC LIMIT 1))
+            < now() - make_interval(days => %s)
+        """,
+        (days,),
+    ).fetchall()
+    cancelled = 0
+    for row in idle:
+        context.check()
+        try:
+            import_commands.cancel(conn, str(row["owner"]), row["batch_id"], RETENTION)
+            cancelled += 1
+        except ImportStateError as error:  # it was sealed and ended in between
+            _log.info("upload_over", batch=str(row["batch_id"]), reason=error.code)
+    return cancelled
+
+
+def forget_archives(conn: Conn, context: JobContext, objects: ObjectStore) -> int:
+    """Delete archives whose imports are over; their photos are objects of their own."""
+    forgotten = 0
+    for batch_id, uri in _archives(conn):
+        context.check()
+        objects.delete(uri)
+        conn.execute(
+            "UPDATE batches SET location = location || '{\"forgotten\": true}' WHERE batch_id = %s",
+            (batch_id,),
+        )
+        forgotten += 1
+    return forgotten
+
+
+def _archives(conn: Conn) -> Iterator[tuple[UUID, str]]:
+    """Those that are over and still lie there; the row says it once one is deleted."""
+    while rows := conn.execute(
+        "SELECT batch_id, location ->> 'uri' AS uri FROM batches WHERE kind = 'archive'"
+        " AND state = ANY(%s) AND NOT location ? 'forgotten' LIMIT %s",
+        (list(FINAL), _AT_ONCE),
+    ).fetchall():
+        yield from ((row["batch_id"], row["uri"]) for row in rows)

@@ -1,0 +1,1 @@
+"""How notices reach people: log, webhook, email, WebSocket. Which ones, the catalog says."""
