@@ -48,17 +48,29 @@ def test_options_are_handed_on(asked: list[Sequence[str]], tmp_path: Path) -> No
     assert asked == [("bench.runtime", *told)]
 
 
+def test_how_many_photos_are_imported_is_handed_on(
+    asked: list[Sequence[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "result.json"
+    options = ["--photos", "2000", "--check", "--json", str(file)]
+    result = CliRunner().invoke(build(), ["bench", "import", *options])
+    assert result.exit_code == 0, result.output
+    told = ("--photos", "2000", "--check", "--json", str(file.resolve()))
+    assert asked == [("bench.imports", *told)]
+
+
 def test_an_unknown_part_is_refused(asked: list[Sequence[str]]) -> None:
     result = CliRunner().invoke(build(), ["bench", "runtime", "--only", "everything"])
     assert result.exit_code == 2
     assert asked == []
 
 
+@pytest.mark.parametrize("benchmark", ["runtime", "import"])
 def test_a_folder_that_is_not_there_is_told_before_anything_runs(
-    asked: list[Sequence[str]], tmp_path: Path
+    asked: list[Sequence[str]], tmp_path: Path, benchmark: str
 ) -> None:
     result = CliRunner().invoke(
-        build(), ["bench", "runtime", "--json", str(tmp_path / "none" / "result.json")]
+        build(), ["bench", benchmark, "--json", str(tmp_path / "none" / "result.json")]
     )
     assert isinstance(result.exception, SetupError)
     assert asked == []

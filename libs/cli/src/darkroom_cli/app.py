@@ -5,7 +5,22 @@ from collections.abc import Callable
 
 import typer
 
-from darkroom_cli.commands import bench, contracts, demo, dlq, photos, stack, tests
+from darkroom_cli.commands import (
+    bench,
+    contracts,
+    demo,
+    dlq,
+    import_,
+    imports,
+    notify,
+    photos,
+    policy,
+    reprocess,
+    schedules,
+    sources,
+    stack,
+    tests,
+)
 from darkroom_cli.errors import DarkroomError
 
 COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
@@ -14,15 +29,22 @@ COMMANDS: tuple[tuple[str, Callable[..., None]], ...] = (
     ("down", stack.down),
     ("status", stack.status),
     ("logs", stack.logs),
-    ("import", photos.import_),
+    ("import", import_.import_),
     ("analyze", photos.analyze),
     ("search", photos.search),
     ("photo", photos.photo),
+    ("reprocess", reprocess.reprocess),
+    ("audit", policy.audit),
     ("test", tests.run_tests),
 )
 """Word → function; in the order in which help shows them."""
 
 GROUPS: tuple[tuple[str, typer.Typer], ...] = (
+    ("imports", imports.imports),
+    ("policy", policy.policy),
+    ("notify", notify.notify),
+    ("sources", sources.sources),
+    ("schedules", schedules.schedules),
     ("topics", contracts.topics),
     ("schemas", contracts.schemas),
     ("dlq", dlq.dlq),

@@ -11,7 +11,8 @@ from rich.text import Text
 
 from darkroom_cli import demo_report, door, show
 from darkroom_cli.client import Json
-from darkroom_cli.follow import counts, follow_with_bar
+from darkroom_cli.follow import follow_with_bar
+from darkroom_cli.import_words import counts
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.sample import SampleManifest, make_sample
 from darkroom_cli.stack import Stack

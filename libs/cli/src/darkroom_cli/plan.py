@@ -86,6 +86,7 @@ def service_environment(data: DataFolder, addresses: Mapping[str, str]) -> dict[
         "DARKROOM_OBJECTS": addresses["objects"],
         "DARKROOM_STORES": json.dumps([]),
         "DARKROOM_CACHE": str(data.cache),
+        "DARKROOM_SPOOL": str(data.root / "spool"),
         "DARKROOM_IMPORT_ROOTS_FILE": str(data.import_roots_file),
     }
 

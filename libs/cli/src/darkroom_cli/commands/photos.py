@@ -1,4 +1,4 @@
-"""`darkroom import | analyze | search | photo`."""
+"""`darkroom analyze | search | photo`, and what commands that ask the gateway share."""
 
 import json
 import uuid
@@ -13,7 +13,7 @@ from rich.console import Console
 from darkroom_cli import door, show
 from darkroom_cli.client import Gateway, GatewayError, Json
 from darkroom_cli.commands.stack import Data
-from darkroom_cli.follow import StalledError, counts, follow, follow_with_bar
+from darkroom_cli.follow import StalledError
 from darkroom_cli.paths import DataFolder
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
@@ -42,35 +42,6 @@ def check_lane(lane: str) -> str:
 
 
 Lane = Annotated[str, typer.Option(callback=check_lane, help=f"One of {', '.join(LANES)}.")]
-
-
-def import_(
-    paths: Annotated[list[Path], typer.Argument(exists=True, help="Files and folders.")],
-    lane: Lane = "batch",
-    as_json: AsJson = False,
-    url: Url = None,
-    data: Data = None,
-) -> None:
-    """Import files and folders and show what became of every file.
-
-    Folders are taken whole; hidden files and symbolic links are left out. Importing a folder again
-    analyses only what is new. Rejected files are reported; the exit code is 0 all the same.
-    """
-    roots = [path.resolve() for path in paths]
-    with explained():
-        gateway = door.gateway(url, DataFolder.at(data))
-        door.allow(roots, DataFolder.at(data))
-        started = gateway.start_import(roots, lane)
-        if as_json:
-            batch = follow(gateway, started["batch_id"], lambda _batch: None)
-            items = list(gateway.items(batch["batch_id"]))
-            typer.echo(json.dumps({"batch": batch, "photos": items}, indent=2, ensure_ascii=False))
-        else:
-            console = Console()
-            batch = follow_with_bar(gateway, started["batch_id"], console)
-            items = list(gateway.items(batch["batch_id"]))
-            console.print(show.items_table(items, f"Import {batch['batch_id']}"))
-            console.print(f"{batch['found']} files: {counts(batch)}")
 
 
 def analyze(
