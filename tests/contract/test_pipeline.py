@@ -10,7 +10,7 @@ import detector.app
 import embedder.app
 import intake.app
 import ocr.app
-from aggregator.routing import Policy
+from aggregator.handlers import Rules
 from aggregator_events import detected, embedded, failed, read
 from aggregator_machine import OUTCOMES, Machine
 from darkroom_schemas import catalogue, names, stages
@@ -20,8 +20,14 @@ from streamkit.workflow import Join, Stage, Topic
 OUTSIDE = {"gateway", "others"}
 """They hand photos in and look at what came of them, and are no steps of the pipeline."""
 
-ABOUT_IMPORTS = {names.PHOTO_REJECTED, names.PHOTO_BATCH_JOINED}
-"""The aggregator reads these, too, to end an import's entries; they are no parts of a photo."""
+ABOUT_IMPORTS = {
+    names.PHOTO_REJECTED,
+    names.PHOTO_BATCH_JOINED,
+    names.PHOTO_ANALYSIS_CANCELLED,
+    names.ANALYSIS_DEADLINE_REACHED,
+    names.PHOTO_TICKED,
+}
+"""The aggregator reads these, too, so that everything ends; they are no parts of a photo."""
 
 STAGES = (detector.app.DETECTOR, ocr.app.OCR, embedder.app.EMBEDDER)
 
@@ -78,7 +84,7 @@ def test_intake_writes_what_the_pipeline_says() -> None:
 
 def test_the_aggregator_joins_the_parts_that_the_pipeline_says() -> None:
     assert {part.name for part in join().parts} == set(stages.STAGES)
-    routes = aggregator.handlers.routes(Policy())
+    routes = aggregator.handlers.routes(Rules())
     photos = {topic for topic, route in routes.items() if route.table == "analyses"}
     assert photos - ABOUT_IMPORTS == set(join().reads)
 

@@ -13,8 +13,8 @@ import gateway.recorder.handlers
 import intake.app
 import intake.handlers
 import ocr.app
-from aggregator.routing import Policy
-from darkroom_schemas import catalogue
+from aggregator.handlers import Rules
+from darkroom_schemas import catalogue, names
 from stagekit import Loaded, Stage, handlers
 from streamkit import control, notices
 
@@ -29,7 +29,7 @@ STAGES: tuple[tuple[Stage[Any], Loaded], ...] = (
 
 READS: dict[str, set[str]] = {
     "intake": set(intake.handlers.handlers(NOT_USED)),
-    "aggregator": set(aggregator.handlers.routes(Policy())),
+    "aggregator": {*aggregator.handlers.routes(Rules()), names.OPS_POLICY},
     "gateway": set(
         gateway.recorder.handlers.handlers(gateway.recorder.handlers.Recorder(NOT_USED, NOT_USED))
     ),

@@ -19,7 +19,10 @@ import pytest
 from aggregator_events import (
     Event,
     analysis,
+    at,
     batch,
+    cancelled,
+    deadline,
     detected,
     embedded,
     failed,
@@ -196,6 +199,79 @@ def _by_id(events: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
+def test_totals_are_told_twice_a_second_and_at_the_end_and_a_large_import_asks_for_training(
+    aggregator: Aggregator,
+) -> None:
+    with aggregator.running():
+        begun = time.monotonic()
+        aggregator.write([intake(state="started")])
+        for first in range(0, PHOTOS, 10):
+            tens = range(first, first + 10)
+            aggregator.write([event for n in tens for event in (joined(n, n), *parts(n))])
+        aggregator.write([intake(found=PHOTOS, submitted=PHOTOS, seconds=1)])
+        until(lambda: _completed(aggregator), "the import is complete", 60)
+        took = time.monotonic() - begun
+    progress = list(aggregator.topics.events(names.BATCH_PROGRESSED))
+    assert len(progress) <= 2 * took + 2
+    assert (progress[-1][1]["pending"], progress[-1][1]["sealed"]) == (0, True)
+    changes = list(aggregator.topics.records("darkroom-aggregator-chunks-changelog"))
+    changes += aggregator.topics.records("darkroom-aggregator-batches-changelog")
+    assert sum(len(one.key or b"") + len(one.value or b"") for one in changes) < 200 * PHOTOS
+    ((request, value),) = _by_id(aggregator.topics.events(names.TRAINING_REQUESTED)).items()
+    assert request == value["request_id"] == ids.batch_event_id(batch(), "training")
+
+
+def test_a_cancelled_analysis_ends_and_a_deadline_makes_a_partial_outcome(
+    aggregator: Aggregator,
+) -> None:
+    waits, late = detected(0), [detected(1), embedded(1), deadline("ocr", number=1)]
+    with aggregator.running():
+        aggregator.write([joined(0, 0), joined(1, 1), waits, cancelled(0), *late])
+        aggregator.write([intake(state="cancelled", found=2, submitted=2)])
+        until(lambda: _completed(aggregator), "the import is complete", 60)
+    ((_, outcome),) = aggregator.outcomes()
+    assert (outcome["failed_stages"], outcome["decided_at"]) == (["ocr"], at(900))
+    (total,) = _by_id(aggregator.topics.events(names.BATCH_COMPLETED)).values()
+    assert (total["cancelled"], total["review"], total["partial"]) == (1, 1, 1)
+    assert not list(aggregator.topics.events(names.TRAINING_REQUESTED))
+
+
+def policy(revision: int, auto_above: float) -> Event:
+    value = {
+        "revision": revision,
+        "auto_above": auto_above,
+        "review_below": 0.0,
+        "labels": [],
+        "reason": "a test",
+        "changed_by": "mia",
+        "changed_at": at(0),
+    }
+    return names.OPS_POLICY, str(revision), value
+
+
+def test_each_analysis_is_routed_by_the_policy_of_its_revision(aggregator: Aggregator) -> None:
+    aggregator.write([policy(2, 0.95)])
+
+    def photos(*revisions: int) -> list[Event]:
+        return [
+            event
+            for number in revisions
+            for event in (
+                detected(number, 0.9, policy_revision=number),
+                read(number, policy_revision=number),
+                embedded(number, policy_revision=number),
+            )
+        ]
+
+    with aggregator.running():
+        aggregator.write(photos(1, 2))
+        until(lambda: len(aggregator.outcomes()) == 2, "two outcomes", 60)
+        aggregator.write([policy(3, 0.85), *photos(3), *photos(99)])
+        until(lambda: len(aggregator.outcomes()) == 4, "two more", 60)
+    found = {value["policy_revision"]: value["outcome"] for _, value in aggregator.outcomes()}
+    assert found == {1: "auto_labeled", 2: "suggested", 3: "auto_labeled", 99: "auto_labeled"}
+
+
 def test_a_record_that_cannot_be_read_is_put_aside_and_the_next_is_worked_on(
     aggregator: Aggregator,
 ) -> None:
@@ -229,3 +305,5 @@ def test_an_impossible_record_is_put_aside_with_its_reason(aggregator: Aggregato
     headers = dict(letter.headers)
     assert headers["dl_code"] == b"impossible_record"
     assert b"painter" in headers["dl_message"]
+    ((_, notice),) = aggregator.topics.events(names.OPS_NOTIFIED)
+    assert (notice["kind"], notice["subject"]) == ("first_dead_letter", "impossible_record")

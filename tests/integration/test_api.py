@@ -23,7 +23,7 @@ from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
 from catalog_seed import Look, Seed, Seeded, picture
 from darkroom_cli.demo import API_DESCRIPTION
 from gateway import db
-from gateway.recorder.news import News
+from gateway.recorder.news import News, RedisWire, batch_news, photo_news
 from gateway.settings import Settings
 from infrastructure import Infrastructure
 
@@ -76,7 +76,7 @@ def seed(conn: db.Conn, objects: Path) -> Seed:
 @pytest.fixture
 def news(settings: Settings) -> Iterator[News]:
     with redis.Redis.from_url(settings.redis) as connection:
-        yield News(connection, settings.topic_prefix)
+        yield News(RedisWire(connection), settings.topic_prefix)
 
 
 def events(door: str, query: str = "") -> ClientConnection:
@@ -266,7 +266,7 @@ def test_who_listens_hears_of_a_photo_once_it_is_recorded(
         assert told(whole)["batch"]["batch_id"] == batch
         record(seed, news, other, [])
         record(seed, news, photo, [batch])
-        news.batch(batch)
+        news.tell([batch_news(batch)])
         assert told(one)["photo"]["outcome"] == "auto_labeled"
         assert {told(whole)["type"], told(whole)["type"]} == {"photo", "batch"}
         heard = [told(everything) for _ in range(3)]
@@ -280,7 +280,7 @@ def record(seed: Seed, news: News, photo: Seeded, batches: list[str]) -> None:
     """Finish a photo, as the recorder does."""
     seed.parts(photo, Look())
     seed.outcome(photo, Look())
-    news.photo(photo.photo_id, photo.analysis_id, batches)
+    news.tell([photo_news(photo.photo_id, photo.analysis_id, batches)])
 
 
 def test_without_redis_photos_are_still_told(

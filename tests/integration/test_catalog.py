@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -63,12 +63,11 @@ class Wire:
         self.tries = 0
         self._away = away
 
-    def publish(self, channel: str, message: str, /) -> int:
+    def publish(self, channel: str, messages: Sequence[str]) -> None:
         self.tries += 1
         if self._away:
             raise RedisAway("nobody listens")
-        self.said.append((channel, json.loads(message)))
-        return 1
+        self.said += [(channel, json.loads(message)) for message in messages]
 
 
 @pytest.fixture
@@ -81,7 +80,7 @@ def record(database: str) -> Iterator[Callable[[str, Mapping[str, Any]], Wire]]:
     def give(topic: str, event: Mapping[str, Any]) -> Wire:
         headers = {"ce_id": ids.event_id(event.get("analysis_id", str(uuid4())), topic, 1)}
         message = Message(topic, "recorder", "key", event, headers, 0, 0, 0)
-        assert by_topic[topic](message) == ()
+        assert by_topic[topic]([message]) == [()]
         return wire
 
     yield give
@@ -140,7 +139,7 @@ def test_a_photo_with_an_outcome_is_not_analyzed_again(
 ) -> None:
     first = submit_photo(conn, outbox, submission())
     outcome = example(names.PHOTO_SUGGESTED, photo_id=first.photo_id, analysis_id=first.analysis_id)
-    results.record_outcome(conn, outcome, str(uuid4()))  # type: ignore[arg-type]
+    results.record_outcome(conn, (outcome, str(uuid4())))  # type: ignore[arg-type]
 
     again = submit_photo(conn, outbox, submission())
 
@@ -354,8 +353,14 @@ def test_what_the_catalog_can_not_hold_is_rejected_and_leaves_nothing(
 
 
 def batch(conn: db.Conn, outbox: Outbox) -> str:
-    return imports.create_import(
-        conn, outbox, owner=ids.LOCAL_OWNER, lane="batch", roots=["/photos"]
+    return imports.begin_import(
+        conn,
+        outbox,
+        owner=ids.LOCAL_OWNER,
+        lane="batch",
+        kind="folder",
+        roots=["/photos"],
+        location={},
     )
 
 
@@ -375,7 +380,8 @@ def test_totals_never_go_backwards_and_the_first_completion_stands(
         )
         for found, accepted in ((1, 0), (4, 1), (4, 3), (9, 3))
     ]
-    completed = example(names.BATCH_COMPLETED, batch_id=batch_id, found=9, accepted=9, rejected=0)
+    counts = {"found": 9, "accepted": 9, "rejected": 0, "partial": 0}
+    completed = example(names.BATCH_COMPLETED, batch_id=batch_id, **counts)
 
     for order in itertools.permutations(moments):
         conn.execute("UPDATE batches SET totals = NULL")
@@ -435,7 +441,7 @@ def test_recording_goes_on_without_redis_and_does_not_wait_for_it_each_time(
     by_topic = handlers(Recorder(session, News(wire, "", clock=lambda: now)))
     for topic, event in story(example):
         headers = {"ce_id": str(uuid4())}
-        by_topic[topic](Message(topic, "recorder", "key", event, headers, 0, 0, 0))
+        by_topic[topic]([Message(topic, "recorder", "key", event, headers, 0, 0, 0)])
     session.close()
 
     assert len(rows(conn, "parts")) == 3
@@ -455,8 +461,8 @@ def test_a_lost_connection_is_busy_and_the_next_try_makes_a_new_one(
     )
 
     with pytest.raises(Busy):
-        by_topic[topic](message)
-    by_topic[topic](message)
+        by_topic[topic]([message])
+    by_topic[topic]([message])
     session.close()
     assert len(rows(conn, "parts")) == 1
 

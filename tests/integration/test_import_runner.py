@@ -2,33 +2,51 @@
 
 import os
 import random
+import resource
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg.rows import DictRow, dict_row
 
 from darkroom_schemas import ids, names
 from gateway import db
-from gateway.catalog import imports, results
+from gateway.catalog import results
+from gateway.catalog.items import open_indices
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.submissions import Submission, submit_photo
 from gateway.control.duty import Duty
 from gateway.control.imports import ImportRunner
-from gateway.control.scan import Means, Pace, Scan, Step
+from gateway.control.work import Means, Pace, Step
 from gateway.originals import store_original
+from import_kit import (
+    MANY,
+    PACE,
+    Example,
+    Fuse,
+    Killed,
+    Row,
+    batch_row,
+    create,
+    end,
+    events,
+    fill,
+    fragile,
+    items,
+    make_means,
+    run,
+    states,
+    taken_up,
+    to_the_end,
+    until,
+)
 from streamkit import Codec, ObjectStore, Retry
-
-Example = Callable[..., dict[str, Any]]
-Row = dict[str, Any]
-
-PACE = Pace(in_flight=1000, limit=1000)
 
 
 @pytest.fixture
@@ -45,69 +63,7 @@ def store(tmp_path: Path) -> ObjectStore:
 
 @pytest.fixture
 def means(outbox: Outbox, store: ObjectStore) -> Means:
-    return Means(outbox, store, PACE)
-
-
-def fill(folder: Path, **files: str) -> None:
-    for name, content in files.items():
-        path = folder / f"{name.replace('__', '/')}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
-def create(conn: db.Conn, outbox: Outbox, *roots: Path) -> str:
-    return imports.create_import(
-        conn, outbox, owner=ids.LOCAL_OWNER, lane="batch", roots=[str(root) for root in roots]
-    )
-
-
-def scan_of(conn: db.Conn, batch_id: str, means: Means) -> Scan:
-    (batch,) = [one for one in imports.scanning(conn) if one.batch_id == batch_id]
-    return Scan(conn, batch, means)
-
-
-def to_the_end(scan: Scan) -> None:
-    while (step := scan.step()) is not Step.SEALED:
-        assert step is Step.WORKED
-
-
-def run(conn: db.Conn, means: Means, *roots: Path) -> str:
-    batch_id = create(conn, means.outbox, *roots)
-    to_the_end(scan_of(conn, batch_id, means))
-    return batch_id
-
-
-def items(conn: db.Conn, batch_id: str) -> list[Row]:
-    return conn.execute(
-        "SELECT * FROM batch_items WHERE batch_id = %s ORDER BY index", (batch_id,)
-    ).fetchall()
-
-
-def states(conn: db.Conn, batch_id: str, folder: Path) -> dict[str, str]:
-    return {
-        item["path"].removeprefix(f"{folder}/"): item["state"] for item in items(conn, batch_id)
-    }
-
-
-def batch_row(conn: db.Conn, batch_id: str) -> Row:
-    row = conn.execute("SELECT * FROM batches WHERE batch_id = %s", (batch_id,)).fetchone()
-    assert row is not None
-    return row
-
-
-def events(conn: db.Conn, codec: Codec, topic: str) -> list[Row]:
-    rows = conn.execute("SELECT value FROM outbox WHERE topic = %s ORDER BY id", (topic,))
-    return [codec.decode(topic, row["value"]) for row in rows]
-
-
-def end(conn: db.Conn, example: Example, item: Row) -> None:
-    """Record an outcome for a file."""
-    outcome = example(
-        names.PHOTO_SUGGESTED,
-        photo_id=str(item["photo_id"]),
-        analysis_id=str(item["analysis_id"]),
-    )
-    results.record_outcome(conn, outcome, str(uuid4()))  # type: ignore[arg-type]
+    return make_means(outbox, store)
 
 
 def submitted(conn: db.Conn, outbox: Outbox, store: ObjectStore, content: str) -> Row:
@@ -202,8 +158,8 @@ def test_what_can_not_be_read_is_refused_with_a_reason(
 ) -> None:
     fill(folder, a="fine", b="gone", c="x" * 1001, d="turned into a link", e="fine too")
     batch_id = create(conn, means.outbox, folder, tmp_path / "nowhere")
-    scan = scan_of(conn, batch_id, means)
-    assert scan.step() is Step.WORKED  # the folder is listed now
+    scan = taken_up(conn, batch_id, means)
+    assert scan.step(MANY) is Step.WORKED  # the folder is listed now
     (folder / "b.jpg").unlink()
     (folder / "d.jpg").unlink()
     (folder / "d.jpg").symlink_to(folder / "a.jpg")
@@ -241,8 +197,8 @@ def test_a_file_with_a_very_long_path_is_a_file_like_others(
     deep = deep_file(folder, "3")
     batch_id = create(conn, means.outbox, folder)
     for _ in range(2):
-        scan_of(conn, batch_id, means).step()
-    to_the_end(scan_of(conn, batch_id, means))  # known ones are known again
+        taken_up(conn, batch_id, means).step(MANY)
+    to_the_end(taken_up(conn, batch_id, means))  # known ones are known again
 
     assert states(conn, batch_id, folder) == {
         "a.jpg": "submitted",
@@ -259,8 +215,8 @@ def test_a_path_that_the_catalog_refuses_costs_that_file_and_no_other(
     deep = deep_file(folder, "3")
     batch_id = create(conn, means.outbox, folder)
     for _ in range(2):
-        assert scan_of(conn, batch_id, means).step() is Step.WORKED
-    to_the_end(scan_of(conn, batch_id, means))
+        assert taken_up(conn, batch_id, means).step(MANY) is Step.WORKED
+    to_the_end(taken_up(conn, batch_id, means))
 
     found = items(conn, batch_id)
     assert [item["code"] for item in found] == [None, "path_unstorable", None]
@@ -337,13 +293,13 @@ def test_no_more_photos_are_under_way_than_allowed(
     conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, example: Example
 ) -> None:
     fill(folder, **{f"f{number}": str(number) for number in range(8)})
-    means = Means(outbox, store, Pace(in_flight=3, limit=1000))
+    means = make_means(outbox, store, Pace(in_flight=3, limit=1000))
     batch_id = create(conn, outbox, folder)
-    scan = scan_of(conn, batch_id, means)
+    scan = taken_up(conn, batch_id, means)
 
     ended = 0
-    while (step := scan.step()) is not Step.SEALED:
-        under_way = len(imports.in_flight(conn, batch_id))
+    while (step := scan.step(MANY)) is not Step.SEALED:
+        under_way = len(open_indices(conn, batch_id))
         assert under_way <= 3
         if step is Step.WAITING:
             assert under_way == 3
@@ -359,12 +315,12 @@ def test_all_files_are_counted_before_they_are_all_taken(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("gateway.control.scan._COUNT_AT_ONCE", 3)
+    monkeypatch.setattr("gateway.control.ahead._COUNT_AT_ONCE", 3)
     fill(folder, **{f"f{number}": str(number) for number in range(8)})
     batch_id = create(conn, outbox, folder)
     assert batch_row(conn, batch_id)["expected"] is None
-    scan = scan_of(conn, batch_id, Means(outbox, store, Pace(in_flight=3, limit=1000)))
-    while scan.step() is Step.WORKED:
+    scan = taken_up(conn, batch_id, make_means(outbox, store, Pace(in_flight=3, limit=1000)))
+    while scan.step(MANY) is Step.WORKED:
         pass
     row = batch_row(conn, batch_id)
     assert (row["expected"], len(items(conn, batch_id))) == (8, 3)
@@ -374,16 +330,16 @@ def test_an_import_taken_up_again_counts_what_is_under_way(
     conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, example: Example
 ) -> None:
     fill(folder, **{f"f{number}": str(number) for number in range(8)})
-    means = Means(outbox, store, Pace(in_flight=3, limit=1000))
+    means = make_means(outbox, store, Pace(in_flight=3, limit=1000))
     batch_id = create(conn, outbox, folder)
-    first = scan_of(conn, batch_id, means)
-    while first.step() is Step.WORKED:
+    first = taken_up(conn, batch_id, means)
+    while first.step(MANY) is Step.WORKED:
         pass
     end(conn, example, items(conn, batch_id)[1])
 
-    second = scan_of(conn, batch_id, means)
+    second = taken_up(conn, batch_id, means)
     assert second.under_way == 2
-    assert [second.step(), second.step()] == [Step.WORKED, Step.WAITING]
+    assert [second.step(MANY), second.step(MANY)] == [Step.WORKED, Step.WAITING]
 
 
 def test_totals_are_announced_every_so_many_files_and_seconds_and_only_grow(
@@ -391,11 +347,11 @@ def test_totals_are_announced_every_so_many_files_and_seconds_and_only_grow(
 ) -> None:
     fill(folder, **{f"f{number}": str(number // 2) for number in range(10)})
     moment = 0.0
-    pace = Pace(in_flight=1000, limit=1000, announce_files=4, announce_s=1.0)
+    pace = replace(PACE, announce_files=4, announce_s=1.0)
     batch_id = create(conn, outbox, folder)
-    scan = scan_of(conn, batch_id, Means(outbox, store, pace, clock=lambda: moment))
+    scan = taken_up(conn, batch_id, make_means(outbox, store, pace, lambda: moment))
     for _ in range(5):
-        scan.step()
+        scan.step(MANY)
     moment = 1.5
     to_the_end(scan)
 
@@ -418,32 +374,6 @@ def test_totals_are_announced_every_so_many_files_and_seconds_and_only_grow(
 # --- trouble ---------------------------------------------------------------------------------
 
 
-class Killed(BaseException):
-    """The process is gone: nothing after this line happens."""
-
-
-class Fuse:
-    """Kills at the n-th thing that is done."""
-
-    def __init__(self, steps: int) -> None:
-        self.left = steps
-
-    def burn(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-
-class FragileConnection(psycopg.Connection[DictRow]):
-    """A connection on which the n-th statement is never sent."""
-
-    fuse: Fuse
-
-    def cursor(self, *args: Any, **kwargs: Any) -> Any:
-        self.fuse.burn()
-        return super().cursor(*args, **kwargs)
-
-
 class FragileStore:
     """An object store whose process dies before or after a file is stored."""
 
@@ -457,33 +387,34 @@ class FragileStore:
         return uri
 
 
-def fragile(database: str, fuse: Fuse) -> FragileConnection:
-    conn = FragileConnection.connect(database, autocommit=True, row_factory=dict_row)
-    conn.fuse = fuse
-    return conn
-
-
+@pytest.mark.parametrize("trouble", [Killed, psycopg.OperationalError])
 def test_an_import_killed_at_any_step_goes_on_where_it_stood(
-    database: str, conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, codec: Codec
+    database: str,
+    conn: db.Conn,
+    outbox: Outbox,
+    store: ObjectStore,
+    folder: Path,
+    codec: Codec,
+    trouble: type[BaseException],
 ) -> None:
     fill(folder, a="1", b="same", sub__c="same", sub__d="x" * 2000, sub__e="3")
-    pace = Pace(in_flight=1000, limit=1000, announce_files=2)
+    pace = replace(PACE, announce_files=2)
     steps = 0
     while True:
-        steps += 1
+        steps += 1 if trouble is Killed else 4
         conn.execute("TRUNCATE photos, analyses, batch_items, batches, outbox")
         batch_id = create(conn, outbox, folder)
-        fuse = Fuse(steps)
+        fuse = Fuse(steps, trouble)
         with fragile(database, fuse) as dying:
             try:
-                means = Means(outbox, FragileStore(store, fuse), pace)
-                to_the_end(scan_of(dying, batch_id, means))
-            except Killed:
+                means = make_means(outbox, store, pace, store=FragileStore(store, fuse))
+                to_the_end(taken_up(dying, batch_id, means))
+            except trouble:
                 dying.close()
         if fuse.left > 0:
             break
         if batch_row(conn, batch_id)["state"] == "scanning":
-            to_the_end(scan_of(conn, batch_id, Means(outbox, store, pace)))
+            to_the_end(taken_up(conn, batch_id, make_means(outbox, store, pace)))
         check_exact(conn, codec, batch_id, folder)
     assert steps > 30
 
@@ -533,12 +464,12 @@ def test_an_object_store_that_fails_is_waited_for_and_no_file_is_passed_over(
     fill(folder, a="1", b="2")
     moment = 0.0
     batch_id = create(conn, outbox, folder)
-    means = Means(outbox, MoodyStore(store, 2), PACE, clock=lambda: moment)
-    scan = scan_of(conn, batch_id, means)
+    means = make_means(outbox, store, PACE, lambda: moment, MoodyStore(store, 2))
+    scan = taken_up(conn, batch_id, means)
 
-    assert [scan.step(), scan.step()] == [Step.WAITING, Step.WAITING]
+    assert [scan.step(MANY), scan.step(MANY)] == [Step.WAITING, Step.WAITING]
     moment = 10.0
-    assert scan.step() is Step.WAITING
+    assert scan.step(MANY) is Step.WAITING
     moment = 20.0
     to_the_end(scan)
     assert states(conn, batch_id, folder) == {"a.jpg": "submitted", "b.jpg": "submitted"}
@@ -556,15 +487,6 @@ def runner(database: str, means: Means) -> Iterator[None]:
     stop.set()
     thread.join(timeout=20)
     assert not thread.is_alive()
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 20) -> None:
-    """Wait for a condition; fails after `seconds`."""
-    pause = threading.Event()
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"in vain: {what}"
-        pause.wait(0.02)
 
 
 @pytest.mark.usefixtures("runner")
@@ -599,3 +521,56 @@ def test_a_runner_whose_connection_is_cut_goes_on(
     )
     until(lambda: batch_row(conn, batch_id)["state"] == "running", "the import is sealed")
     assert [item["index"] for item in items(conn, batch_id)] == list(range(50))
+
+
+def peak_bytes() -> int:
+    """The most memory that this process ever had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_a_folder_of_100_000_files_is_counted_and_begun_at_once(
+    conn: db.Conn, means: Means
+) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as name:
+        Path(f"{name}/0").touch()
+        for number in range(1, 100_000):
+            os.link(f"{name}/0", f"{name}/{number}")
+        batch_id = create(conn, means.outbox, Path(name))
+        began, before = time.monotonic(), peak_bytes()
+        scan = taken_up(conn, batch_id, means)
+        assert scan.step(MANY) is Step.WORKED
+        assert len(items(conn, batch_id)) == 1
+        while batch_row(conn, batch_id)["expected"] is None:
+            assert scan.step(MANY) is Step.WORKED
+        scan.close()
+    assert batch_row(conn, batch_id)["expected"] == 100_000
+    assert len(items(conn, batch_id)) < 300
+    assert peak_bytes() - before < 150e6
+    assert time.monotonic() - began < 30
+
+
+def test_a_folder_of_only_bad_files_is_refused_file_by_file(
+    conn: db.Conn, means: Means, folder: Path, codec: Codec
+) -> None:
+    fill(folder, a="x" * 1001, b="y" * 2000)
+    batch_id = run(conn, means, folder)
+
+    assert [item["code"] for item in items(conn, batch_id)] == ["file_too_large"] * 2
+    (sealed,) = [one for one in events(conn, codec, names.BATCH_INTAKE) if one["state"] == "sealed"]
+    assert (sealed["found"], sealed["refused"], sealed["submitted"]) == (2, 2, 0)
+
+
+def test_importing_again_stores_nothing_again(
+    conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path, example: Example
+) -> None:
+    fill(folder, a="1", b="2")
+    means = make_means(outbox, store)
+    for item in items(conn, run(conn, means, folder)):
+        end(conn, example, item)
+
+    class Untouched:
+        def put(self, key: str, data: bytes) -> str:
+            raise AssertionError(key)
+
+    again = run(conn, make_means(outbox, store, store=Untouched()), folder)
+    assert states(conn, again, folder) == {"a.jpg": "duplicate", "b.jpg": "duplicate"}

@@ -112,6 +112,17 @@ def rejected(number: int = 0, seconds: float = 1.0, **changes: Any) -> Event:
     return "photo.rejected.v1", value["photo_id"], value
 
 
+def cancelled(number: int = 0, seconds: float = 4.0, **changes: Any) -> Event:
+    value = {**identity(number), "cancelled_at": at(seconds), **changes}
+    return "photo.analysis-cancelled.v1", value["photo_id"], value
+
+
+def deadline(*stages: str, number: int = 0, seconds: float = 900.0, **changes: Any) -> Event:
+    own = {"stages": list(stages), "reached_at": at(seconds)}
+    value = {**identity(number), **own, **changes}
+    return "analysis.deadline-reached.v1", value["photo_id"], value
+
+
 def joined(number: int = 0, index: int = 0, in_batch: int = 0, **changes: Any) -> Event:
     value = {
         "owner": OWNER,

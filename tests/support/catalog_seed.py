@@ -107,18 +107,22 @@ class Seed:
             self._part(seeded, "embedder", vector=list(look.vector), labels=[]),  # type: ignore[arg-type]
         )
 
-    def outcome(self, seeded: Seeded, look: Look) -> None:
-        """What the analysis came to."""
+    def outcome(
+        self, seeded: Seeded, look: Look, *, failed: Sequence[str] = (), revision: int = 1
+    ) -> None:
+        """What the analysis came to, with these stages failed."""
         name, sure = look.labels[0]
-        used = [{"stage": stage, "revision": 1} for stage in ("detector", "ocr", "embedder")]
+        stages = [each for each in ("detector", "ocr", "embedder") if each not in failed]
+        used = [{"stage": stage, "revision": 1} for stage in stages]
         event: Any = {
             **self._identity(seeded),
             **{"outcome": look.outcome, "label": name, "confidence": sure, "calibrated": False},
-            **{"category": look.category, "partial": False, "failed_stages": [], "parts": used},
+            **{"category": look.category, "partial": bool(failed), "parts": used},
+            **{"failed_stages": list(failed), "revision": revision},
             "labels": [{"name": name, "confidence": sure} for name, sure in look.labels],
             **{"reason": f"{name} as it is", "decided_at": datetime.now(UTC)},
         }
-        results.record_outcome(self._conn, event, str(uuid4()))
+        results.record_outcome(self._conn, (event, str(uuid4())))
 
     def rejected(self, file_name: str, code: str, message: str) -> Seeded:
         """A file that intake refused."""
@@ -134,11 +138,12 @@ class Seed:
         return seeded
 
     def batch(self, files: Sequence[Seeded], totals: dict[str, int]) -> str:
-        """A running import of these files."""
+        """A running, sealed import of these files."""
         batch_id = str(uuid4())
         self._conn.execute(
-            "INSERT INTO batches (batch_id, owner, lane, state, roots, found, submitted, totals,"
-            " started_at) VALUES (%s, %s, 'batch', 'running', %s, %s, %s, %s, now())",
+            "INSERT INTO batches (batch_id, owner, lane, state, sealed, roots, found, submitted,"
+            " totals, started_at)"
+            " VALUES (%s, %s, 'batch', 'running', true, %s, %s, %s, %s, now())",
             (batch_id, OWNER, Jsonb(["/photos/trip"]), len(files), len(files), Jsonb(totals)),
         )
         for index, file in enumerate(files):
@@ -152,6 +157,31 @@ class Seed:
             " VALUES (%s, %s, %s, 'submitted', %s, %s)",
             (batch_id, index, f"/photos/trip/{name}", photo.photo_id, photo.analysis_id),
         )
+
+    def ended(self, batch_id: str, index: int, end: str, *, partial: bool = False) -> None:
+        """A submitted file of an import has its end."""
+        self._conn.execute(
+            "UPDATE batch_items SET ended = %s, partial = %s, ended_at = recorded_at + '2 s'"
+            " WHERE batch_id = %s AND index = %s",
+            (end, partial, batch_id, index),
+        )
+
+    def refused(self, batch_id: str, index: int, name: str, code: str, message: str) -> None:
+        """A file of an import that could not be read."""
+        self._conn.execute(
+            "INSERT INTO batch_items (batch_id, index, path, state, code, message)"
+            " VALUES (%s, %s, %s, 'refused', %s, %s)",
+            (batch_id, index, f"/photos/trip/{name}", code, message),
+        )
+
+    def stage_failed(self, seeded: Seeded, stage: str, code: str, message: str) -> None:
+        """A stage gave up on a photo."""
+        event: Any = {
+            **self._identity(seeded),
+            **{"stage": stage, "code": code, "message": message, "attempts": 4},
+            "failed_at": datetime.now(UTC),
+        }
+        results.record_failure(self._conn, event)
 
     def duplicate(self, batch_id: str, index: int, name: str, *, of: Seeded) -> None:
         """A file of an import with the bytes of a known photo."""

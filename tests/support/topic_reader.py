@@ -1,13 +1,16 @@
 """Reading topics from their beginning to their end."""
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
+from aggregator import tables
 from darkroom_schemas import avro
 from streamkit import Codec, SchemaIds, Taken, readable
 from streamkit.kafka.consumer import taken
@@ -37,7 +40,8 @@ class TopicReader:
     def table(self, changelog: str) -> dict[str, Any]:
         """What a Faust table holds: the last value of each key of its changelog."""
         latest = {(record.key or b"").decode(): record.value for record in self.records(changelog)}
-        return {key: json.loads(value) for key, value in latest.items() if value is not None}
+        read = _reader(changelog)
+        return {key: read(value) for key, value in latest.items() if value is not None}
 
     def _all(self, consumer: Consumer, topic: str) -> Iterator[Taken]:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
@@ -59,3 +63,9 @@ class TopicReader:
         """Partitions read to their end though their last offset is no record of ours."""
         here = consumer.position([TopicPartition(topic, number) for number in ends])
         return {p.partition for p in here if p.offset >= ends[p.partition]}
+
+
+def _reader(changelog: str) -> Callable[[bytes], Any]:
+    """What reads the values of a changelog: the aggregator's are packed, others are JSON."""
+    named = re.fullmatch("darkroom-aggregator-(.*)-changelog", changelog)
+    return json.loads if named is None else partial(tables.read, named[1])

@@ -1,113 +1,16 @@
 """The page, in a real browser against the real api door."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from uuid import uuid4
-
 import pytest
-import redis
-from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
+from playwright.sync_api import Browser, FilePayload, Page, expect
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
+from api_door import api_door
 from catalog_seed import BOX, Look, Seed, picture
-from gateway import db
-from gateway.recorder.news import News
+from gateway.recorder.news import News, photo_news
 from gateway.settings import Settings
-from infrastructure import Infrastructure
-
-INSTALL = (
-    "These tests need Chromium. Debian, Ubuntu: apt install chromium · Fedora: dnf install "
-    "chromium · macOS: brew install --cask chromium; it must be on the PATH."
-)
-QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
 
 ON_SCREEN = """polygon => [...polygon.points].map(corner => {
   const {x, y} = corner.matrixTransform(polygon.getScreenCTM()); return [x, y]; })"""
 """Where a polygon's corners are in the window, in pixels."""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Not for the session: while Playwright runs, it has the event loop that other tests need.
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    if path is None:
-        pytest.fail(INSTALL)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def settings(
-    infrastructure: Infrastructure, database: str, objects: Path, tmp_path: Path
-) -> Settings:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,  # ids are remembered
-        cache=tmp_path / "ids",
-        objects=f"file://{objects}",
-        api_port=free_port(),
-        topic_prefix=prefix,
-        _cli_parse_args=[],
-    )
-
-
-@pytest.fixture
-def seed(conn: db.Conn, objects: Path) -> Seed:
-    return Seed(conn, objects)
-
-
-@pytest.fixture
-def news(settings: Settings) -> Iterator[News]:
-    with redis.Redis.from_url(settings.redis) as connection:
-        yield News(connection, settings.topic_prefix)
-
-
-@pytest.fixture
-def door(settings: Settings) -> Iterator[str]:
-    with api_door(settings) as url:
-        yield url
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser's console said in anger."""
-    return []
-
-
-@pytest.fixture
-def page(browser: Browser, door: str, complaints: list[str]) -> Iterator[Page]:
-    """A tab that has not been anywhere; at the end it must have had nothing to complain about."""
-    context = browser.new_context(base_url=door, viewport={"width": 1280, "height": 800})
-    page = context.new_page()
-    page.set_default_timeout(10_000)
-    page.on("console", lambda message: complaints.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    foreign: list[str] = []
-    page.on(
-        "request", lambda asked: None if asked.url.startswith(door) else foreign.append(asked.url)
-    )
-    yield page
-    assert complaints == []
-    assert foreign == [], "the page asks nobody but its own door"
-    context.close()
 
 
 def visit(page: Page) -> None:
@@ -125,12 +28,12 @@ def test_an_empty_catalog_says_what_to_do(page: Page) -> None:
 def test_a_photo_appears_as_soon_as_it_is_recorded(page: Page, seed: Seed, news: News) -> None:
     visit(page)
     photo = seed.requested("cat.jpg", picture())
-    news.photo(photo.photo_id, photo.analysis_id, [])
+    news.tell([photo_news(photo.photo_id, photo.analysis_id, [])])
     expect(page.locator(".card.pending")).to_contain_text("cat.jpg")
     look = Look(text="HELLO WORLD", outcome="suggested")
     seed.parts(photo, look)
     seed.outcome(photo, look)
-    news.photo(photo.photo_id, photo.analysis_id, [])
+    news.tell([photo_news(photo.photo_id, photo.analysis_id, [])])
     card = page.locator(".card.suggested")
     for text in ("tabby", "≈ 90 %", "cat", "HELLO WORLD", "Suggested"):
         expect(card).to_contain_text(text)
@@ -229,7 +132,7 @@ def test_a_rejected_file_shows_its_reason(page: Page, seed: Seed, news: News) ->
     expect(row).to_contain_text("torn.jpg")
     expect(row).to_contain_text("It ends in the middle of the picture.")
     later = seed.rejected("notes.jpg", "not_an_image", "<b>this</b> is plain text")
-    news.photo(later.photo_id, later.analysis_id, [])
+    news.tell([photo_news(later.photo_id, later.analysis_id, [])])
     expect(row).to_have_count(2)
     expect(row.first).to_contain_text("<b>this</b> is plain text")
 
@@ -251,33 +154,12 @@ def test_photos_can_be_handed_in_and_every_answer_is_shown(
     photo = seed.requested("fresh.jpg", files[0][1])
     seed.parts(photo, Look())
     seed.outcome(photo, Look())
-    news.photo(photo.photo_id, photo.analysis_id, [])
+    news.tell([photo_news(photo.photo_id, photo.analysis_id, [])])
     expect(tray.locator("li", has_text="fresh.jpg")).to_contain_text("tabby")
     expect(page.locator(".card.pending")).to_have_count(0)
     refused = "error: Failed to load resource: the server responded with a status of 415"
     assert [each.startswith(refused) for each in complaints] == [True]
     complaints.clear()
-
-
-def test_an_import_moves_its_bar_and_names_duplicates(
-    page: Page, seed: Seed, news: News, conn: db.Conn
-) -> None:
-    photos = [seed.analyzed(f"{n}.jpg", picture(f"#{n}{n}{n}")) for n in range(4)]
-    batch = seed.batch(photos, {"found": 4, "accepted": 1, "auto_labeled": 1})
-    seed.duplicate(batch, 4, "copy.jpg", of=photos[0])
-    visit(page)
-    bar = page.get_by_role("progressbar", name="Import of trip")
-    expect(bar).to_have_attribute("aria-valuenow", "1")
-    conn.execute(
-        "UPDATE batches SET found = 5, duplicates = 1,"
-        """ totals = '{"found": 5, "duplicates": 1, "accepted": 3, "auto_labeled": 3}'"""
-    )
-    news.batch(batch)
-    expect(bar).to_have_attribute("aria-valuenow", "4")
-    page.get_by_role("button", name="Details").click()
-    expect(page.locator("#report")).to_contain_text("copy.jpg")
-    page.locator("#report").get_by_role("button", name="0.jpg").click()
-    expect(page.locator("#detail")).to_contain_text("0.jpg")
 
 
 def test_arrows_move_between_photos(page: Page, seed: Seed) -> None:
