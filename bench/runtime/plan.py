@@ -11,7 +11,8 @@ class Plan:
     (a) `photos` through the fan-out, at most `window` under way, after `warm_up` others;
     `trial_photos` for each setting of a peer that is tried; a peer's round has fewer, though not
     fewer than `fewest_photos`, where the trial says that it would last above `round_s`. (b)
-    `stage_records` through one stage. (c) `urgent` records idle and as many beside a `backlog`. `rounds` of (a) and of (b).
+    `stage_records` through one stage. (c) `urgent` records idle and as many beside a `backlog`.
+    `rounds` of (a) and of (b).
     """
 
     photos: int

@@ -1,0 +1,1 @@
+"""Imports of many photos, from the folder to the catalog, and what counting them takes."""
