@@ -50,7 +50,7 @@ def overview(letters: Mapping[str, Sequence[Letter]]) -> Table:
 
 def codes_table(letters: Sequence[Letter]) -> Table:
     """How many there are of each reason, with the last one's message."""
-    table = _table("reason", "letters>", "last", last="for example")
+    table = _table("reason", "letters>", "last", last="for example", wraps=True)
     first: dict[str, Letter] = {}
     for letter in letters:
         first.setdefault(letter.code, letter)
@@ -73,7 +73,7 @@ def letters_table(letters: Sequence[Letter], *, states: bool = False) -> Table:
             Text(plain(letter.id[:SHORT_ID])),
             moment(letter.died_ms),
             *([letter.state] if states else []),
-            Text(one_line(letter.code, 40)),
+            Text(one_line(letter.code, 24)),
             Text(one_line(letter.lane, 8)),
             Text(one_line(letter.message, 200)),
         )
@@ -85,13 +85,13 @@ def counting(count: int, thing: str) -> str:
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
-def _table(*columns: str, last: str) -> Table:
-    """Columns as wide as they need to be, and a last one that wraps; `>`: to the right."""
+def _table(*columns: str, last: str, wraps: bool = False) -> Table:
+    """Columns as wide as they need to be, and a last one of what is left; `>`: to the right."""
     table = Table(box=SIMPLE_HEAD, expand=True, padding=(0, 1, 0, 0), pad_edge=False)
     for name in columns:
         right = name.endswith(">")
         table.add_column(name.rstrip(">"), justify="right" if right else "left", no_wrap=True)
-    table.add_column(last, overflow="fold", ratio=1)
+    table.add_column(last, overflow="fold" if wraps else "ellipsis", no_wrap=not wraps, ratio=1)
     return table
 
 

@@ -20,6 +20,10 @@ RENDITION_TYPE = THUMBNAIL_TYPE = "image/jpeg"
 
 _RENDITION_QUALITY = 90
 _THUMBNAIL_QUALITY = 80
+_THUMBNAIL_FILTER = Image.Resampling.HAMMING
+_THUMBNAIL_GAP = 1.0
+"""Averages of whole numbers of pixels, and a fast filter for the rest of the way: a tenth of the time
+of Lanczos, which for a small photo is more than its decoding. At this size nobody sees it."""
 _OWN_RENDITION_BYTES = 8_000_000
 """More than any sane JPEG of 2048 x 2048 has; a larger file carries something else along."""
 _TURNS_ASIDE = {5, 6, 7, 8}
@@ -65,6 +69,7 @@ def prepare(data: bytes, limits: Limits = LIMITS, *, keep_gps: bool = False) -> 
     pending = orientation_of(picture)
     size = full if drafted else picture.size
     own = pending == 1 and _is_rendition(picture, size, len(data))
+    metadata = read_metadata(picture, keep_gps=keep_gps)
     upright = upright_rgb(picture, pending, RENDITION_SIDE)
     width, height = size[::-1] if pending in _TURNS_ASIDE else size
     return Prepared(
@@ -77,7 +82,7 @@ def prepare(data: bytes, limits: Limits = LIMITS, *, keep_gps: bool = False) -> 
         rendition_width=upright.width,
         rendition_height=upright.height,
         thumbnail=_jpeg(_thumbnail(upright), _THUMBNAIL_QUALITY),
-        metadata=read_metadata(picture, keep_gps=keep_gps),
+        metadata=metadata,
     )
 
 
@@ -94,7 +99,7 @@ def _is_rendition(picture: ImageFile.ImageFile, size: tuple[int, int], file_size
 
 def _thumbnail(upright: Image.Image) -> Image.Image:
     size = fitted(upright.size, THUMBNAIL_SIDE)
-    return upright.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return upright.resize(size, _THUMBNAIL_FILTER, reducing_gap=_THUMBNAIL_GAP)
 
 
 def _jpeg(picture: Image.Image, quality: int) -> bytes:

@@ -46,8 +46,10 @@ def orientation_of(picture: Image.Image) -> int:
 
 
 def upright_rgb(picture: Image.Image, orientation: int, longest: int | None = None) -> Image.Image:
-    """Decoded `picture` as upright 8-bit sRGB, alpha on white.
+    """Decoded `picture` as upright 8-bit sRGB, alpha on white, without any metadata.
 
+    A picture that is all that already is given back itself, and its metadata are gone: a copy costs
+    a third of what decoding does.
     `longest`: bound in pixels for the long side; a smaller picture is never enlarged, and no side
     falls below 1 pixel.
     """
@@ -159,7 +161,7 @@ def _srgb() -> ImageCms.ImageCmsProfile:
 def _to_srgb(flat: Image.Image, icc: object) -> Image.Image:
     profile = _profile(icc, flat.mode)
     converted = None if profile is None else _converted(flat, profile)
-    return converted or flat.convert("RGB")
+    return converted or (flat if flat.mode == "RGB" else flat.convert("RGB"))
 
 
 def _profile(icc: object, mode: str) -> ImageCms.ImageCmsProfile | None:

@@ -130,6 +130,8 @@ class JobRun(threading.Thread):
             return "done", self.job.run(conn, self._told), None
         except (JobStoppedError, psycopg.errors.QueryCanceled) as error:
             return self._stopped(error)
+        except JobError as error:
+            return "failed", {}, _sentence(error)
         except Exception as error:  # a job's defect is told, and stops no other job
             if isinstance(error, psycopg.Error) and conn.broken:
                 raise  # nothing can be written down; the leader finds the run interrupted

@@ -23,9 +23,9 @@ from streamkit import (
     service_frame,
 )
 
-_BATCHING: Final = Batching(largest=250, wait_ms=30.0, budget_ms=100.0)
+_BATCHING: Final = Batching(largest=250, wait_ms=50.0, budget_ms=100.0)
 """A micro-batch is a transaction, whose commit costs more than its events. A person who waits for a
-photo hardly notices 30 ms; locks are held no longer than 0.1 s."""
+photo hardly notices 50 ms; locks are held no longer than 0.1 s."""
 
 
 def job(session: Session, news: News) -> Job:
