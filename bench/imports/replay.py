@@ -22,7 +22,12 @@ from darkroom_cli.errors import DarkroomError
 from darkroom_cli.stack import Stack
 from darkroom_cli.supervision.memory import MemoryPeaks
 from darkroom_schemas import ids
-from darkroom_schemas.names import BATCH_COMPLETED, BATCH_INTAKE, BATCH_PHOTO_ENDED
+from darkroom_schemas.names import (
+    BATCH_COMPLETED,
+    BATCH_INTAKE,
+    BATCH_PHOTO_ENDED,
+    BATCH_PROGRESSED,
+)
 from streamkit import Emit, event_headers
 
 _SEED: Final = 6
@@ -36,7 +41,7 @@ _ENDS: Final = {"auto_labeled": 0.7, "suggested": 0.2, "review": 0.08, "rejected
 _PARTIAL: Final = 0.01
 _MEMORY_EVERY_S: Final = 2.0
 _FLUSH_S: Final = 60.0
-_POLL_S: Final = 0.5
+_POLL_S: Final = 1.0
 _SLICE: Final = 500
 """Records between two looks at the clock."""
 
@@ -81,7 +86,8 @@ def measure(plan: Plan, folder: Path, write: Callable[[str], None]) -> Replayed:
         write(f"telling it of the ends of {plan.replayed:,} photos, {expected}")
         before, began = cpu_seconds(roots), time.monotonic()
         sums = _tell(stack.environment, plan, Progress("ends", plan.replayed, write))
-        completed = _completion(stack.environment, plan.patience_s)
+        counting = Progress("counted", plan.replayed, write)
+        completed = _completion(stack.environment, counting, plan.patience_s)
         took = time.monotonic() - began
         memory.sample()
         used = cpu_seconds(roots)["aggregator"] - before["aggregator"]
@@ -166,19 +172,34 @@ def _tell(env: Mapping[str, str], plan: Plan, progress: Callable[[int], None]) -
     return sums_of(ends, plan.replayed)
 
 
-def _completion(env: Mapping[str, str], patience_s: float) -> list[Mapping[str, Any]]:
-    """The completions of the import, once there is one; each different one once."""
-    deadline = time.monotonic() + patience_s
-    while time.monotonic() < deadline:
+def _completion(
+    env: Mapping[str, str], progress: Callable[[int], None], patience_s: float
+) -> list[Mapping[str, Any]]:
+    """The completions of the import, once there is one; each different one once.
+
+    Raises NotCountedError where nothing moves any more.
+    """
+    moved, last = time.monotonic(), -1
+    while True:
         found = {
-            tuple(event[name] for name in COUNTS): event
-            for event in events(env, BATCH_COMPLETED)
-            if event["batch_id"] == _BATCH
+            tuple(event[name] for name in COUNTS): event for event in _ours(env, BATCH_COMPLETED)
         }
         if found:
             return list(found.values())
+        ended = [event["accepted"] + event["rejected"] for event in _ours(env, BATCH_PROGRESSED)]
+        done = max(ended, default=0)
+        progress(done)
+        if done != last:
+            moved, last = time.monotonic(), done
+        if time.monotonic() - moved > patience_s:
+            raise NotCountedError(
+                f"The aggregator has not moved for {patience_s:.0f} s, at {done}."
+            )
         time.sleep(_POLL_S)
-    raise NotCountedError(f"The import is not complete {patience_s:.0f} s after its last end.")
+
+
+def _ours(env: Mapping[str, str], topic: str) -> Iterator[Mapping[str, Any]]:
+    return (event for event in events(env, topic) if event["batch_id"] == _BATCH)
 
 
 def _wrong(sums: Mapping[str, int], completed: list[Mapping[str, Any]]) -> list[str]:

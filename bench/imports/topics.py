@@ -1,15 +1,18 @@
 """Records of topics, read to their present end."""
 
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from darkroom_schemas.avro import schema_of
 from streamkit import Codec, SchemaIds
 
-_TIMEOUT_S: Final = 30.0
+_TIMEOUT_S: Final = 60.0
+_LOOK_S: Final = 0.2
+"""`consume` waits so long for its thousand, though there are fewer."""
 
 
 def codec_of(env: Mapping[str, str]) -> Codec:
@@ -26,31 +29,25 @@ def events(env: Mapping[str, str], topic: str) -> Iterator[Mapping[str, Any]]:
             "bootstrap.servers": env["DARKROOM_KAFKA"],
             "group.id": "bench",
             "enable.auto.commit": False,
-            "enable.partition.eof": False,
+            "enable.partition.eof": True,
             "log_level": 3,
         }
     )
     try:
-        left = _ends(reader, topic)
-        reader.assign([TopicPartition(topic, number, 0) for number in left])
-        while any(left.values()):
-            read = reader.consume(1_000, _TIMEOUT_S)
-            if not read:
+        known = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
+        unfinished = set(known)
+        reader.assign([TopicPartition(topic, number, 0) for number in known])
+        deadline = time.monotonic() + _TIMEOUT_S
+        while unfinished:
+            read = reader.consume(1_000, _LOOK_S)
+            if not read and time.monotonic() > deadline:
                 raise TimeoutError(f"the broker gives no more of {topic}")
             for message in read:
-                if message.error() is not None:
+                if message.error() is None:
+                    yield codec.decode(topic, message.value())
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    unfinished.discard(message.partition())
+                else:
                     raise TimeoutError(f"{topic}: {message.error()}")
-                left[message.partition()] -= 1
-                yield codec.decode(topic, message.value())
     finally:
         reader.close()
-
-
-def _ends(reader: Any, topic: str) -> dict[int, int]:
-    """Records of each partition; nothing was deleted or cleaned there yet."""
-    partitions = reader.list_topics(topic, timeout=_TIMEOUT_S).topics[topic].partitions
-    ends = {}
-    for number in partitions:
-        low, high = reader.get_watermark_offsets(TopicPartition(topic, number), timeout=_TIMEOUT_S)
-        ends[number] = high - low
-    return ends

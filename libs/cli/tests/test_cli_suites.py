@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[3]
 
 def ran(folder: Path, test: str, *checks: tuple[str, ...]) -> tuple[int, int, bool]:
     (folder / "test_it.py").write_text(test, encoding="utf-8")
-    result = run_suite(Suite("it", (".",), 60, checks=checks), folder, ("-p", "no:cacheprovider"))
+    result = run_suite(
+        Suite("it", (".",), 60, checks=checks), folder, ("-p", "no:cacheprovider"), sys.__stdout__
+    )
     return result.passed, result.failed, result.good
 
 

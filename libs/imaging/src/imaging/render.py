@@ -22,8 +22,8 @@ _RENDITION_QUALITY = 90
 _THUMBNAIL_QUALITY = 80
 _THUMBNAIL_FILTER = Image.Resampling.HAMMING
 _THUMBNAIL_GAP = 1.0
-"""Averages of whole numbers of pixels, and a fast filter for the rest of the way: a tenth of the time
-of Lanczos, which for a small photo is more than its decoding. At this size nobody sees it."""
+"""Averages of whole numbers of pixels, and a fast filter for the rest of the way: a tenth of what
+Lanczos takes, which for a small photo is more than its decoding. At this size nobody sees it."""
 _OWN_RENDITION_BYTES = 8_000_000
 """More than any sane JPEG of 2048 x 2048 has; a larger file carries something else along."""
 _TURNS_ASIDE = {5, 6, 7, 8}

@@ -6,7 +6,7 @@ import typer
 
 from darkroom_cli.paths import repository_root
 from darkroom_cli.provision.system import ensure_programs
-from darkroom_cli.suites import PLANNED, SUITES, Result, run_suite
+from darkroom_cli.suites import PLANNED, SUITES, Result, run_suites
 
 _NAMES = (*(suite.name for suite in SUITES), *PLANNED, "all")
 
@@ -31,10 +31,7 @@ def run_tests(
         raise typer.Exit(2)
     chosen = [one for one in SUITES if suite in (one.name, "all")]
     ensure_programs([program for one in chosen for program in one.programs], typer.echo)
-    results = []
-    for one in chosen:
-        typer.secho(f"\n── {one.name}: {', '.join(one.paths)}", bold=True)
-        results.append(run_suite(one, repository_root(), arguments or ()))
+    results = run_suites(chosen, repository_root(), arguments or ())
     _tell(results)
     if not all(result.good for result in results):
         raise typer.Exit(1)
