@@ -11,9 +11,11 @@ ROOT = Path(__file__).parents[3]
 
 def ran(folder: Path, test: str, *checks: tuple[str, ...]) -> tuple[int, int, bool]:
     (folder / "test_it.py").write_text(test, encoding="utf-8")
-    result = run_suite(
-        Suite("it", (".",), 60, checks=checks), folder, ("-p", "no:cacheprovider"), sys.__stdout__
-    )
+    suite = Suite("it", (".",), 60, checks=checks)
+    with (folder / "output").open("w+", encoding="utf-8") as out:
+        result = run_suite(suite, folder, ("-p", "no:cacheprovider"), out)
+        out.seek(0)
+        assert not result.passed or f"{result.passed} passed" in out.read()
     return result.passed, result.failed, result.good
 
 
