@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import IO, Final
 
@@ -21,8 +22,8 @@ class Suite:
 
     `programs` are what they need beside Python. `checks` are commands that must exit with 0, run
     beside the tests. `budget_s` is how long all that may take. `workers` processes share the test
-    files; each starts what its tests need. Suites that are `alone` measure how soon work goes on,
-    and so have the machine to themselves; others, mostly waiting, run beside each other.
+    files; each starts what its tests need. Suites that are `alone` fill the machine or measure how
+    soon work goes on, and so have it to themselves; others, mostly waiting, run beside each other.
     """
 
     name: str
@@ -43,7 +44,15 @@ _CHECKS: Final = (
 )
 
 SUITES: Final = (
-    Suite("unit", ("libs", "services", "schemas", "bench"), 480, ("heif-enc",), _CHECKS, workers=2),
+    Suite(
+        "unit",
+        ("libs", "services", "schemas", "bench"),
+        480,
+        ("heif-enc",),
+        _CHECKS,
+        workers=2,
+        alone=True,
+    ),
     Suite("integration", ("tests/contract", "tests/integration"), 600, ("kcat",), workers=3),
     Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
     Suite("web", ("tests/web",), 240, ("chromium",)),
@@ -75,10 +84,14 @@ def run_suites(suites: Sequence[Suite], root: Path, arguments: Sequence[str]) ->
     a single one, as it arises."""
     if len(suites) == 1:
         return [run_suite(suites[0], root, arguments, sys.stdout)]
-    shared = [suite for suite in suites if not suite.alone]
+    results: list[Result] = []
     with ThreadPoolExecutor(2) as pool:
-        results = list(pool.map(lambda suite: _told(suite, root, arguments), shared))
-    return results + [_told(suite, root, arguments) for suite in suites if suite.alone]
+        for alone, some in groupby(suites, key=lambda suite: suite.alone):
+            if alone:
+                results += [_told(suite, root, arguments) for suite in some]
+            else:
+                results += pool.map(lambda suite: _told(suite, root, arguments), list(some))
+    return results
 
 
 _telling: Final = threading.Lock()
