@@ -96,8 +96,8 @@ def ready(client: httpx.Client) -> None:
 
 
 def poll(condition: Callable[[], bool]) -> None:
-    """Wait until something is so, at most ten seconds."""
-    until = time.monotonic() + 10
+    """Wait until something is so, at most a minute: processes start slowly on a busy machine."""
+    until = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < until, "it does not become so"
 

@@ -223,7 +223,7 @@ def test_a_runner_that_is_killed_anywhere_goes_on_with_each_file_once(
     fill(folder, a="1", b="2", c="1", d="4", e="5")
     batch_id = create(conn, means.outbox, folder)
     with fragile(database, Fuse(statement + 8)) as own, pytest.raises(Killed):
-        to_the_end(taken_up(own, batch_id, means))  # type: ignore[arg-type]
+        to_the_end(taken_up(own, batch_id, means))
     to_the_end(taken_up(conn, batch_id, means))
 
     found = items(conn, batch_id)

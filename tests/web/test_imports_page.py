@@ -4,7 +4,7 @@ import json
 from uuid import UUID
 
 import pytest
-from playwright.sync_api import Page, WebSocketRoute, expect
+from playwright.sync_api import Page, Route, WebSocketRoute, expect
 from psycopg.types.json import Jsonb
 
 from catalog_seed import Look, Seed, picture
@@ -94,8 +94,13 @@ def test_what_can_not_be_done_is_said(
     page: Page, seed: Seed, conn: db.Conn, complaints: list[str]
 ) -> None:
     batch = going(seed, conn)
+
+    def too_late(route: Route) -> None:
+        conn.execute("UPDATE batches SET state = 'running', sealed = true")
+        route.continue_()
+
     visit(page)
-    conn.execute("UPDATE batches SET state = 'running', sealed = true")
+    page.route("**/pause", too_late)
     page.locator(f'[data-batch="{batch}"]').get_by_role("button", name="Pause").click()
     expect(page.locator(".trouble")).not_to_be_empty()
     assert [each.startswith("error: Failed to load resource") for each in complaints] == [True]

@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -228,7 +229,7 @@ def test_the_version_of_kafka_is_read_from_its_answer() -> None:
     assert request()[4:8] == b"\0\x12\0\x03"
 
 
-BATCH = {
+BATCH: dict[str, Any] = {
     "batch_id": UUID(int=1),
     "state": "scanning",
     "lane": "batch",

@@ -83,14 +83,15 @@ def _unit(seconds: float) -> tuple[float, str, int]:
 
 
 def counts(batch: Json) -> str:
-    """One line of what became of the files so far."""
+    """One line of what became of the files so far; an older gateway, or the demo's report, may say
+    nothing of the last three."""
     told = (
         f"{batch['auto_labeled']} auto-labelled, {batch['suggested']} suggested, "
         f"{batch['review']} to review, {batch['rejected']} rejected, "
         f"{batch['duplicates']} duplicate{'' if batch['duplicates'] == 1 else 's'}"
     )
     more = [("cancelled", "cancelled"), ("partial", "in part"), ("repaired", "repaired later")]
-    return ", ".join([told, *(f"{batch[name]} {words}" for name, words in more if batch[name])])
+    return ", ".join([told, *(f"{batch[name]} {words}" for name, words in more if batch.get(name))])
 
 
 def failures(reasons: Sequence[Json], most: int) -> list[str]:
