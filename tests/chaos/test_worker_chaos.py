@@ -123,7 +123,7 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
         chaos.tend()
         return names <= set(world.names())
 
-    until(all_is_done, "nothing is lost")
+    until(all_is_done, "nothing is lost", 180)
     until(lambda: all_is_committed(chaos), "all is committed", 20)
     audit.look()
     repeated = audit.repeated(chaos.harms)
