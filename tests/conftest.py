@@ -4,20 +4,29 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import fastavro
+import httpx
 import psycopg
 import pytest
+import redis
 
+from api_door import api_door, door_settings
+from catalog_seed import Seed
 from darkroom_cli.stack import Stack
 from darkroom_schemas import avro, catalogue
 from gateway import db, migrations
 from gateway.catalog.outbox import Outbox
+from gateway.control.work import Means
+from gateway.recorder.news import News
+from gateway.settings import Settings
+from import_kit import make_means
 from infrastructure import Infrastructure
-from streamkit import Codec
+from streamkit import Codec, ObjectStore
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +74,67 @@ def conn(database: str) -> Iterator[db.Conn]:
 def outbox(codec: Codec) -> Outbox:
     """Writes events into the test's own catalog."""
     return Outbox(codec)
+
+
+@pytest.fixture
+def objects(tmp_path: Path) -> Path:
+    """The folder of the test's own object store."""
+    folder = tmp_path / "objects"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ObjectStore:
+    """An object store of the test's own."""
+    return ObjectStore(f"file://{tmp_path}/objects")
+
+
+@pytest.fixture
+def seed(conn: db.Conn, objects: Path) -> Seed:
+    """Fills the test's own catalog."""
+    return Seed(conn, objects)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder to be imported, empty yet."""
+    made = tmp_path / "photos"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def means(outbox: Outbox, store: ObjectStore) -> Means:
+    """What the works on imports share."""
+    return make_means(outbox, store)
+
+
+@pytest.fixture
+def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> Settings:
+    """Settings of an api door on the test's own catalog."""
+    return door_settings(infrastructure, database, tmp_path)
+
+
+@pytest.fixture
+def door(settings: Settings) -> Iterator[str]:
+    """URL of an api door that runs on these settings."""
+    with api_door(settings) as url:
+        yield url
+
+
+@pytest.fixture
+def client(door: str) -> Iterator[httpx.Client]:
+    """Asks that door."""
+    with httpx.Client(base_url=door, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+def news(settings: Settings) -> Iterator[News]:
+    """Tells that door what was recorded."""
+    with redis.Redis.from_url(settings.redis) as connection:
+        yield News(connection, settings.topic_prefix)
 
 
 class FixedIds:

@@ -21,13 +21,13 @@ from worker_tasks import LANES
 from worker_world import Places, Task, World
 
 RECORDS: Final = 5000
-PER_SECOND: Final = 250
+PER_SECOND: Final = 170
 SLOTS: Final = ("a", "b", "c")
 
 AGAIN_S: Final = 15.0
 """So long after a kill work goes on, at the latest: a session, and a rebalance."""
 
-FAULT_EVERY_S: Final = 2.0
+FAULT_EVERY_S: Final = 2.5
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,69 +14,24 @@ from uuid import uuid4
 
 import httpx
 import pytest
-import redis
 import websockets.exceptions
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
+from api_door import api_door, door_settings, free_port
 from catalog_seed import Look, Seed, Seeded, picture
 from darkroom_cli.demo import API_DESCRIPTION
 from gateway import db
-from gateway.recorder.news import News, RedisWire, batch_news, photo_news
+from gateway.recorder.news import News, batch_news, photo_news
 from gateway.settings import Settings
 from infrastructure import Infrastructure
 
 
 @pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def settings(
-    infrastructure: Infrastructure, database: str, objects: Path, tmp_path: Path
-) -> Settings:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,  # ids are remembered, the registry is not needed
-        cache=tmp_path / "ids",
-        objects=f"file://{objects}",
-        api_port=free_port(),
-        topic_prefix=prefix,
-        import_roots=(tmp_path,),
-        outbox_limit=5,
-        _cli_parse_args=[],
+def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> Settings:
+    return door_settings(
+        infrastructure, database, tmp_path, import_roots=(tmp_path,), outbox_limit=5
     )
-
-
-@pytest.fixture
-def door(settings: Settings) -> Iterator[str]:
-    with api_door(settings) as url:
-        yield url
-
-
-@pytest.fixture
-def client(door: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=door, timeout=20) as client:
-        yield client
-
-
-@pytest.fixture
-def seed(conn: db.Conn, objects: Path) -> Seed:
-    return Seed(conn, objects)
-
-
-@pytest.fixture
-def news(settings: Settings) -> Iterator[News]:
-    with redis.Redis.from_url(settings.redis) as connection:
-        yield News(RedisWire(connection), settings.topic_prefix)
 
 
 def events(door: str, query: str = "") -> ClientConnection:

@@ -6,7 +6,7 @@ import random
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -63,11 +63,11 @@ class Wire:
         self.tries = 0
         self._away = away
 
-    def publish(self, channel: str, messages: Sequence[str]) -> None:
+    def publish(self, channel: str, message: str, /) -> None:
         self.tries += 1
         if self._away:
             raise RedisAway("nobody listens")
-        self.said += [(channel, json.loads(message)) for message in messages]
+        self.said += [(channel, news) for news in json.loads(message)]
 
 
 @pytest.fixture

@@ -3,16 +3,14 @@
 import io
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
+from api_door import door_settings
 from gateway import db
 from gateway.catalog.outbox import Outbox
 from gateway.control.archives import forget_strays
@@ -27,34 +25,20 @@ LIMIT = 20_000
 
 @pytest.fixture
 def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> Settings:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,
-        cache=tmp_path / "ids",
+    return door_settings(
+        infrastructure,
+        database,
+        tmp_path,
         spool=tmp_path / "spool",
-        objects=f"file://{tmp_path}/objects",
-        api_port=free_port(),
-        topic_prefix=prefix,
         archive_max_bytes=LIMIT,
         photo_max_bytes=1000,
         outbox_limit=20,
-        _cli_parse_args=[],
     )
 
 
 @pytest.fixture
 def objects(settings: Settings) -> ObjectStore:
     return ObjectStore(settings.objects)
-
-
-@pytest.fixture
-def client(settings: Settings) -> Iterator[httpx.Client]:
-    with api_door(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
-        yield client
 
 
 def zipped(files: dict[str, bytes]) -> bytes:

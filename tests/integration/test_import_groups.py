@@ -49,13 +49,6 @@ class CountingStore:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def disk(tmp_path: Path) -> ObjectStore:
     return ObjectStore(f"file://{tmp_path}/objects")
 

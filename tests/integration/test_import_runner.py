@@ -49,23 +49,6 @@ from import_kit import (
 from streamkit import Codec, ObjectStore, Retry
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(f"file://{tmp_path}/objects")
-
-
-@pytest.fixture
-def means(outbox: Outbox, store: ObjectStore) -> Means:
-    return make_means(outbox, store)
-
-
 def submitted(conn: db.Conn, outbox: Outbox, store: ObjectStore, content: str) -> Row:
     """A photo handed in through another door."""
     original = store_original(store, content.encode())

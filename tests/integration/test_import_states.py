@@ -54,23 +54,6 @@ CANCELLED = "cancelled"
 SUBMITTED = frozenset(names.PHOTO_SUBMITTED.values())
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(f"file://{tmp_path}/objects")
-
-
-@pytest.fixture
-def means(outbox: Outbox, store: ObjectStore) -> Means:
-    return make_means(outbox, store)
-
-
 def pause(conn: db.Conn, batch_id: str, ends_at: datetime | None = None) -> bool:
     return import_commands.pause(conn, OWNER, UUID(batch_id), "ada", ends_at)
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
+from api_door import api_door, door_settings
 from darkroom_cli import uploading
 from darkroom_cli.client import Gateway
 from darkroom_cli.uploading import Progress, upload
@@ -29,36 +29,16 @@ WINDOW = 3
 
 @pytest.fixture
 def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> Settings:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
     (tmp_path / "store").mkdir()
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,
-        cache=tmp_path / "ids",
-        objects=f"file://{tmp_path}/objects",
+    return door_settings(
+        infrastructure,
+        database,
+        tmp_path,
         stores=(f"file://{tmp_path}/store",),
-        api_port=free_port(),
-        topic_prefix=prefix,
         import_roots=(tmp_path,),
         import_in_flight=WINDOW,
         photo_max_bytes=1000,
-        _cli_parse_args=[],
     )
-
-
-@pytest.fixture
-def door(settings: Settings) -> Iterator[str]:
-    with api_door(settings) as url:
-        yield url
-
-
-@pytest.fixture
-def client(door: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=door, timeout=20) as client:
-        yield client
 
 
 def begun(client: httpx.Client, **changes: Any) -> str:

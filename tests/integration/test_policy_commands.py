@@ -1,46 +1,15 @@
 """`/v1/policy`, `/v1/audit`, `/v1/reprocess` and their commands, on a real door."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
-import pytest
 from typer.testing import CliRunner, Result
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
 from catalog_seed import Look, Seed, picture
 from darkroom_cli.app import build
 from gateway import db
-from gateway.settings import Settings
-from infrastructure import Infrastructure
-
-
-@pytest.fixture
-def door(infrastructure: Infrastructure, database: str, tmp_path: Path) -> Iterator[str]:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
-    settings = Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,
-        cache=tmp_path / "ids",
-        objects=f"file://{tmp_path}",
-        api_port=free_port(),
-        topic_prefix=prefix,
-        _cli_parse_args=[],
-    )
-    with api_door(settings) as url:
-        yield url
-
-
-@pytest.fixture
-def client(door: str) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=door, timeout=20) as client:
-        yield client
 
 
 def said(door: str, *words: str) -> Result:

@@ -1,7 +1,8 @@
 """The recorder on a real PostgreSQL: ends of imports, many events in one transaction."""
 
+import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -32,10 +33,10 @@ class Silence:
     """A Redis that counts what is said."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.said: list[dict[str, Any]] = []
 
-    def publish(self, _channel: str, messages: Sequence[str]) -> None:
-        self.said += messages
+    def publish(self, _channel: str, message: str, /) -> None:
+        self.said += json.loads(message)
 
 
 def message(topic: str, event: Mapping[str, Any]) -> Message:

@@ -2,58 +2,16 @@
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
 from catalog_seed import OWNER, Look, Seed, picture
 from gateway import db
 from gateway.catalog import read, read_batches, read_failures, reports
 from gateway.catalog.shapes import Batch
-from gateway.settings import Settings
-from infrastructure import Infrastructure
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def seed(conn: db.Conn, objects: Path) -> Seed:
-    return Seed(conn, objects)
-
-
-@pytest.fixture
-def settings(
-    infrastructure: Infrastructure, database: str, objects: Path, tmp_path: Path
-) -> Settings:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,
-        cache=tmp_path / "ids",
-        objects=f"file://{objects}",
-        api_port=free_port(),
-        topic_prefix=prefix,
-        _cli_parse_args=[],
-    )
-
-
-@pytest.fixture
-def client(settings: Settings) -> Iterator[httpx.Client]:
-    with api_door(settings) as url, httpx.Client(base_url=url, timeout=20) as client:
-        yield client
 
 
 def mixed(seed: Seed, conn: db.Conn) -> str:

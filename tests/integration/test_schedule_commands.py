@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
+from api_door import api_door, door_settings
 from darkroom_cli.app import build
 from darkroom_cli.commands.sources import name_of
 from gateway import db, locks
@@ -25,7 +24,6 @@ from gateway.control.schedules import Schedules
 from gateway.control.sync import Sync
 from gateway.control.tidying import retention_job, statistics_job
 from gateway.origins import OriginMeans, open_origin
-from gateway.settings import Settings
 from import_kit import fill
 from infrastructure import Infrastructure
 from streamkit import ObjectStore
@@ -46,21 +44,13 @@ def door(
     infrastructure: Infrastructure, database: str, outbox: Outbox, tmp_path: Path
 ) -> Iterator[str]:
     """The api door, and a control door with its jobs."""
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
     (tmp_path / "shelf").mkdir()
-    settings = Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,
-        cache=tmp_path / "ids",
-        objects=f"file://{tmp_path}/objects",
+    settings = door_settings(
+        infrastructure,
+        database,
+        tmp_path,
         stores=(f"file://{tmp_path}/shelf",),
-        api_port=free_port(),
-        topic_prefix=prefix,
         import_roots=(tmp_path,),
-        _cli_parse_args=[],
     )
     store = ObjectStore(settings.objects, settings.stores)
     sync = Sync(outbox, partial(open_origin, means=OriginMeans(store)), settle_s=0)

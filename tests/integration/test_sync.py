@@ -33,7 +33,6 @@ from import_kit import (
     fill,
     fragile,
     items,
-    make_means,
     taken_up,
     to_the_end,
 )
@@ -45,21 +44,9 @@ Look = Callable[..., Report]
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "photos"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def store(tmp_path: Path) -> ObjectStore:
     (tmp_path / "shelf").mkdir()
     return ObjectStore(f"file://{tmp_path}/objects", [f"file://{tmp_path}/shelf"])
-
-
-@pytest.fixture
-def means(outbox: Outbox, store: ObjectStore) -> Means:
-    return make_means(outbox, store)
 
 
 @pytest.fixture

@@ -20,11 +20,6 @@ from streamkit import ObjectStore
 CONTEXT = JobContext("retention")
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> ObjectStore:
-    return ObjectStore(f"file://{tmp_path}/objects")
-
-
 def begin(conn: db.Conn, outbox: Outbox, kind: Any, **location: str) -> UUID:
     made = begin_import(
         conn, outbox, owner=OWNER, lane="batch", kind=kind, roots=["x"], location=location

@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 from darkroom_schemas import avro
 from gateway import db
 from gateway.api.app import build_api
 from gateway.control.app import PRODUCED
 from gateway.settings import Settings
+from infrastructure import Infrastructure
 from streamkit import SchemaIds
 
 ABSENT_REGISTRY = "http://127.0.0.1:9/absent"
@@ -25,6 +28,25 @@ def remember_ids(cache: Path, prefix: str) -> None:
     for number, topic in enumerate(PRODUCED):
         known = {"id": number, "schema": json.dumps(avro.schema_of(topic), sort_keys=True)}
         (cache / f"{prefix}{topic}-value.json").write_text(json.dumps(known), encoding="utf-8")
+
+
+def door_settings(
+    infrastructure: Infrastructure, database: str, folder: Path, **changes: Any
+) -> Settings:
+    """Settings of a door that needs no registry, with its files in `folder`."""
+    prefix = f"t{uuid4().hex[:8]}."
+    remember_ids(folder / "ids", prefix)
+    settled = {
+        "database": database,
+        "redis": infrastructure.redis,
+        "kafka": infrastructure.kafka,
+        "registry": ABSENT_REGISTRY,
+        "cache": folder / "ids",
+        "objects": f"file://{folder}/objects",
+        "api_port": free_port(),
+        "topic_prefix": prefix,
+    }
+    return Settings(_cli_parse_args=[], **{**settled, **changes})
 
 
 def free_port() -> int:

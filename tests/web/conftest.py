@@ -2,19 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
-from pathlib import Path
-from uuid import uuid4
 
 import pytest
-import redis
 from playwright.sync_api import Browser, Page, sync_playwright
-
-from api_door import ABSENT_REGISTRY, api_door, free_port, remember_ids
-from catalog_seed import Seed
-from gateway import db
-from gateway.recorder.news import News, RedisWire
-from gateway.settings import Settings
-from infrastructure import Infrastructure
 
 INSTALL = (
     "These tests need Chromium. Debian, Ubuntu: apt install chromium · Fedora: dnf install "
@@ -37,49 +27,6 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=list(QUIET))
         yield browser
         browser.close()
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    folder = tmp_path / "objects"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def settings(
-    infrastructure: Infrastructure, database: str, objects: Path, tmp_path: Path
-) -> Settings:
-    prefix = f"t{uuid4().hex[:8]}."
-    remember_ids(tmp_path / "ids", prefix)
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        kafka=infrastructure.kafka,
-        registry=ABSENT_REGISTRY,  # ids are remembered
-        cache=tmp_path / "ids",
-        objects=f"file://{objects}",
-        api_port=free_port(),
-        topic_prefix=prefix,
-        _cli_parse_args=[],
-    )
-
-
-@pytest.fixture
-def seed(conn: db.Conn, objects: Path) -> Seed:
-    return Seed(conn, objects)
-
-
-@pytest.fixture
-def news(settings: Settings) -> Iterator[News]:
-    with redis.Redis.from_url(settings.redis) as connection:
-        yield News(RedisWire(connection), settings.topic_prefix)
-
-
-@pytest.fixture
-def door(settings: Settings) -> Iterator[str]:
-    with api_door(settings) as url:
-        yield url
 
 
 @pytest.fixture

@@ -363,4 +363,7 @@ async def test_what_a_sweep_could_not_publish_the_next_one_does(
 
 
 async def test_a_fold_that_does_not_care_for_the_time_is_not_swept() -> None:
-    await sweeper(Ticks(), due=False).run()
+    ticks = Ticks()
+    async with asyncio.timeout(10):
+        await sweeper(ticks, due=False).run()
+    assert ticks.published == []

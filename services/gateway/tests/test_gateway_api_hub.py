@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from gateway.api.feed import Feed, parse_notice
+from gateway.api.feed import Feed, parse_notices
 from gateway.api.hub import SHUTTING_DOWN, TOO_SLOW, Closed, Hub, Notice, Thing
 from gateway.catalog.changes import Change
 
@@ -131,11 +131,13 @@ async def test_waiting_for_a_change_ends_with_the_time(hub: Hub) -> None:
 
 def test_messages_of_the_recorder_are_understood_and_others_passed_over() -> None:
     told = f'{{"type":"photo","photo_id":"{CAT}","analysis_id":"x","batches":["{BATCH}"]}}'
-    assert parse_notice(told.encode()) == Notice("photo", CAT, frozenset([BATCH]))
+    assert parse_notices(told.encode()) == [Notice("photo", CAT, frozenset([BATCH]))]
     batch = f'{{"type":"batch","batch_id":"{BATCH}"}}'
-    assert parse_notice(batch.encode()) == Notice("batch", BATCH)
+    assert parse_notices(batch.encode()) == [Notice("batch", BATCH)]
     told = f'{{"type":"notice","notice_id":"{DOG}"}}'
-    assert parse_notice(told.encode()) == Notice("notice", DOG)
+    assert parse_notices(told.encode()) == [Notice("notice", DOG)]
+    both = parse_notices(f"[{batch},{told}]".encode())
+    assert both == [Notice("batch", BATCH), Notice("notice", DOG)]
     for foreign in (
         b"",
         b"[]",
@@ -144,7 +146,7 @@ def test_messages_of_the_recorder_are_understood_and_others_passed_over() -> Non
         b'{"type":"photo","photo_id":4}',
         b"\xff",
     ):
-        assert parse_notice(foreign) is None
+        assert parse_notices(foreign) == []
 
 
 class Silent:

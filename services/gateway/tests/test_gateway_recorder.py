@@ -1,7 +1,6 @@
 """The recorder's table of topics, and its news without Redis."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -25,10 +24,10 @@ class Wire:
         self.said: list[tuple[str, Any]] = []
         self.away = False
 
-    def publish(self, channel: str, messages: Sequence[str]) -> None:
+    def publish(self, channel: str, message: str, /) -> None:
         if self.away:
             raise RedisAway("nobody listens")
-        self.said += [(channel, json.loads(message)) for message in messages]
+        self.said += [(channel, news) for news in json.loads(message)]
 
 
 def test_every_topic_that_the_gateway_consumes_has_a_handler() -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -11,28 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.api.report_csv import COLUMNS, cell, head, rows
 from gateway.catalog.reports import Line
-
-LINE = Line(
-    index=3,
-    path="/photos/cat.jpg",
-    end="auto_labeled",
-    outcome="auto_labeled",
-    label="tabby",
-    confidence=0.91,
-    calibrated=False,
-    category="cat",
-    partial=False,
-    repaired=False,
-    code=None,
-    reason=None,
-    duplicate_of=None,
-    duplicate_of_path=None,
-    photo_id="affa6966-7080-5191-9861-4f6c4adc6cbb",
-    analysis_id=None,
-    recorded_at=datetime(2026, 11, 29, 12, 0, 0, 500_000, tzinfo=UTC),
-    ended_at=None,
-    thumbnail="file:///secret/place",
-)
+from report_line import LINE
 
 
 def read(line: Line) -> dict[str, str]:

@@ -14,6 +14,7 @@ from gateway.api.report_pictures import Pictures
 from gateway.catalog.report_shapes import LabelCount, Spread, Statistics
 from gateway.catalog.reports import Line
 from gateway.catalog.shapes import Batch, Failure
+from report_line import LINE as A_LINE
 from streamkit import Reject, Retry
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -25,21 +26,9 @@ NONE = dict.fromkeys(
     ),
     0,
 )
-LINE = Line(
+LINE = replace(
+    A_LINE,
     index=0,
-    path="/photos/cat.jpg",
-    end="auto_labeled",
-    outcome="auto_labeled",
-    label="tabby",
-    confidence=0.91,
-    calibrated=False,
-    category="cat",
-    partial=False,
-    repaired=False,
-    code=None,
-    reason=None,
-    duplicate_of=None,
-    duplicate_of_path=None,
     photo_id="p",
     analysis_id="a",
     recorded_at=NOW,

@@ -51,10 +51,10 @@ SUITES: Final = (
         ("heif-enc",),
         _CHECKS,
     ),
-    Suite("integration", ("tests/contract", "tests/integration"), 600, ("kcat",), workers=2),
+    Suite("integration", ("tests/contract", "tests/integration"), 600, ("kcat",), workers=3),
     Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
     Suite("web", ("tests/web",), 240, ("chromium",)),
-    Suite("chaos", ("tests/chaos",), 420, workers=2, alone=True),
+    Suite("chaos", ("tests/chaos",), 420, alone=True),
 )
 
 PLANNED: Final = {"edges": "every edge of the architecture diagram, seen as a trace and a metric"}

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -37,21 +37,28 @@ Deliver = Callable[[Sequence[Notice]], Awaitable[None]]
 """Takes the news further."""
 
 
-def parse_notice(data: bytes) -> Notice | None:
-    """A message of the channel; None for what is none of ours (anyone can publish there)."""
+def parse_notices(data: bytes) -> list[Notice]:
+    """A message of the channel; none for what is none of ours (anyone can publish there)."""
     try:
         told = json.loads(data)
-        if told["type"] == "photo":
+        return [_notice(one) for one in (told if isinstance(told, list) else [told])]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        _log.warning("foreign_message_on_the_channel", size=len(data))
+        return []
+
+
+def _notice(told: Mapping[str, Any]) -> Notice:
+    """Raises ValueError, KeyError, TypeError or AttributeError for what is none of ours."""
+    match told["type"]:
+        case "photo":
             batches = frozenset(UUID(each) for each in told.get("batches", ()))
             return Notice("photo", UUID(told["photo_id"]), batches)
-        if told["type"] == "batch":
+        case "batch":
             return Notice("batch", UUID(told["batch_id"]))
-        if told["type"] == "notice":
+        case "notice":
             return Notice("notice", UUID(told["notice_id"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass
-    _log.warning("foreign_message_on_the_channel", size=len(data))
-    return None
+        case other:
+            raise ValueError(other)
 
 
 class Feed:
@@ -133,9 +140,7 @@ async def _some(subscription: Any) -> list[Notice]:
     notices: dict[Notice, None] = {}
     message = await subscription.get_message(timeout=1.0)
     while message is not None:
-        notice = parse_notice(message["data"])
-        if notice is not None:
-            notices[notice] = None
+        notices.update(dict.fromkeys(parse_notices(message["data"])))
         if len(notices) >= _MOST_AT_ONCE:
             break
         message = await subscription.get_message(timeout=0.0)

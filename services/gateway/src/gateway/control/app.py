@@ -54,8 +54,8 @@ PRODUCED: Final = (
 
 
 _AT_ONCE: Final = 8
-"""Files of an import that are recorded in one transaction: a file costs a fifth of what it would by
-itself, and the next sixteen hardly any less."""
+"""Files of an import that are recorded in one transaction: each then costs a fifth of what it would
+by itself; with more of them hardly any less."""
 
 
 def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Control:

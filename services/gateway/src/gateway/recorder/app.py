@@ -9,7 +9,7 @@ from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
 from gateway import db
 from gateway.recorder.handlers import Recorder, handlers
-from gateway.recorder.news import News, RedisWire, open_redis
+from gateway.recorder.news import News, open_redis
 from gateway.recorder.session import Session
 from gateway.settings import SERVICE, Settings
 from streamkit import (
@@ -44,7 +44,7 @@ def job(session: Session, news: News) -> Job:
 
 def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
     """The recorder, not started."""
-    news = News(RedisWire(open_redis(settings.redis)), settings.topic_prefix)
+    news = News(open_redis(settings.redis), settings.topic_prefix)
     return connect(job(session, news), settings, schema_of, (), stop)
 
 

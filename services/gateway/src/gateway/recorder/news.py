@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from redis import Redis
@@ -23,10 +23,10 @@ _TRY_AGAIN_S: Final = 1.0
 
 
 class Publishes(Protocol):
-    """What tells the news."""
+    """The part of a Redis client that is needed here."""
 
-    def publish(self, channel: str, messages: Sequence[str]) -> None:
-        """Publish these in order. Raises RedisError."""
+    def publish(self, channel: str, message: str, /) -> Any:
+        """Raises RedisError."""
         ...
 
 
@@ -38,20 +38,6 @@ def open_redis(url: str) -> Redis:
         socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
     )
-
-
-class RedisWire:
-    """Publishes on Redis, all in one round trip."""
-
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
-
-    def publish(self, channel: str, messages: Sequence[str]) -> None:
-        """See Publishes."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for message in messages:
-            pipeline.publish(channel, message)
-        pipeline.execute()
 
 
 def photo_news(photo_id: str, analysis_id: str, batches: Sequence[str]) -> Mapping[str, object]:
@@ -73,23 +59,23 @@ class News:
     """Publishes news and goes on without Redis, with a warning once a minute and a metric."""
 
     def __init__(
-        self, wire: Publishes, prefix: str, clock: Callable[[], float] = time.monotonic
+        self, redis: Publishes, prefix: str, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._wire = wire
+        self._redis = redis
         self._channel = channel(prefix)
         self._clock = clock
         self._not_before = float("-inf")
         self._warned_at = float("-inf")
 
     def tell(self, news: Sequence[Mapping[str, object]]) -> None:
-        """Publish these, or count them as lost."""
+        """Publish these as one message, or count them as lost."""
         if not news:
             return
         if self._clock() < self._not_before:
             NEWS_LOST.inc(len(news))
             return
         try:
-            self._wire.publish(self._channel, [json.dumps(one) for one in news])
+            self._redis.publish(self._channel, json.dumps(news))
         except RedisError as error:
             NEWS_LOST.inc(len(news))
             self._not_before = self._clock() + _TRY_AGAIN_S

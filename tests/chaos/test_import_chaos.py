@@ -1,11 +1,18 @@
-"""Effectively once: every service is killed with -9 in the middle of an import of 200 photos."""
+"""Effectively once: an import goes on through crashes at every step of the services' own code,
+kills of all services and of the infrastructure, and a process that stands still.
 
+The order is by chance. A longer one, or the same again, by DARKROOM_CHAOS_PHOTOS (700),
+DARKROOM_CHAOS_SEED and DARKROOM_CHAOS_STILL_S (12).
+"""
+
+import csv
 import io
 import os
+import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +23,21 @@ import pytest
 from PIL import Image
 from psycopg.rows import dict_row
 
+from crash_points import POINTS, CrashPoints
 from darkroom_cli.stack import SERVICES, Stack
 from darkroom_schemas import names
+from import_chaos import INFRASTRUCTURE, ImportChaos, wait
 from topic_reader import TopicReader
 
-PHOTOS = 200
+PHOTOS = int(os.environ.get("DARKROOM_CHAOS_PHOTOS", "700"))
+SEED = int(os.environ.get("DARKROOM_CHAOS_SEED", str(random.randrange(10**6))))
+STILL_S = float(os.environ.get("DARKROOM_CHAOS_STILL_S", "12"))
+"""Longer than the 10 s of a session: the broker takes partitions away meanwhile."""
 COPIES = 5
 BAD = 5
-DEADLINE_S = 150.0
+DEADLINE_S = 90.0 + STILL_S
+AGAIN_S = 30.0
+"""So long after the last harm the aggregator works again."""
 OUTCOME_TOPICS = {
     names.PHOTO_AUTO_LABELED: "auto_labeled",
     names.PHOTO_SUGGESTED: "suggested",
@@ -43,7 +57,7 @@ def photo(number: int) -> bytes:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """200 photos, 5 of them twice, and 5 files that are none."""
+    """The photos, 5 of them twice, and 5 files that are none."""
     root = tmp_path_factory.mktemp("photos")
     for number in range(PHOTOS):
         (root / f"{number:03}.jpg").write_bytes(photo(number))
@@ -55,13 +69,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> Iterator[Stack]:
+def points(tmp_path_factory: pytest.TempPathFactory) -> CrashPoints:
+    return CrashPoints(tmp_path_factory.mktemp("points"))
+
+
+@pytest.fixture(scope="module")
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, folder: Path, points: CrashPoints
+) -> Iterator[Stack]:
     stubs = {
         "DARKROOM_DETECTOR_ENGINE": "stub_engines:detector",
         "DARKROOM_OCR_ENGINE": "stub_engines:ocr",
         "DARKROOM_EMBEDDER_ENGINE": "stub_engines:embedder",
         "DARKROOM_IMPORT_ROOTS": f'["{folder}"]',
-        "PYTHONPATH": str(SUPPORT),
+        # Few at a time, so that the import lasts until all the harm is done.
+        "DARKROOM_IMPORT_IN_FLIGHT": "8",
+        **points.env(SUPPORT),
     }
     with Stack(tmp_path_factory.mktemp("data"), env=stubs) as running:
         yield running
@@ -72,23 +95,24 @@ def rows(stack: Stack, query: str, *values: object) -> list[dict[str, Any]]:
         return conn.execute(query, values).fetchall()
 
 
-def wait(condition: Callable[[], bool], what: str) -> None:
-    """Poll until the condition holds; fail after the deadline."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_S} s"
-        time.sleep(0.1)
-
-
 def ended(stack: Stack, batch: str) -> int:
     """Files of the import that have their end in the catalog."""
-    (found,) = rows(
-        stack,
+    query = (
         "SELECT count(*) AS n FROM batch_items"
-        " WHERE batch_id = %s AND (state <> 'submitted' OR ended IS NOT NULL)",
-        batch,
+        " WHERE batch_id = %s AND (state <> 'submitted' OR ended IS NOT NULL)"
     )
-    return int(found["n"])
+    return int(asked(stack, query, batch)[0]["n"])
+
+
+def asked(stack: Stack, query: str, *values: object) -> list[dict[str, Any]]:
+    """As `rows`, of a catalog that may be away for a moment."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            return rows(stack, query, *values)
+        except psycopg.OperationalError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 def start_import(stack: Stack, folder: Path) -> str:
@@ -99,20 +123,25 @@ def start_import(stack: Stack, folder: Path) -> str:
     return str(answer.json()["batch_id"])
 
 
+def state_of(stack: Stack, batch: str) -> str:
+    return str(asked(stack, "SELECT state FROM batches WHERE batch_id = %s", batch)[0]["state"])
+
+
 @pytest.fixture(scope="module")
-def batch(stack: Stack, folder: Path) -> str:
-    """The import, in the course of which every service was killed once, one after another."""
+def batch(stack: Stack, folder: Path, points: CrashPoints) -> str:
+    """The import, in the course of which all the harm was done."""
     batch = start_import(stack, folder)
-    for turn, name in enumerate(SERVICES):
-        wait(lambda: ended(stack, batch) >= 10 + 20 * turn, f"progress before {name} is killed")  # noqa: B023
-        os.kill(stack.pid(name), signal.SIGKILL)
-    wait(
-        lambda: (
-            rows(stack, "SELECT state FROM batches WHERE batch_id = %s", batch)[0]["state"]
-            == "completed_with_failures"
-        ),
-        "the import completes",
-    )
+
+    def over() -> bool:
+        return state_of(stack, batch).startswith("completed")
+
+    chance = random.Random(SEED)
+    print(f"DARKROOM_CHAOS_SEED={SEED}", flush=True)  # noqa: T201 - shown with what failed
+    chaos = ImportChaos(stack, points, chance, lambda: ended(stack, batch), over, STILL_S)
+    chaos.run(step=PHOTOS // 60, within_s=DEADLINE_S)
+    done = ended(stack, batch)
+    wait(lambda: over() or ended(stack, batch) > done, "work goes on", AGAIN_S)
+    wait(over, "the import completes", DEADLINE_S + PHOTOS)
     return batch
 
 
@@ -124,7 +153,12 @@ def topics(stack: Stack, batch: str, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_every_service_was_killed_and_came_back(stack: Stack, batch: str) -> None:
     state = stack.wait_until(lambda now: now.all_ready, 60, "all are ready again")
-    assert all(state.process(name).restarts >= 1 for name in SERVICES)
+    assert all(state.process(name).restarts >= 1 for name in (*SERVICES, *INFRASTRUCTURE))
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_service_crashed_at(point: str, points: CrashPoints, batch: str) -> None:
+    assert points.fired(point)
 
 
 def test_the_totals_are_exact(stack: Stack, batch: str) -> None:
@@ -171,6 +205,21 @@ def test_the_catalog_tells_the_same_outcomes_as_the_topics(
     assert catalog == told
 
 
+def test_the_catalog_tells_the_same_ends_as_the_topics(
+    stack: Stack, topics: TopicReader, batch: str
+) -> None:
+    told = {value["index"]: value["end"] for _, value in topics.events(names.BATCH_PHOTO_ENDED)}
+    query = "SELECT index, ended FROM batch_items WHERE batch_id = %s AND state = 'submitted'"
+    assert {row["index"]: row["ended"] for row in rows(stack, query, batch)} == told
+
+
+def test_the_report_tells_the_same(stack: Stack, batch: str) -> None:
+    answer = httpx.get(f"{stack.addresses['api']}/v1/imports/{batch}/report.csv", timeout=30)
+    told = Counter(row["end"] for row in csv.DictReader(io.StringIO(answer.text)))
+    query = "SELECT coalesce(ended, state) AS end FROM batch_items WHERE batch_id = %s"
+    assert told == Counter(row["end"] for row in rows(stack, query, batch))
+
+
 def test_every_part_is_in_the_catalog_once(stack: Stack, batch: str) -> None:
     counts = rows(stack, "SELECT stage, count(*) AS n FROM parts GROUP BY stage ORDER BY stage")
     assert [(row["stage"], row["n"]) for row in counts] == [
@@ -212,14 +261,6 @@ def test_the_tables_of_faust_tell_the_same(topics: TopicReader, batch: str) -> N
     assert sum(len(one["ends"].replace(".", "")) for one in chunks) == PHOTOS + BAD
 
 
-def test_the_catalog_tells_the_same_ends_as_the_topics(
-    stack: Stack, topics: TopicReader, batch: str
-) -> None:
-    told = {value["index"]: value["end"] for _, value in topics.events(names.BATCH_PHOTO_ENDED)}
-    query = "SELECT index, ended FROM batch_items WHERE batch_id = %s AND state = 'submitted'"
-    assert {row["index"]: row["ended"] for row in rows(stack, query, batch)} == told
-
-
 def test_the_import_completed_with_one_answer(topics: TopicReader, batch: str) -> None:
     told = list(topics.events(names.BATCH_COMPLETED))
     assert len({event_id for event_id, _ in told}) == 1
@@ -238,7 +279,7 @@ def test_a_broker_that_stood_still_holds_nothing_up_afterwards(stack: Stack, bat
     try:
         # Longer than the 10 s of a session: the broker takes all partitions away when it goes on.
         again = time.monotonic() + 15
-        wait(lambda: time.monotonic() > again, "the sessions end")
+        wait(lambda: time.monotonic() > again, "the sessions end", 30)
     finally:
         os.kill(stack.pid("kafka"), signal.SIGCONT)
     answer = httpx.post(
