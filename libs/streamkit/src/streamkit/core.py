@@ -145,10 +145,10 @@ class Core:
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
         self._feeding.due(now)
-        if not self._stopping:
+        if not self._feeding.failed:
             self._dispatcher.fill(now)
-        elif not self._feeding.failed:
-            self._dispatcher.have_said(now)
+            if self._stopping:
+                self._dispatcher.have_said(now)
         self._settler.tell()
         self._feeding.drained(now)
         self._feeding.allow()
@@ -182,11 +182,9 @@ class Core:
         if event.feed in self._feeding.sources:  # else it is the publisher's thread that broke
             self._feeding.sources[event.feed].closed = True
 
-    def _stop(self, _event: Stop, _now: float) -> None:
+    def _stop(self, _event: Stop, now: float) -> None:
         self._stopping = True
-        self._dispatcher.recall()
-        for source in self._feeding.sources.values():
-            source.feed.end()
+        self._feeding.stop(now)
 
     # -- engines, settings ----------------------------------------------------------------------
 
@@ -196,6 +194,8 @@ class Core:
 
     def _results(self, event: EngineResults, now: float) -> None:
         found = self._dispatcher.results(event.engine, event.results, now)
+        # What comes back from an engine has not begun, unlike what it said something of.
+        self._feeding.narrow((item for item, one in found if one.kind != "returned"), now)
         self._settler.settle(found, self._dispatcher.halve, event.engine, now)
 
     def _delivered(self, event: Delivered, now: float) -> None:

@@ -1,6 +1,7 @@
 """What comes in: records of partitions, while those are ours; and what is committed of them."""
 
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -26,13 +27,21 @@ the first is due."""
 
 _RETRY_ROOM: Final = 2_000
 
+_PATIENCE_S: Final = 1.0
+"""So long partitions that are to go wait for records that lie before what is finished. A lane that
+is paused or slowed down, or a dependency that is away, may keep those back for long."""
+
 
 class Leaving:
-    """Partitions that are to go once nothing of them is in hand, or at the deadline."""
+    """Partitions that are to go once nothing of them is in hand, or at the deadline. Until
+    `patient_until`, what lies before something finished counts as in hand."""
 
-    def __init__(self, drain: Drain, claims: Sequence[Claim], deadline: float) -> None:
+    def __init__(
+        self, drain: Drain, claims: Sequence[Claim], patient_until: float, deadline: float
+    ) -> None:
         self.drain = drain
         self.claims = claims
+        self.patient_until = patient_until
         self.deadline = deadline
 
 
@@ -60,6 +69,9 @@ class Feeding:
         self._meter: Meter = settler.meter
         self._ids = ids
         self._leaving: list[Leaving] = []
+        self._going: list[Claim] = []
+        """Claims that leave and wait for what lies before something finished."""
+        self._stopping = False
 
     def open(self, feeds: Iterable[Feed]) -> None:
         """Begin with these."""
@@ -73,6 +85,8 @@ class Feeding:
         """Moments (monotonic) at which something is due though nothing happens."""
         for leaving in self._leaving:
             yield leaving.deadline
+            if self._waits(leaving):
+                yield leaving.patient_until
         for source in self.sources.values():
             if source.waiting:
                 yield source.waiting[0].due
@@ -96,7 +110,8 @@ class Feeding:
                 self._release(source, [stale])
             window = self._policy.window if source.lane else _RETRY_ROOM
             tracker = OffsetTracker(partition, source.epoch, window)
-            source.claims[partition] = Claim(source, tracker)
+            claim = source.claims[partition] = Claim(source, tracker)
+            claim.leaving = self._stopping
         # What was held of an earlier claim may reach the feed only now.
         source.feed.free(event.partitions)
         self._meter.rebalance(event.feed, "assigned")
@@ -105,14 +120,57 @@ class Feeding:
         """Stop what has not begun of these partitions; the rest may end within the deadline."""
         source = self.sources[event.feed]
         claims = [source.claims[one] for one in event.partitions if one in source.claims]
+        self._leave(claims, now)
+        patience = 0.0 if self.failed else min(_PATIENCE_S, self._policy.drain_s / 2)
+        deadline = now + self._policy.drain_s / (2 if self.failed else 1)
+        self._leaving.append(Leaving(event.drain, claims, now + patience, deadline))
+        self._meter.rebalance(event.feed, "revoked")
+
+    def stop(self, now: float) -> None:
+        """Begin with nothing new: all partitions are to go."""
+        self._stopping = True
+        self._leave([one for source in self.sources.values() for one in source.claims.values()],
+                    now)  # fmt: skip
+        for source in self.sources.values():
+            source.feed.end()
+
+    def _leave(self, claims: Sequence[Claim], now: float) -> None:
         for claim in claims:
-            claim.leaving = True
-        self._forget(source, lambda item: item.left)
+            if not claim.leaving:
+                claim.leaving = True
+                self._going.append(claim)
+        self.narrow((), now)
         if any(item.claim.leaving for item in self._engines.active()):
             self._engines.recall()
-        deadline = now + self._policy.drain_s / (2 if self.failed else 1)
-        self._leaving.append(Leaving(event.drain, claims, deadline))
-        self._meter.rebalance(event.feed, "revoked")
+
+    def narrow(self, ended: Iterable[Item], now: float) -> None:
+        """Let go of what has not begun of partitions that leave, and lies behind all that has;
+        what has just `ended` in an engine is among the latter."""
+        if not self._going:
+            return
+        for claim in self._going:
+            claim.begun = claim.tracker.reached()
+        begun = (self._engines.active(), self._engines.unsaid(), self._settler.active(), ended)
+        for item in itertools.chain(*begun):
+            if item.claim.leaving:
+                item.claim.begun = max(item.claim.begun, item.offset)
+        for source in {id(claim.source): claim.source for claim in self._going}.values():
+            self._forget(source, lambda item: item.left)
+            # What is published later is due later, but for the chance in a delay; so what lies
+            # before something that was due has waited for its tier, too.
+            early = [one.item for one in source.waiting if one.item.claim.leaving]
+            source.waiting = [one for one in source.waiting if not one.item.claim.leaving]
+            heapq.heapify(source.waiting)
+            for item in sorted(early, key=lambda item: item.id):
+                self._is_due(source, item, now)
+
+    def _waits(self, leaving: Leaving) -> bool:
+        """Whether something is unfinished that lies before what has begun."""
+        return any(
+            at is not None and at <= one.begun
+            for one in leaving.claims
+            if (at := one.tracker.position()) is not None
+        )
 
     def drained(self, now: float) -> None:
         """Let go of partitions that nothing is in hand of any more."""
@@ -124,6 +182,10 @@ class Feeding:
             busy |= {id(item.claim) for item in self._engines.unsaid()}
         for leaving in list(self._leaving):
             late = now >= leaving.deadline
+            if self._waits(leaving):
+                if not self.failed and now < leaving.patient_until:
+                    continue
+                self._lose_patience(leaving)
             if not late and any(id(claim) in busy for claim in leaving.claims):
                 continue
             self._leaving.remove(leaving)
@@ -140,6 +202,14 @@ class Feeding:
             self._release(source, leaving.claims)
             leaving.drain.answer(offsets)
 
+    def _lose_patience(self, leaving: Leaving) -> None:
+        """Only what is in hand is still waited for."""
+        for claim in leaving.claims:
+            claim.begun = -1
+        self._going = [one for one in self._going if one not in leaving.claims]
+        if leaving.claims:
+            self._forget(leaving.claims[0].source, lambda item: item.left)
+
     def lost(self, event: Lost, _now: float) -> None:
         source = self.sources[event.feed]
         self._release(source, [source.claims[p] for p in event.partitions if p in source.claims])
@@ -151,6 +221,8 @@ class Feeding:
             claim.leaving = True
             claim.tracker.close()
             partition = claim.tracker.partition
+            if claim in self._going:
+                self._going.remove(claim)
             if source.claims.get(partition) is claim:
                 del source.claims[partition]
                 source.dirty.discard(partition)
@@ -229,11 +301,13 @@ class Feeding:
 
     def _come_due(self, source: Source, now: float) -> None:
         while source.waiting and source.waiting[0].due <= now:
-            item = heapq.heappop(source.waiting).item
-            item.since = now
-            item.lane.put(item)
-            partition = item.claim.tracker.partition
-            source.early[partition] = source.early.get(partition, 1) - 1
+            self._is_due(source, heapq.heappop(source.waiting).item, now)
+
+    def _is_due(self, source: Source, item: Item, now: float) -> None:
+        item.since = now
+        item.lane.put(item)
+        partition = item.claim.tracker.partition
+        source.early[partition] = source.early.get(partition, 1) - 1
 
     def allow(self) -> None:
         """Tell every feed how much more it may bring."""

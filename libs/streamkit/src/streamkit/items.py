@@ -17,12 +17,15 @@ class Claim:
     """A partition that is ours for one assignment. A new assignment is a new claim, so whatever
     comes late for an old one finds its tracker closed."""
 
-    __slots__ = ("leaving", "source", "tracker")
+    __slots__ = ("begun", "leaving", "source", "tracker")
 
     def __init__(self, source: "Source", tracker: OffsetTracker) -> None:
         self.source = source
         self.tracker = tracker
         self.leaving = False
+        self.begun = -1
+        """While it leaves: the highest offset of which work has begun. What lies below that is
+        still worked on, or what is finished behind it would be done again."""
 
 
 class Chunk:
@@ -111,10 +114,11 @@ class Item:
 
     @property
     def left(self) -> bool:
-        """Whether it is left to the next worker: its partition goes. Of one that was given up only
-        the last words are lacking: they are still said, or what finished after it, and lies behind
-        it, would be done again."""
-        return self.gone or (self.claim.leaving and self.failure is None)
+        """Whether it is left to the next worker: its partition goes, and nothing that lies behind
+        it has begun. Of one that was given up only the last words are lacking: they are still
+        said."""
+        claim = self.claim
+        return self.gone or (claim.leaving and self.offset > claim.begun and self.failure is None)
 
     @property
     def size(self) -> int:

@@ -83,6 +83,11 @@ class OffsetTracker:
         """This much was handed to the consumer to commit."""
         self._committed = max(self._committed, offset)
 
+    def reached(self) -> int:
+        """The highest offset that is done with though one below it is not; -1 if there is none."""
+        done = (offset for offset in reversed(self._order) if offset not in self._open)
+        return next(done, -1)
+
     @property
     def in_flight(self) -> int:
         """How many were taken and are not done with; 0 after `close`."""
