@@ -3,9 +3,10 @@
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -28,13 +29,42 @@ from import_kit import make_means
 from infrastructure import Infrastructure
 from streamkit import Codec, ObjectStore
 
+_SHARED: Final = "darkroom_infrastructure"
+_KEPT: Final = pytest.StashKey[Infrastructure]()
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Where processes share the tests, all use the infrastructure that the first of them needs."""
+    node.workerinput[_SHARED] = asdict(_shared(node.config))
+
+
+def _shared(config: pytest.Config) -> Infrastructure:
+    known = config.stash.get(_KEPT, None)
+    if known is None:
+        folder = TemporaryDirectory(prefix="darkroom-tests-")
+        stack = Stack(Path(folder.name), services=())
+        config.add_cleanup(folder.cleanup)
+        config.add_cleanup(stack.stop)
+        stack.start()
+        known = config.stash[_KEPT] = _places(stack)
+    return known
+
+
+def _places(stack: Stack) -> Infrastructure:
+    return Infrastructure(**{f.name: stack.address(f.name) for f in fields(Infrastructure)})
+
 
 @pytest.fixture(scope="session")
-def infrastructure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Infrastructure]:
+def infrastructure(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Infrastructure]:
     """Kafka, registry, PostgreSQL and Redis, started for this run of tests."""
+    shared = getattr(request.config, "workerinput", {}).get(_SHARED)
+    if shared is not None:
+        yield Infrastructure(**shared)
+        return
     with Stack(tmp_path_factory.mktemp("infrastructure"), services=()) as stack:
-        places = stack.addresses
-        yield Infrastructure(**{f.name: places[f.name] for f in fields(Infrastructure)})
+        yield _places(stack)
 
 
 def in_database(url: str, name: str) -> str:

@@ -458,6 +458,7 @@ def test_a_lost_connection_is_busy_and_the_next_try_makes_a_new_one(
     session.transact(lambda own: own.execute("SELECT 1"))
     conn.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'victim'"
+        " AND datname = current_database()"
     )
 
     with pytest.raises(Busy):

@@ -501,6 +501,7 @@ def test_a_runner_whose_connection_is_cut_goes_on(
     until(lambda: items(conn, batch_id), "the first file is recorded")
     conn.execute(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'runner'"
+        " AND datname = current_database()"
     )
     until(lambda: batch_row(conn, batch_id)["state"] == "running", "the import is sealed")
     assert [item["index"] for item in items(conn, batch_id)] == list(range(50))

@@ -383,7 +383,8 @@ def test_nobody_joins_an_analysis_while_it_is_being_cancelled(
 
 def waits(conn: db.Conn, name: str) -> bool:
     row = conn.execute(
-        "SELECT FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'",
+        "SELECT FROM pg_stat_activity WHERE application_name = %s AND wait_event_type = 'Lock'"
+        " AND datname = current_database()",
         (name,),
     ).fetchone()
     return row is not None

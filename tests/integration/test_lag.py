@@ -38,6 +38,14 @@ def prefix(infrastructure: Infrastructure) -> Iterator[str]:
     topics = [prefix + name for name in TOPICS]
     for made in admin.create_topics([NewTopic(topic, 2) for topic in topics]).values():
         made.result(20)
+    until = time.monotonic() + 20
+    while True:  # what was made a moment ago may have no leader yet
+        try:
+            KafkaOffsets(infrastructure.kafka, prefix=prefix).look([Hop("nobody", TOPICS)])
+            break
+        except Busy:
+            if time.monotonic() > until:
+                raise
     yield prefix
     admin.delete_topics(topics)
 

@@ -332,7 +332,7 @@ def test_a_connection_that_is_cut_loses_nothing(conn: db.Conn, database: str, we
             poll(lambda: replica.duty.connected)
             conn.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE application_name = %s",
+                " WHERE application_name = %s AND datname = current_database()",
                 (replica.name,),
             )
         told += [tell(conn, subject=f"late {number}") for number in range(5)]

@@ -163,6 +163,23 @@ def test_what_may_pass_is_waited_for(gateway: Gateway, made_up: MadeUp, folder: 
     assert waited[-1] is None
 
 
+def test_what_is_waited_for_is_told_though_another_thread_found_it_out_first(
+    gateway: Gateway, made_up: MadeUp
+) -> None:
+    troubles = iter([problem(503, "full"), problem(503, "full")])
+    made_up.trouble = lambda _: next(troubles, None)
+    seen: list[str | None] = []
+    sending = uploading._Sending(
+        gateway, Progress(1), lambda progress: seen.append(progress.waiting)
+    )
+    other = threading.Thread(target=sending._waiting, args=("full.",))
+    other.start()
+    other.join()
+    assert seen == []
+    sending.patiently(lambda: gateway.missing(BATCH, []))
+    assert seen == ["full.", None]
+
+
 def test_what_does_not_pass_is_told_and_the_same_command_goes_on(
     gateway: Gateway, made_up: MadeUp, folder: Path, tmp_path: Path
 ) -> None:

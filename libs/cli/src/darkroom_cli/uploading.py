@@ -143,6 +143,7 @@ class _Sending:
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stop: threading.Event = field(default_factory=threading.Event)
     _owner: threading.Thread = field(default_factory=threading.current_thread)
+    _reported: Progress = field(default_factory=lambda: Progress(0))
 
     @contextmanager
     def stopped_at_the_end(self) -> Iterator[None]:
@@ -270,17 +271,17 @@ class _Sending:
                 return answer
 
     def _waiting(self, reason: str | None) -> None:
-        if reason == self.progress.waiting:
-            return
         with self._lock:
-            self.progress = replace(self.progress, waiting=reason)
-        if threading.current_thread() is self._owner:
-            self.report(self.progress)
+            if reason != self.progress.waiting:
+                self.progress = replace(self.progress, waiting=reason)
+        # Another thread may have said the same before, which could not report it.
+        if threading.current_thread() is self._owner and reason != self._reported.waiting:
+            self._tell()
 
     def _tell(self, **news: Any) -> None:
         with self._lock:
             self.progress = replace(self.progress, **news)
-            now = self.progress
+            self._reported = now = self.progress
         self.report(now)
 
 
