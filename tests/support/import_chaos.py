@@ -71,16 +71,21 @@ class ImportChaos:
     def _kill(self, *names: str) -> None:
         self._tell(f"kill {', '.join(names)}")
         for name in names:
-            os.kill(self.stack.pid(name), signal.SIGKILL)
+            os.kill(self._pid(name), signal.SIGKILL)
 
     def _stand_still(self, name: str) -> None:
         self._tell(f"stop {name} for {self.still_s} s")
-        process, until = self.stack.pid(name), time.monotonic() + self.still_s
+        process, until = self._pid(name), time.monotonic() + self.still_s
         os.kill(process, signal.SIGSTOP)
         try:
             wait(lambda: time.monotonic() > until, "time goes by", 2 * self.still_s)
         finally:
             os.kill(process, signal.SIGCONT)
+
+    def _pid(self, name: str) -> int:
+        """Of a process that may have crashed just now: of the one that comes after it."""
+        wait(lambda: name in self.stack.pids(), f"{name} runs", 30)
+        return self.stack.pid(name)
 
     def _tell(self, what: str) -> None:
         self.story.append(f"{self.progress()} ended: {what}")
