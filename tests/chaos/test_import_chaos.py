@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
-import psycopg
 import pytest
-from PIL import Image
-from psycopg.rows import dict_row
 
 from crash_points import POINTS, CrashPoints
 from darkroom_cli.stack import SERVICES, Stack
 from darkroom_schemas import names
 from import_chaos import INFRASTRUCTURE, ImportChaos, wait
+from import_watch import ended, photo, rows, start_import, state_of
 from topic_reader import TopicReader
 
 PHOTOS = int(os.environ.get("DARKROOM_CHAOS_PHOTOS", "400"))
@@ -46,23 +43,14 @@ OUTCOME_TOPICS = {
 SUPPORT = Path(__file__).parents[1] / "support"
 
 
-def photo(number: int) -> bytes:
-    """A small picture of its own; the stub's confidence is its brightness."""
-    noise = np.random.default_rng(number).integers(0, 50, (96, 128, 3))
-    pixels = np.clip(noise + number * 205 // PHOTOS, 0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photos, 5 of them twice, and 5 files that are none."""
     root = tmp_path_factory.mktemp("photos")
     for number in range(PHOTOS):
-        (root / f"{number:03}.jpg").write_bytes(photo(number))
+        (root / f"{number:03}.jpg").write_bytes(photo(number, PHOTOS))
     for number in range(COPIES):
-        (root / f"copy-{number}.jpg").write_bytes(photo(number * 7))
+        (root / f"copy-{number}.jpg").write_bytes(photo(number * 7, PHOTOS))
     for number in range(BAD):
         (root / f"bad-{number}.jpg").write_bytes(b"no photo %d" % number)
     return root
@@ -88,43 +76,6 @@ def stack(
     }
     with Stack(tmp_path_factory.mktemp("data"), env=stubs) as running:
         yield running
-
-
-def rows(stack: Stack, query: str, *values: object) -> list[dict[str, Any]]:
-    with psycopg.connect(stack.addresses["database"], row_factory=dict_row) as conn:
-        return conn.execute(query, values).fetchall()
-
-
-def ended(stack: Stack, batch: str) -> int:
-    """Files of the import that have their end in the catalog."""
-    query = (
-        "SELECT count(*) AS n FROM batch_items"
-        " WHERE batch_id = %s AND (state <> 'submitted' OR ended IS NOT NULL)"
-    )
-    return int(asked(stack, query, batch)[0]["n"])
-
-
-def asked(stack: Stack, query: str, *values: object) -> list[dict[str, Any]]:
-    """As `rows`, of a catalog that may be away for a moment."""
-    deadline = time.monotonic() + DEADLINE_S
-    while True:
-        try:
-            return rows(stack, query, *values)
-        except psycopg.OperationalError:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-
-
-def start_import(stack: Stack, folder: Path) -> str:
-    answer = httpx.post(
-        f"{stack.addresses['api']}/v1/imports", json={"paths": [str(folder)]}, timeout=30
-    )
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["batch_id"])
-
-
-def state_of(stack: Stack, batch: str) -> str:
-    return str(asked(stack, "SELECT state FROM batches WHERE batch_id = %s", batch)[0]["state"])
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +225,33 @@ def test_nothing_was_given_up(topics: TopicReader, batch: str) -> None:
         assert list(topics.records(f"darkroom.{service}.dlq")) == []
 
 
+def test_of_two_imports_of_the_same_photos_one_is_cancelled_and_the_other_has_them_all(
+    stack: Stack, batch: str, folder: Path
+) -> None:
+    shared = [photo(PHOTOS + number, 2 * PHOTOS) for number in range(30)]
+    for name, first in (("one", 100), ("two", 200)):
+        (folder / name).mkdir()
+        own = [photo(PHOTOS + first + number, 2 * PHOTOS) for number in range(20)]
+        for number, data in enumerate([*shared, *own]):
+            (folder / name / f"{number:02}.jpg").write_bytes(data)
+    one, two = start_import(stack, folder / "one"), start_import(stack, folder / "two")
+    wait(lambda: ended(stack, one) + ended(stack, two) >= 5, "both are under way", 30)
+    api = stack.addresses["api"]
+    assert httpx.post(f"{api}/v1/imports/{one}/cancel", timeout=10).status_code == 200
+    wait(lambda: state_of(stack, one) == "cancelled", "the one is cancelled", 60)
+    wait(lambda: state_of(stack, two) == "completed", "the other completes", 60)
+    ends = (
+        "SELECT photo_id, count(*) AS n FROM outcomes WHERE photo_id IN (SELECT"
+        " coalesce(duplicate_of, photo_id) FROM batch_items WHERE batch_id = %s) GROUP BY photo_id"
+    )
+    assert [row["n"] for row in rows(stack, ends, two)] == [1] * 50
+    for batch_id in (one, two):
+        told = httpx.get(f"{api}/v1/imports/{batch_id}", timeout=10).json()
+        assert told["pending"] == 0
+        assert told["found"] == told["duplicates"] + told["rejected"] + told["accepted"]
+    assert told["found"] == 50
+
+
 def test_a_broker_that_stood_still_holds_nothing_up_afterwards(stack: Stack, batch: str) -> None:
     os.kill(stack.pid("kafka"), signal.SIGSTOP)
     try:
@@ -284,7 +262,7 @@ def test_a_broker_that_stood_still_holds_nothing_up_afterwards(stack: Stack, bat
         os.kill(stack.pid("kafka"), signal.SIGCONT)
     answer = httpx.post(
         f"{stack.addresses['api']}/v1/photos",
-        content=photo(PHOTOS + 1),
+        content=photo(PHOTOS + 1, PHOTOS),
         headers={"Prefer": "wait=60"},
         timeout=90,
     )

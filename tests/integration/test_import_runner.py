@@ -451,10 +451,12 @@ def test_an_object_store_that_fails_is_waited_for_and_no_file_is_passed_over(
     scan = taken_up(conn, batch_id, means)
 
     assert [scan.step(MANY), scan.step(MANY)] == [Step.WAITING, Step.WAITING]
+    assert batch_row(conn, batch_id)["waits_for"] == "the disk is full"
     moment = 10.0
     assert scan.step(MANY) is Step.WAITING
     moment = 20.0
     to_the_end(scan)
+    assert batch_row(conn, batch_id)["waits_for"] is None
     assert states(conn, batch_id, folder) == {"a.jpg": "submitted", "b.jpg": "submitted"}
 
 

@@ -129,7 +129,7 @@ def test_a_channel_that_could_not_work_is_refused_with_the_cure(
     assert answer.status_code == 422
     assert told in answer.json()["detail"]
     assert "hunter2" not in answer.text
-    assert [one["name"] for one in client.get(CHANNELS).json()["items"]] == ["log"]
+    assert [one["name"] for one in client.get(CHANNELS).json()["items"]] == ["log", "page"]
 
 
 def test_with_a_mail_server_addresses_are_taken(settings: Settings) -> None:
@@ -143,7 +143,7 @@ def test_with_a_mail_server_addresses_are_taken(settings: Settings) -> None:
 
 
 def test_preferences_are_changed_one_by_one_and_channels_removed(client: httpx.Client) -> None:
-    made = client.post(CHANNELS, json={"name": "page", "kind": "websocket"}).json()
+    made = client.post(CHANNELS, json={"name": "screen", "kind": "websocket"}).json()
     one = f"{CHANNELS}/{made['channel_id']}"
 
     changed = client.patch(one, json={"kinds": ["overload"], "least_severity": "critical"}).json()
@@ -153,7 +153,7 @@ def test_preferences_are_changed_one_by_one_and_channels_removed(client: httpx.C
         True,
     )
     assert client.patch(one, json={"kinds": []}).json()["kinds"] == []
-    again = client.post(CHANNELS, json={"name": "page", "kind": "log"})
+    again = client.post(CHANNELS, json={"name": "screen", "kind": "log"})
     assert problem(again) == (409, "channel_exists")
     assert client.delete(one).status_code == 204
     for gone in (client.delete(one), client.get(one), client.patch(one, json={})):
@@ -203,7 +203,7 @@ def notices_by(socket: ClientConnection, last: str) -> list[str]:
 def test_who_follows_everything_hears_what_the_websocket_s_channel_wants_once(
     client: httpx.Client, url: str, conn: db.Conn
 ) -> None:
-    wish = {"name": "page", "kind": "websocket", "least_severity": "warning"}
+    wish = {"name": "screen", "kind": "websocket", "least_severity": "warning"}
     assert client.post(CHANNELS, json=wish).status_code == 201
     poll(lambda: client.get("/readyz").json()["without"] == [])
     with events(url) as all_of_it, events(url, f"?batch={uuid4()}") as one_import:
@@ -223,7 +223,7 @@ def test_without_redis_the_websocket_is_told_from_the_catalog(
 ) -> None:
     lone = settings.model_copy(update={"redis": "redis://127.0.0.1:1", "api_port": free_port()})
     with api_door(lone) as url, notice_door(lone.database, lone.redis):
-        wish = {"name": "page", "kind": "websocket"}
+        wish = {"name": "screen", "kind": "websocket"}
         assert httpx.post(url + CHANNELS, json=wish, timeout=20).status_code == 201
         with events(url) as socket:
             notice = tell(conn, "hello")
@@ -254,7 +254,8 @@ def test_the_command_adds_tries_disables_and_removes(url: str, web: Hooks) -> No
 
     assert run(url, "disable", "ops").stdout.strip() == "ops is disabled."
     shown = json.loads(run(url, "channels", "--json").stdout)
-    assert [(one["name"], one["enabled"]) for one in shown] == [("log", True), ("ops", False)]
+    enabled = {"log": True, "ops": False, "page": True}
+    assert {one["name"]: one["enabled"] for one in shown} == enabled
     table = run(url, "channels").stdout
     assert "whsec_" not in table
     assert "/hook" not in table

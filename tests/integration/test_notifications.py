@@ -86,7 +86,10 @@ def read(conn: db.Conn, notice_id: str) -> Notice:
 
 
 def states(conn: db.Conn, notice_id: str) -> dict[str, str]:
-    return {one.channel: one.state for one in read(conn, notice_id).deliveries}
+    """State by channel, without the page's, which every notice has."""
+    told = {one.channel: one.state for one in read(conn, notice_id).deliveries}
+    assert told.pop("page", None) is not None
+    return told
 
 
 # --- what is told, and to whom ------------------------------------------------------------------
@@ -297,11 +300,11 @@ def test_a_disabled_channel_waits_and_goes_on_when_it_is_enabled(
 def test_redis_away_fails_the_websocket_and_the_doors_look_into_the_catalog(
     conn: db.Conn, database: str
 ) -> None:
-    channel(conn, "page", "websocket", {})
+    channel(conn, "screen", "websocket", {})
     with door(database):
         notice = tell(conn)
         assert [one.kind for one in changes(conn, OWNER)] == []
-        poll(lambda: states(conn, notice)["page"] == "failed")
+        poll(lambda: states(conn, notice)["screen"] == "failed")
     assert [(one.kind, str(one.id)) for one in changes(conn, OWNER)] == [("notice", notice)]
 
 
@@ -409,9 +412,9 @@ def test_old_notices_are_forgotten_with_their_deliveries(conn: db.Conn) -> None:
 def test_a_channel_s_name_is_its_owner_s_and_their_number_is_bounded(
     conn: db.Conn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel(conn, "page", "websocket", {})
+    channel(conn, "screen", "websocket", {})
     with pytest.raises(channels.NameTakenError):
-        channel(conn, "page", "log", {})
+        channel(conn, "screen", "log", {})
     monkeypatch.setattr(channels, "MOST_CHANNELS", 3)
     channel(conn, "third", "log", {})
     with pytest.raises(channels.TooManyChannelsError):
@@ -429,7 +432,7 @@ def test_there_is_a_log_from_the_start_and_once(conn: db.Conn, database: str) ->
 def test_the_websocket_s_news_go_by_redis(
     conn: db.Conn, database: str, infrastructure: Infrastructure
 ) -> None:
-    channel(conn, "page", "websocket", {})
+    channel(conn, "screen", "websocket", {})
     with door(database, redis=infrastructure.redis, prefix=f"t{uuid4().hex[:8]}."):
         notice = tell(conn)
-        poll(lambda: states(conn, notice) == {"log": "delivered", "page": "delivered"})
+        poll(lambda: states(conn, notice) == {"log": "delivered", "screen": "delivered"})

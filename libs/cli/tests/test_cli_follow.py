@@ -16,7 +16,7 @@ FAILURE = {"stage": None, "message": "It ends in the middle.", "count": 3, "code
 
 def batch(done: int, state: str = "running", **more: Any) -> dict[str, Any]:
     none = ("auto_labeled", "suggested", "rejected", "duplicates", "cancelled", "partial")
-    unknown = ("rate", "eta_s", "eta_low_s", "eta_high_s", "paused_by", "paused_until")
+    unknown = ("rate", "eta_s", "eta_low_s", "eta_high_s", "paused_by", "paused_until", "waits_for")
     return {
         **dict.fromkeys((*none, "repaired"), 0),
         **dict.fromkeys(unknown),
@@ -100,6 +100,12 @@ def test_rate_and_time_left_stand_below_the_bar_with_their_spread() -> None:
     left = {"rate": 12.3, "eta_s": 300.0, "eta_low_s": 240.0, "eta_high_s": 420.0}
     text = bar_of(batch(4, "completed", **left))
     assert "12.3/s, 5 min left (4–7 min)" in text
+
+
+def test_what_an_import_waits_for_stands_in_place_of_its_rate() -> None:
+    full = "the object store has no room left"
+    assert pace(batch(4, "scanning", rate=0.0, waits_for=full)) == f"waits: {full}"
+    assert pace(batch(4, "scanning", rate=0.0)) == "nothing moves at the moment"
 
 
 def test_reasons_stand_below_the_bar() -> None:

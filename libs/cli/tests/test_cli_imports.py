@@ -18,7 +18,7 @@ HOSTILE = "[bold]x\x1b[31m"
 
 def batch(**more: Any) -> dict[str, Any]:
     none = ("auto_labeled", "suggested", "rejected", "duplicates", "cancelled", "partial")
-    unknown = ("rate", "eta_s", "eta_low_s", "eta_high_s", "paused_by", "paused_until")
+    unknown = ("rate", "eta_s", "eta_low_s", "eta_high_s", "paused_by", "paused_until", "waits_for")
     return {
         **dict.fromkeys((*none, "repaired", "pending", "in_flight", "failures_of"), 0),
         **dict.fromkeys(unknown),

@@ -1,7 +1,10 @@
 """Logs of bounded size, and reading them while they grow."""
 
+import errno
+import io
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from darkroom_cli.supervision.logfile import LogFile
 from darkroom_cli.supervision.logreader import Follower, last_lines, merged
@@ -32,6 +35,33 @@ def test_a_log_never_takes_more_than_its_limit_times_its_copies(tmp_path: Path) 
     assert [file.name for file in files] == ["a.log", "a.log.1", "a.log.2"]
     assert all(file.stat().st_size <= 1000 for file in files)
     assert last_lines(tmp_path / "a.log", 1)[0].endswith("| line 499")
+
+
+class FullFile(io.FileIO):
+    """Takes as many bytes as there is room for."""
+
+    room = 0
+
+    def write(self, data: Any) -> int:
+        taken = super().write(bytes(data)[: self.room])
+        self.room -= taken
+        if not taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return taken
+
+
+def test_lines_for_which_there_is_no_room_are_dropped_and_counted(tmp_path: Path) -> None:
+    log = LogFile(tmp_path / "a.log", now=lambda: at(5))
+    log.feed(b"before\n")
+    full = FullFile(tmp_path / "a.log", "ab")
+    log._file, roomy = full, log._file
+    full.room = 12  # of a line and a half
+    log.feed(b"lost\nlost\nlost\n")
+    log._file = roomy
+    log.feed(b"after\n")
+    log.close()
+    said = [line.partition(" | ")[2] for line in (tmp_path / "a.log").read_text().splitlines()]
+    assert said == ["before", "[3 lines are missing: the disk was full]", "after"]
 
 
 def test_a_line_without_end_does_not_grow_in_memory(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The supervisor on tiny programs: order, restarts, failures, stopping, orphans."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from darkroom_cli.supervision.backoff import Backoff
@@ -36,10 +38,16 @@ class Running:
 
     def __init__(self, specs: Sequence[ProcessSpec], logs: Path, leash: int | None = None) -> None:
         self.states: list[StackState] = []
-        self.supervisor = Supervisor(specs, logs, self.states.append, backoff=QUICK, leash=leash)
+        self.full = False
+        self.supervisor = Supervisor(specs, logs, self._told, backoff=QUICK, leash=leash)
         self.code: int | None = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
+
+    def _told(self, state: StackState) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        self.states.append(state)
 
     def _run(self) -> None:
         self.code = self.supervisor.run()
@@ -117,6 +125,19 @@ def test_a_killed_program_is_started_again_and_its_restart_is_counted(tmp_path: 
         after = stack.until(lambda s: s.all_ready and s.process("worker").restarts == 1)
         assert after.process("worker").pid != before.pid
     assert "ended with SIGKILL" in (tmp_path / "worker.log").read_text()
+
+
+def test_a_state_for_which_the_disk_has_no_room_is_told_later(tmp_path: Path) -> None:
+    with running([daemon("worker")], tmp_path) as stack:
+        before = stack.until(is_ready).process("worker")
+        assert before.pid is not None
+        stack.full = True
+        os.kill(before.pid, signal.SIGKILL)
+        while psutil.pid_exists(before.pid):
+            threading.Event().wait(0.01)
+        assert stack.now.process("worker") == before
+        stack.full = False
+        stack.until(lambda s: s.all_ready and s.process("worker").restarts == 1)
 
 
 def test_a_program_that_never_comes_up_fails_the_start_and_all_is_stopped(tmp_path: Path) -> None:

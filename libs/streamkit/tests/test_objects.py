@@ -3,9 +3,10 @@ import os
 from pathlib import Path
 
 import pytest
+from obstore.exceptions import GenericError
 
-from streamkit import ObjectStore, Reject, Retry
-from streamkit.objects import is_denied
+from streamkit import ObjectStore, Reject, Retry, StoreFull
+from streamkit.objects import OBJECT_STORE, is_denied
 
 
 def store(folder: Path) -> ObjectStore:
@@ -28,6 +29,25 @@ def test_a_key_that_exists_is_left_as_it_is(tmp_path: Path) -> None:
     one = store_with_inbox(tmp_path)
     one.put("k", b"first")
     assert one.get(one.put("k", b"second"), limit=10) == b"first"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        GenericError("Unable to copy data to file: No space left on device (os error 28)"),
+    ],
+)
+def test_a_store_without_room_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise said
+
+    monkeypatch.setattr("obstore.put", full)
+    with pytest.raises(StoreFull, match="no room left") as told:
+        store_with_inbox(tmp_path).put("a", b"bytes")
+    assert told.value.dependency == OBJECT_STORE
 
 
 def test_names_with_spaces_and_accents_are_read(tmp_path: Path) -> None:

@@ -247,10 +247,12 @@ BATCH: dict[str, Any] = {
     "kind": "folder",
     "location": {},
     "sealed": False,
+    "waits_for": None,
     "samples": [],
     "now": 1_795_521_600.0,
     **dict.fromkeys(
-        ("paused_by", "paused_at", "paused_until", "cancelled_by", "cancelled_at"), None
+        ("paused_by", "paused_at", "paused_until", "cancelled_by", "cancelled_at", "waits_for"),
+        None,
     ),
 }
 

@@ -56,6 +56,7 @@ def told(reasons: Sequence[Failure] = (), **changes: Any) -> Told:
         **NONE,
         **dict.fromkeys(("rate", "rate_overall", "eta_s", "eta_low_s", "eta_high_s")),
         **dict.fromkeys(("paused_by", "paused_at", "paused_until", "cancelled_by", "cancelled_at")),
+        "waits_for": None,
         **{"batch_id": "5f0c4a7e", "state": "completed", "kind": "folder", "title": "trip"},
         **{"lane": "batch", "roots": ["/photos"], "expected": 0, "sealed": True, "failures": []},
         **{"elapsed_s": 3.0, "started_at": NOW, "completed_at": NOW},

@@ -33,8 +33,8 @@ class StalledError(RuntimeError):
 def follow(gateway: Gateway, batch_id: str, report: Callable[[Json], None]) -> Json:
     """Ask until the import is over, tell `report` each time; gives the last answer.
 
-    A paused import is watched until somebody resumes or cancels it. Raises StalledError,
-    GatewayError.
+    A paused import is watched until somebody resumes or cancels it, one that waits for something
+    until it goes on. Raises StalledError, GatewayError.
     """
     moved, last = time.monotonic(), None
     while True:
@@ -43,7 +43,7 @@ def follow(gateway: Gateway, batch_id: str, report: Callable[[Json], None]) -> J
         if batch["state"] in OVER:
             return batch
         standing = (batch["state"], batch["found"], batch["pending"], done(batch))
-        if standing != last or batch["state"] == "paused":
+        if standing != last or batch["state"] == "paused" or batch["waits_for"]:
             moved, last = time.monotonic(), standing
         elif time.monotonic() - moved > _STALLED_S:
             raise StalledError(

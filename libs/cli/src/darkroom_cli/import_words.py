@@ -48,7 +48,9 @@ def _clock(moment: str) -> str:
 
 
 def pace(batch: Json) -> str:
-    """Rate and time left with its spread, as far as they are known."""
+    """Rate and time left with its spread, as far as they are known; what it waits for."""
+    if batch["state"] == "scanning" and batch["waits_for"]:
+        return f"waits: {plain(batch['waits_for'])}"
     rate, left = batch["rate"], batch["eta_s"]
     told = [_rate(rate)] if rate else []
     if rate == 0 and done(batch):

@@ -8,7 +8,15 @@ from streamkit.codec import Codec, RegistryRefusesError, SchemaIds, Unregistered
 from streamkit.core import EngineLoadError
 from streamkit.deadletters import dead_letter
 from streamkit.engines import UnknownEngineError, load_engine
-from streamkit.errors import Busy, DeadlineExceeded, Instruction, OutOfMemory, Reject, Retry
+from streamkit.errors import (
+    Busy,
+    DeadlineExceeded,
+    Instruction,
+    OutOfMemory,
+    Reject,
+    Retry,
+    StoreFull,
+)
 from streamkit.headers import event_headers, readable
 from streamkit.job import Batching, Job, Lane, lanes_of
 from streamkit.logs import configure_logs
@@ -52,6 +60,7 @@ __all__ = [
     "SchemaIds",
     "ServiceSettings",
     "Stopped",
+    "StoreFull",
     "Taken",
     "TopicSettings",
     "UnknownEngineError",

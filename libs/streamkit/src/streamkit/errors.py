@@ -22,6 +22,10 @@ class Retry(Instruction):
         self.dependency = _plain(dependency)
 
 
+class StoreFull(Retry):
+    """The object store has no room left: somebody has to make some."""
+
+
 class Reject(Instruction):
     """The record can never succeed: it goes to the dead letters at once.
 

@@ -22,7 +22,7 @@ from obstore.exceptions import (
 from obstore.store import ObjectStore as Backend
 from obstore.store import from_url
 
-from streamkit.errors import Reject, Retry
+from streamkit.errors import Reject, Retry, StoreFull
 from streamkit.object_files import Listed, list_files, list_objects, open_object
 
 OBJECT_STORE: Final = "object store"
@@ -39,6 +39,10 @@ _LOCAL: Final = "file://"
 
 _PART: Final = 16 << 20
 """Bytes of a part of a large object that is sent; S3 takes 10,000 parts."""
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
+_NO_ROOM_TOLD: Final = tuple(f"(os error {number})" for number in _NO_ROOM)
+"""How obstore tells the same, in its text alone."""
 
 _REFUSED: Final = re.compile(r"non-2xx status code: (\d{3})")
 """A listing's errors have no types for these: obstore 0.12 gives their text."""
@@ -111,7 +115,7 @@ class ObjectStore:
     def put(self, key: str, data: bytes) -> str:
         """Store `data` once under a key that names its content; returns the URI.
 
-        A key that exists is left as it is. Raises Retry.
+        A key that exists is left as it is. Raises Retry, of its kinds StoreFull.
         """
         with _failures(), suppress(AlreadyExistsError):
             # A key that exists names the content, so the bytes are the same.
@@ -119,7 +123,7 @@ class ObjectStore:
         return self.uri_of(key)
 
     def put_file(self, key: str, file: Path) -> str:
-        """Store a file's content under a key that nothing has; returns the URI. Raises Retry.
+        """Store a file's content under a key that nothing has; returns the URI. Raises as `put`.
 
         On the same file system it becomes another name of the file, which must not be changed
         afterwards; else it is sent in parts.
@@ -179,7 +183,15 @@ def _failures() -> Iterator[None]:
     except (NotFoundError, FileNotFoundError) as error:
         raise Reject("object_missing", "The file is not in the store.") from error
     except (BaseError, OSError) as error:
+        if _is_full(error):
+            raise StoreFull("the object store has no room left", dependency=OBJECT_STORE) from error
         raise Retry(f"the object store failed: {error}", dependency=OBJECT_STORE) from error
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _NO_ROOM
+    return any(told in str(error) for told in _NO_ROOM_TOLD)
 
 
 @contextmanager

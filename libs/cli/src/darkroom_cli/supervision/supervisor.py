@@ -1,5 +1,6 @@
 """Runs a set of programs: in order, watched, restarted, and stopped in the opposite order."""
 
+import errno
 import os
 import selectors
 import time
@@ -165,9 +166,15 @@ class Supervisor:
             addresses=self._addresses,
             processes=tuple(child.state for child in self._children.values()),
         )
-        if state != self._published:
-            self._published = state
+        if state == self._published:
+            return
+        try:
             self._publish(state)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            return  # a full disk ends no program; it is told at a later step
+        self._published = state
 
 
 def _dependents(specs: Sequence[ProcessSpec]) -> dict[str, set[str]]:

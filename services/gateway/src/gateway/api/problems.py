@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from gateway.api.headers import ALWAYS
-from streamkit import Busy, Reject, Retry
+from streamkit import Busy, Reject, Retry, StoreFull
 
 _log = structlog.get_logger("gateway.api")
 
@@ -97,6 +97,12 @@ def _store_away(_request: Request, error: Exception) -> JSONResponse:
     return answer(503, "unavailable", detail, {"Retry-After": "5"})
 
 
+def _store_full(_request: Request, error: Exception) -> JSONResponse:
+    _log.error("store_full", error=str(error))
+    detail = "Darkroom's store of photos has no room left. Make room there, then try again."
+    return answer(507, "disk_full", detail, {"Retry-After": "60"})
+
+
 def _object_refused(_request: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, Reject):  # pragma: no cover  # registered for these alone
         raise error
@@ -123,6 +129,7 @@ def install(app: FastAPI) -> None:
     for away in (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout):
         app.add_exception_handler(away, _database_away)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(StoreFull, _store_full)
     app.add_exception_handler(Retry, _store_away)
     app.add_exception_handler(Busy, _store_away)
     app.add_exception_handler(Reject, _object_refused)

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from gateway.catalog.notice_shapes import Channel, ChannelKind
-from gateway.catalog.notices import DEFAULT_CHANNEL, Severity, add_test, ensure_default
+from gateway.catalog.notices import DEFAULT_CHANNELS, Severity, add_test, ensure_defaults
 from gateway.db import Conn
 
 MOST_CHANNELS: Final = 50
@@ -40,14 +40,14 @@ class ChannelWish:
 
 def channels(conn: Conn, owner: str) -> list[Channel]:
     """All channels of the owner, by name."""
-    ensure_default(conn)
+    ensure_defaults(conn)
     rows = conn.execute("SELECT * FROM channels WHERE owner = %s ORDER BY name", (owner,))
     return [_shown(row) for row in rows]
 
 
 def channel(conn: Conn, owner: str, channel_id: UUID) -> Channel | None:
     """The owner's channel with this id."""
-    ensure_default(conn)
+    ensure_defaults(conn)
     row = conn.execute(
         "SELECT * FROM channels WHERE owner = %s AND channel_id = %s", (owner, channel_id)
     ).fetchone()
@@ -56,7 +56,7 @@ def channel(conn: Conn, owner: str, channel_id: UUID) -> Channel | None:
 
 def make_channel(conn: Conn, owner: str, wish: ChannelWish) -> Channel:
     """Make a channel; raises NameTakenError, TooManyChannelsError."""
-    ensure_default(conn)
+    ensure_defaults(conn)
     try:
         row = conn.execute(
             """
@@ -93,7 +93,7 @@ def change_channel(  # one argument per preference
 
     What waits for a channel that is disabled waits on, and is sent once it is enabled.
     """
-    ensure_default(conn)
+    ensure_defaults(conn)
     row = conn.execute(
         """
         UPDATE channels SET kinds = coalesce(%(kinds)s, kinds),
@@ -112,7 +112,7 @@ def change_channel(  # one argument per preference
 def remove_channel(conn: Conn, owner: str, channel_id: UUID) -> bool:
     """Remove a channel with what waits for it; False if there is none.
 
-    The default channel would come again: it is disabled instead (see `is_default`).
+    A default channel would come again: it is disabled instead (see `is_default`).
     """
     gone = conn.execute(
         "DELETE FROM channels WHERE owner = %s AND channel_id = %s", (owner, channel_id)
@@ -131,8 +131,8 @@ def try_channel(conn: Conn, owner: str, channel_id: UUID) -> UUID | None:
 
 
 def is_default(channel_id: UUID) -> bool:
-    """Whether it is the channel that Darkroom makes by itself."""
-    return str(channel_id) == DEFAULT_CHANNEL
+    """Whether it is one that Darkroom makes by itself."""
+    return str(channel_id) in DEFAULT_CHANNELS
 
 
 def _shown(row: Mapping[str, Any]) -> Channel:

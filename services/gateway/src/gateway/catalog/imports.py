@@ -30,6 +30,8 @@ IMPORTS_CHANNEL: Final = "darkroom_imports"
 Kind = Literal["folder", "archive", "upload", "store", "reprocess"]
 """Where a batch's files come from."""
 
+_REASON_CHARS: Final = 500
+
 FINAL: Final = ("completed", "completed_with_failures", "cancelled")
 """States that an import never leaves."""
 
@@ -145,6 +147,16 @@ def announce(conn: Conn, outbox: Outbox, batch: Import) -> None:
     with conn.transaction():
         if _hold(conn, batch) in ("scanning", "paused"):
             outbox.add(conn, [intake_event(batch, "scanning", count(conn, batch.batch_id))])
+
+
+def wait_for(conn: Conn, batch_id: str, reason: str | None) -> None:
+    """Note what the import stands still for; None: it goes on."""
+    said = None if reason is None else reason.replace("\0", "")[:_REASON_CHARS]
+    conn.execute(
+        "UPDATE batches SET waits_for = %(said)s"
+        " WHERE batch_id = %(batch)s AND waits_for IS DISTINCT FROM %(said)s",
+        {"said": said, "batch": batch_id},
+    )
 
 
 def seal(conn: Conn, outbox: Outbox, batch: Import) -> None:

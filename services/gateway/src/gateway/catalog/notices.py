@@ -20,8 +20,12 @@ NOTICES_CHANNEL: Final = "darkroom_notices"
 TEST: Final = "test"
 """The kind of notice by which a channel is tried out: it goes to that channel alone."""
 
-DEFAULT_CHANNEL: Final = ids.batch_event_id(ids.LOCAL_OWNER, "notices:log")
-"""Id of the channel that exists without anybody's doing: the control door's log."""
+DEFAULT_CHANNELS: Final = {
+    ids.batch_event_id(ids.LOCAL_OWNER, "notices:log"): ("log", "log"),
+    ids.batch_event_id(ids.LOCAL_OWNER, "notices:page"): ("page", "websocket"),
+}
+"""Channels that exist without anybody's doing, name and kind by id: the control door's log, and
+whoever looks at the page."""
 
 Severity = Literal["info", "warning", "critical"]
 
@@ -55,7 +59,7 @@ def add_notice(  # noqa: PLR0913 - one argument per column
     `title` is one line that says what happened, `detail` what it means and what to do. `owner`
     None: whoever runs Darkroom. `notice_id` is a UUID of the fact: the same fact is one notice.
     """
-    ensure_default(conn)
+    ensure_defaults(conn)
     added = conn.execute(
         """
         INSERT INTO notices (
@@ -86,7 +90,7 @@ def record_notice(conn: Conn, event: Notice) -> None:
     cleaned = _cleaned(
         event["kind"], event["service"], event["subject"], event["title"], event["detail"]
     )
-    ensure_default(conn)
+    ensure_defaults(conn)
     added = conn.execute(
         """
         INSERT INTO notices (
@@ -131,12 +135,18 @@ def add_test(conn: Conn, owner: str, channel_id: UUID, name: str, notice_id: str
         _wake(conn)
 
 
-def ensure_default(conn: Conn) -> None:
-    """Make the channel that exists without anybody's doing, the first time."""
+def ensure_defaults(conn: Conn) -> None:
+    """Make the channels that exist without anybody's doing, the first time."""
     conn.execute(
         "INSERT INTO channels (channel_id, owner, name, kind, target, least_severity)"
-        " VALUES (%s, %s, 'log', 'log', '{}', 'info') ON CONFLICT DO NOTHING",
-        (DEFAULT_CHANNEL, ids.LOCAL_OWNER),
+        " SELECT c.id, %(owner)s, c.name, c.kind, '{}', 'info'"
+        " FROM unnest(%(ids)s::uuid[], %(names)s::text[], %(kinds)s::text[]) AS c(id, name, kind)"
+        " ON CONFLICT DO NOTHING",
+        {
+            **{"owner": ids.LOCAL_OWNER, "ids": list(DEFAULT_CHANNELS)},
+            "names": [name for name, _ in DEFAULT_CHANNELS.values()],
+            "kinds": [kind for _, kind in DEFAULT_CHANNELS.values()],
+        },
     )
 
 

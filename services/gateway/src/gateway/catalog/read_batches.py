@@ -116,7 +116,7 @@ _REASONS: Final = 20
 
 _ENDS: Final = ("auto_labeled", "suggested", "review", "cancelled", "partial")
 _AS_THEY_ARE: Final = (
-    *("state", "kind", "lane", "roots", "sealed", "started_at", "completed_at"),
+    *("state", "kind", "lane", "roots", "sealed", "waits_for", "started_at", "completed_at"),
     *("paused_by", "paused_at", "paused_until", "cancelled_by", "cancelled_at"),
 )
 

@@ -207,6 +207,9 @@ class Batch(Shape):
     in_flight: int = Field(description="of these: photos that are being analysed now")
     repaired: int = Field(description="of the partial ones: those that a later try made whole")
     sealed: bool = Field(description="the scan is over, `found` is final")
+    waits_for: str | None = Field(
+        description="why its scan stands still: what is away, or full; null while it goes on"
+    )
     rate: float | None = Field(
         description="files a second that ended, over the last 30 s; null while unknown and after"
     )

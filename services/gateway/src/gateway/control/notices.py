@@ -15,7 +15,7 @@ from gateway import metrics
 from gateway.catalog import deliveries
 from gateway.catalog.deliveries import Due
 from gateway.catalog.notice_shapes import ChannelKind
-from gateway.catalog.notices import NOTICES_CHANNEL, TEST, ensure_default
+from gateway.catalog.notices import NOTICES_CHANNEL, TEST, ensure_defaults
 from gateway.db import Conn, away, wait_for_notice
 from gateway.notifications.sending import SendError, line, pause_s
 from gateway.notifications.ways import Way
@@ -76,7 +76,7 @@ class Notifier:
 
     async def _work(self, conn: Conn, stop: threading.Event) -> None:
         conn.execute(f"LISTEN {NOTICES_CHANNEL}")
-        ensure_default(conn)
+        ensure_defaults(conn)
         under_way: dict[_Sending, Due] = {}
         async with self._open() as ways:
             try:

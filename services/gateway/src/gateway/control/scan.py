@@ -51,6 +51,7 @@ class Scan:
         self._announced_at = now
         self._failures = 0
         self._not_before = 0.0
+        self._waited = True  # perhaps: the process before this one may have said so
 
     @property
     def under_way(self) -> int:
@@ -71,10 +72,15 @@ class Scan:
             self._failures += 1
             self._not_before = self._clock() + delay_s(self._failures)
             _log.warning("import_waits", batch=self.batch.batch_id, reason=str(error))
+            imports.wait_for(self._conn, self.batch.batch_id, str(error))
+            self._waited = True
             return Step.WAITING
         except NotScanningError:
             return Step.STOPPED
         self._failures = 0
+        if self._waited:
+            imports.wait_for(self._conn, self.batch.batch_id, None)
+            self._waited = False
         return step
 
     def close(self) -> None:

@@ -68,8 +68,9 @@ export function span(low, high) {
 
 const NOBODY = new Set([null, "page", "api"]); // no person's name
 
-/** Until when, or by whom, it is paused. */
+/** What it waits for; until when, or by whom, it is paused. */
 export function aside(batch) {
+  if (batch.state === "scanning" && batch.waits_for) return `waits: ${batch.waits_for}`;
   if (batch.state !== "paused") return "";
   if (batch.paused_until) return `until ${clock(batch.paused_until)}`;
   return NOBODY.has(batch.paused_by) ? "" : `by ${batch.paused_by}`;

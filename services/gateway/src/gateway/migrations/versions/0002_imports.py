@@ -25,6 +25,7 @@ ALTER TABLE batches
   ADD location jsonb NOT NULL DEFAULT '{}',
   ADD source_id uuid,
   ADD sealed boolean NOT NULL DEFAULT false,
+  ADD waits_for text,
   ADD paused_by text, ADD paused_at timestamptz, ADD paused_until timestamptz,
   ADD cancelled_by text, ADD cancelled_at timestamptz;
 UPDATE batches SET sealed = state <> 'scanning';
