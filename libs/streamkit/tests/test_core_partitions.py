@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY
 from scripted_stage import LANES, SERVICE, ScriptedStage
 from streamkit.dispatch import Slot
 from streamkit.engine.direct import EngineHangs
+from streamkit.engine.work import Work
 from streamkit.errors import Busy, Reject, Retry
 from streamkit.events import Assigned, Drain, FeedClosed, Lost, Records, Revoking
 from streamkit.job import Lane
@@ -275,6 +276,97 @@ def test_what_can_not_be_finished_soon_holds_no_partition_up() -> None:
     stage.kit.add(stage.job)
     stage.kit.advance(60)
     assert set(stage.done()) == {*texts, *(f"{text} batch" for text in texts)}
+
+
+def test_what_is_not_due_is_not_begun_before_its_partition_goes() -> None:
+    # A record that nobody can read is done with at once, behind others that wait.
+    stage = ScriptedStage(takes=lambda _work: 0.001)
+    stage.script.does("flaky", Retry("not yet"))
+    texts = numbered("flaky", 40)
+    stage.pile_up(*texts)
+    stage.kit.advance(45)
+    assert all(stage.attempts(text) == [1, 2, 3] for text in texts)
+    for number in range(4):
+        key = b"odd %d" % number
+        stage.kit.produce_raw(f"darkroom.{SERVICE}.retry-5m.bulk", key, b"", [])
+    stage.kit.advance(1)
+    stage.worker.stop()
+    stage.kit.world.settle()
+    assert stage.worker.over
+    stage.kit.add(stage.job)
+    stage.kit.advance(60)
+    assert all(stage.attempts(text) == [1, 2, 3] for text in texts)
+    stage.kit.advance(400)
+    assert all(stage.attempts(text) == [1, 2, 3, 4] for text in texts)
+
+
+def test_what_begins_late_holds_no_partition_up() -> None:
+    times = {"slow": 0}
+
+    def takes(work: Work) -> float:
+        times["slow"] += work.record.key == b"slow"
+        return 20.0 if work.record.key == b"slow" and times["slow"] > 1 else 0.3
+
+    stage = ScriptedStage(takes=takes, partitions=1)
+    stage.script.does("slow", Busy("It is away.", dependency="db"), times=1)
+    stage.pile_up("slow", *numbered("said", 20))
+    stage.kit.advance(0.8)
+    began = stage.now
+    stage.worker.stop()
+    stage.kit.world.settle()
+    assert stage.worker.over
+    assert stage.now - began <= 1.7, "what was in hand, and a second"
+
+
+@pytest.mark.parametrize("leave", ["another joins", "it is stopped"])
+def test_last_words_are_said_in_a_paused_lane(leave: str) -> None:
+    stage = ScriptedStage(takes=lambda _work: 0.5, partitions=2)
+    stage.script.does("bad", Reject("bad", "It is bad."))
+    stage.pile_up(*numbered("bad", 6))
+    stage.kit.advance(0.2)
+    stage.control(f"{SERVICE}/batch", paused=True)
+    stage.kit.advance(5)
+    assert stage.kit.dead_letters(), "one was given up when the pause began"
+    began = stage.now
+    if leave == "another joins":
+        other = stage.kit.add(stage.job)
+        while not other.core.partitions().get("batch"):
+            stage.kit.advance(0.01)
+    else:
+        stage.worker.stop()
+        stage.kit.world.settle()
+    assert stage.now - began <= 1.6
+
+
+def test_a_dead_letter_that_is_to_be_sent_again_goes_before_its_partition() -> None:
+    stage = ScriptedStage(takes=lambda _work: 0.001, partitions=1)
+    stage.script.does("bad", Reject("bad", "It is bad."))
+    broker = stage.kit.world.broker
+    broker.drop_sends = True
+    stage.pile_up("bad", *numbered("said", 5))
+    stage.kit.advance(0.2)
+    stage.worker.stop()
+    broker.drop_sends = False
+    stage.kit.advance(5)
+    assert stage.worker.over
+    stage.kit.add(stage.job)
+    stage.kit.advance(10)
+    assert [letter.key for letter in stage.kit.dead_letters()] == ["bad"]
+    assert set(stage.done()) == set(numbered("said", 5))
+
+
+@pytest.mark.parametrize("waits", ["ordered", "in a retry topic"])
+def test_the_age_of_the_oldest_record_counts_those_that_wait(waits: str) -> None:
+    lanes = (Lane("high", ("said.high",)), Lane("batch", ("said.batch",), ordered=True))
+    stage = ScriptedStage(
+        lanes=lanes if waits == "ordered" else LANES, policy=Policy(retry_tiers=("5m",))
+    )
+    stage.script.does("flaky", Retry("not yet"), times=1)
+    stage.say("flaky")
+    stage.kit.advance(200)
+    labels = {"stage": SERVICE, "lane": "batch"}
+    age = REGISTRY.get_sample_value("darkroom_oldest_record_age_seconds", labels)
+    assert age == pytest.approx(200, abs=2)
 
 
 def test_a_worker_without_partitions_is_ready_and_idle() -> None:

@@ -373,3 +373,17 @@ class Group(RuleBasedStateMachine):
 
 TestAnyHistory = pytest.mark.timeout(120)(Group.TestCase)
 Group.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+def test_what_is_reached_is_done_with_and_lies_behind_something_that_is_not() -> None:
+    tracker = OffsetTracker(Partition("asked", 0), 1)
+    assert tracker.reached() == -1
+    for offset in (0, 3, 4, 7):
+        tracker.take(offset)
+    assert tracker.reached() == -1, "nothing is done with, offset 0 neither"
+    tracker.complete(4)
+    assert tracker.reached() == 4
+    tracker.complete(0)
+    assert tracker.reached() == 4
+    tracker.complete(3)
+    assert tracker.reached() == -1, "nothing below it is unfinished"

@@ -222,7 +222,9 @@ class Core:
         """Seconds since the oldest record under way in each lane was published."""
         first: dict[str, float] = {}
         heads = (lane.queue[0] for lane in self._lanes.values() if lane.queue)
-        for item in itertools.chain(heads, self._dispatcher.active(), self._settler.active()):
+        settler = self._settler
+        held = (settler.active(), settler.resending(), settler.resting(), self._feeding.waiting())
+        for item in itertools.chain(heads, self._dispatcher.active(), *held):
             stamp = item.record.timestamp_ms / 1000
             if stamp <= 0:  # its producer gave none
                 continue

@@ -181,7 +181,10 @@ class Dispatcher:
         return {
             lane.name: lane.queue[0].since
             for lane in self._serves(slot)
-            if lane.queue and not lane.paused and (not lane.limit or lane.in_engine < lane.limit)
+            if lane.queue
+            # Last words are said whatever is set: what finished behind them waits for them.
+            and (lane.queue[0].failure is not None or not lane.paused)
+            and (not lane.limit or lane.in_engine < lane.limit)
         }
 
     def _next(self, slot: Slot, waiting: dict[str, float], now: float) -> list[Item]:
@@ -252,6 +255,7 @@ class Dispatcher:
             slot.head_since = now
         for item in items:
             item.chunk = chunk
+            item.late = item.claim.leaving and item.failure is None
             slot.in_hand[item.id] = item
         slot.chunks += 1
         slot.count += len(items)

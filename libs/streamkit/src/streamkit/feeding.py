@@ -95,6 +95,11 @@ class Feeding:
         """Feeds whose groups have not said yet what they have. From any thread."""
         return [name for name, one in [*self.sources.items()] if not one.assigned]
 
+    def waiting(self) -> Iterator[Item]:
+        """Records of retry topics that are not due yet."""
+        for source in self.sources.values():
+            yield from (one.item for one in source.waiting)
+
     @property
     def dirty(self) -> bool:
         """Whether something is finished that is yet to be committed."""
@@ -148,16 +153,23 @@ class Feeding:
         what has just `ended` in an engine is among the latter."""
         if not self._going:
             return
+        sources = {id(claim.source): claim.source for claim in self._going}.values()
+        not_yet = (one.item for source in sources for one in source.waiting if one.earliest > now)
+        for item in itertools.chain(not_yet, self._settler.resting()):
+            if item.claim.leaving:
+                item.claim.limit = min(item.claim.limit, item.offset)
         for claim in self._going:
             claim.begun = claim.tracker.reached()
-        begun = (self._engines.active(), self._engines.unsaid(), self._settler.active(), ended)
-        for item in itertools.chain(*begun):
+        settler, engines = self._settler, self._engines
+        hands = (engines.active(), engines.unsaid(), settler.active(), settler.resending(), ended)
+        for item in itertools.chain(*hands):
             if item.claim.leaving:
                 item.claim.begun = max(item.claim.begun, item.offset)
-        for source in {id(claim.source): claim.source for claim in self._going}.values():
+        for claim in self._going:
+            claim.begun = int(min(claim.begun, claim.limit - 1))
+        for source in sources:
             self._forget(source, lambda item: item.left)
-            # What is published later is due later, but for the chance in a delay; so what lies
-            # before something that was due has waited for its tier, too.
+            # These have waited for their tier: only the chance in their delay is not over.
             early = [one.item for one in source.waiting if one.item.claim.leaving]
             source.waiting = [one for one in source.waiting if not one.item.claim.leaving]
             heapq.heapify(source.waiting)
@@ -178,7 +190,8 @@ class Feeding:
             return
         busy = {id(item.claim) for item in self._settler.active()}
         if not self.failed:
-            busy |= {id(item.claim) for item in self._engines.active()}
+            # What began late is waited for as patiently as what waits: see `_waits`.
+            busy |= {id(item.claim) for item in self._engines.active() if not item.late}
             busy |= {id(item.claim) for item in self._engines.unsaid()}
         for leaving in list(self._leaving):
             late = now >= leaving.deadline
@@ -286,7 +299,8 @@ class Feeding:
         if wait_s <= 0:
             lane.put(item)
             return
-        heapq.heappush(source.waiting, Waiting(now + wait_s, item.id, item))
+        least_s = self._retries.least_wait_s(record, self._settler.broker_now_ms())
+        heapq.heappush(source.waiting, Waiting(now + wait_s, item.id, item, now + least_s))
         partition = claim.tracker.partition
         source.early[partition] = source.early.get(partition, 0) + 1
         if source.early[partition] >= _EARLY and partition not in source.held:

@@ -2,6 +2,7 @@
 
 import getpass
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -106,7 +107,8 @@ class DeadLetterBox:
             if found != 1:
                 raise InboxError(
                     f"{found or 'no'} letters of {self._service} have an id that begins with "
-                    f"{beginning!r}"
+                    f"{beginning!r}; "
+                    + ("give more of it" if found else "`list --state all` shows all there are")
                 )
         return [letter for letter in letters if wanted.fits(letter)]
 
@@ -133,7 +135,9 @@ class DeadLetterBox:
         if letters:
             self._check_tiers()
         possible = [letter for letter in letters if _possible(letter, report)]
-        if not dry_run:
+        if dry_run:
+            deque(self._replays(possible, report), maxlen=0)  # for what can't be done
+        else:
             bucket = LocalBucket(rate, self._clock) if rate else None
             deeds = self._replays(possible, report)
             chunks = paced(deeds, bucket, self._clock, stop or threading.Event())

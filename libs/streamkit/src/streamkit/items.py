@@ -1,6 +1,7 @@
 """What the core keeps: records under way, where they came from, what waits in each lane."""
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +18,7 @@ class Claim:
     """A partition that is ours for one assignment. A new assignment is a new claim, so whatever
     comes late for an old one finds its tracker closed."""
 
-    __slots__ = ("begun", "leaving", "source", "tracker")
+    __slots__ = ("begun", "leaving", "limit", "source", "tracker")
 
     def __init__(self, source: "Source", tracker: OffsetTracker) -> None:
         self.source = source
@@ -26,6 +27,9 @@ class Claim:
         self.begun = -1
         """While it leaves: the highest offset of which work has begun. What lies below that is
         still worked on, or what is finished behind it would be done again."""
+        self.limit = math.inf
+        """While it leaves: the lowest offset that can't be finished now. What lies behind it is
+        done again in any case."""
 
 
 class Chunk:
@@ -58,6 +62,7 @@ class Item:
         "failure",
         "id",
         "lane",
+        "late",
         "ms",
         "offset",
         "outcome",
@@ -89,6 +94,8 @@ class Item:
         self.offset = offset
         self.since = since
         self.alone = False
+        self.late = False
+        """Whether it began when its partition was to go already."""
         self.probe = False
         self.probes = 0
         """How often it failed as the one that probes a breaker."""
@@ -213,11 +220,12 @@ class LaneState:
 
 
 class Waiting(NamedTuple):
-    """A record that is not due yet."""
+    """A record that is not due yet, but for the chance in its delay from `earliest` on."""
 
     due: float
     number: int
     item: Item
+    earliest: float
 
 
 class Source:

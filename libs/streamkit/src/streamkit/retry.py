@@ -199,6 +199,12 @@ class RetryPlan:
         _, delay_s = self._places[topic]
         return min(max(0.0, (due.due_ms - now_ms) / 1000), delay_s * (1 + JITTER))
 
+    def least_wait_s(self, record: Taken, now_ms: int) -> float:
+        """Seconds until a record out of a retry topic has waited for as long as its tier gives, but
+        for the chance in that; 0 once it has."""
+        _, delay_s = self._places[record.topic]
+        return max(0.0, (record.timestamp_ms - now_ms) / 1000 + delay_s)
+
     def _read(self, record: Taken, lanes: Mapping[str, Collection[str]]) -> Due:
         if record.topic not in self._places:
             raise _bad(f"{record.topic} is no retry topic of {self._service}")

@@ -78,6 +78,7 @@ class Settler:
         self._broker_clock = BrokerClock(outside.clock)
         self._tickets: dict[int, Item] = {}
         self._resting: dict[int, Item] = {}
+        self._resending: dict[int, Item] = {}
         self._acks = 0
         self._telling = Telling(job.service, outside, later)
         self._unmetered: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
@@ -265,7 +266,7 @@ class Settler:
         if lane.lane.ordered:
             item.attempt += 1
             pause = tier_s(tier) * (1 + JITTER * self._chance.random())
-            self._wait(item, pause, lambda: lane.put_back([item]))
+            self._wait(item, pause, lambda: lane.put_back([item]), self._resting)
             return
         now_ms = self._broker_clock.now_ms()
         record = self._retries.next(
@@ -370,7 +371,7 @@ class Settler:
         pause = delay_s(item.tries, self._chance)
         if ours:
             pause = min(pause, self._policy.publish_delay_s)
-        self._wait(item, pause, lambda: self._send(item, records))
+        self._wait(item, pause, lambda: self._send(item, records), self._resending)
 
     def _only_this(self, item: Item) -> bool:
         """Whether the broker takes other records but not, however often, this dead letter with
@@ -379,21 +380,23 @@ class Settler:
             item.acks = self._acks
         return item.tries >= _MOST_LETTERS and bool(item.choices) and self._acks > item.acks
 
-    def _wait(self, item: Item, seconds: float, then: Callable[[], None]) -> None:
-        """Do `then` later, if the record is still ours."""
-        self._resting[item.id] = item
+    def _wait(
+        self, item: Item, seconds: float, then: Callable[[], None], kept: dict[int, Item]
+    ) -> None:
+        kept[item.id] = item
 
         def resume() -> None:
-            if self._resting.pop(item.id, None) is not None:
+            if kept.pop(item.id, None) is not None:
                 then()
 
         self._later(seconds, resume)
 
     def forget(self, unwanted: Callable[[Item], bool]) -> None:
         """Records that wait here for their next try are not ours any more."""
-        for item in [one for one in self._resting.values() if unwanted(one)]:
-            del self._resting[item.id]
-            item.lane.over(item)
+        for kept in (self._resting, self._resending):
+            for item in [one for one in kept.values() if unwanted(one)]:
+                del kept[item.id]
+                item.lane.over(item)
 
     def finish(self, item: Item, outcome: str, now: float) -> None:
         """Acknowledge a record: all that it caused is with the broker."""
@@ -427,6 +430,14 @@ class Settler:
     def active(self) -> list[Item]:
         """All that wait for the broker's acknowledgement."""
         return list(self._tickets.values())
+
+    def resending(self) -> list[Item]:
+        """All that are to be sent again, since the broker did not take them."""
+        return list(self._resending.values())
+
+    def resting(self) -> list[Item]:
+        """All that wait here for their next attempt."""
+        return list(self._resting.values())
 
     def broker_is_at(self, appended_ms: int) -> None:
         """A record with this time of appending came, so the broker's clock is that far at least."""

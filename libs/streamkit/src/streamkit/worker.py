@@ -64,6 +64,8 @@ class Means:
     codec: Codec
     engine: Callable[[str, int, Report], Engine]
     """An engine of that name, with that niceness, which reports so."""
+    writes: Sequence[str] = ()
+    """Topics that handlers write to."""
 
 
 class Worker:
@@ -177,6 +179,7 @@ class Worker:
         if plan.topics():
             wanted.append((RETRY, plan.topics()))
         needed = [*(topic for _, topics in wanted for topic in topics), self._job.dead_letters]
+        needed += self._means.writes
         missing = self._means.backend.missing(needed)
         if missing:
             _log.error("topics_missing", topics=missing, cure="create them; the worker waits")
@@ -299,14 +302,16 @@ def connect(
     )
     codec = make_codec()
     ours = (NOTICES, CONTROLS) if settings.operations else ()
-    codec.preload((*writes, *ours), stop)
+    written = tuple(writes)
+    codec.preload((*written, *ours), stop)
     backend = KafkaBackend(
         settings.kafka,
         prefix=settings.topic_prefix,
         protocol=settings.group_protocol,
         member=settings.group_member,
     )
-    return Worker(job, settings, Means(backend, codec, partial(_engine, job, settings, make_codec)))
+    engine = partial(_engine, job, settings, make_codec)
+    return Worker(job, settings, Means(backend, codec, engine, written))
 
 
 def open_codec(
