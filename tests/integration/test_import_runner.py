@@ -136,6 +136,49 @@ def test_an_empty_folder_is_sealed_at_once(
     ]
 
 
+def test_a_folder_that_is_away_when_an_import_goes_on_is_waited_for(
+    conn: db.Conn, outbox: Outbox, store: ObjectStore, folder: Path
+) -> None:
+    fill(folder, a="1", b="2", c="3")
+    batch_id = create(conn, outbox, folder)
+    moment = 0.0
+    means = make_means(outbox, store, PACE, lambda: moment)
+    taken_up(conn, batch_id, means).step(1)
+    folder.rename(folder.with_name("away"))
+    scan = taken_up(conn, batch_id, means)
+    assert scan.step(MANY) is Step.WAITING
+    waits_for = batch_row(conn, batch_id)["waits_for"]
+    assert waits_for == f"{folder} is not there any more. Is its drive mounted?"
+    folder.with_name("away").rename(folder)
+    moment = 60.0
+    to_the_end(scan)
+    assert list(states(conn, batch_id, folder)) == ["a.jpg", "b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("gone", [1, 3])
+def test_files_that_had_gone_when_an_import_went_on_are_told_by_their_number(
+    conn: db.Conn, means: Means, folder: Path, gone: int
+) -> None:
+    fill(folder, **{f"f{number}": str(number) for number in range(5)})
+    batch_id = create(conn, means.outbox, folder)
+    scan = taken_up(conn, batch_id, means)
+    for most in (1, 0, 0):  # the files are counted beside
+        scan.step(most)
+    assert batch_row(conn, batch_id)["expected"] == 5
+    for number in range(1, 1 + gone):
+        (folder / f"f{number}.jpg").unlink()
+    scan = taken_up(conn, batch_id, means)
+    while not items(conn, batch_id)[-1]["code"]:
+        assert scan.step(MANY) is Step.WORKED
+    # Interrupted once more, it tells them once.
+    to_the_end(taken_up(conn, batch_id, means))
+    told = [item for item in items(conn, batch_id) if item["state"] == "refused"]
+    assert [(item["path"], item["code"]) for item in told] == [("(gone)", "files_gone")]
+    words = "1 file had" if gone == 1 else "3 files had"
+    assert told[0]["message"].startswith(words)
+    assert len(items(conn, batch_id)) == 5 - gone + 1
+
+
 def test_what_can_not_be_read_is_refused_with_a_reason(
     conn: db.Conn, means: Means, folder: Path, tmp_path: Path, codec: Codec
 ) -> None:

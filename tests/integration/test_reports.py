@@ -89,7 +89,7 @@ def test_of_very_many_failures_progress_looks_at_the_first_ones_only(
         (
             "state = 'cancelled', sealed = true, found = 9, expected = 400, totals ="
             ' \'{"found": 9, "duplicates": 2, "rejected": 1, "accepted": 6, "cancelled": 6}\'',
-            *(9, 9),
+            *(400, 9),
         ),
         (
             "state = 'completed_with_failures', sealed = true, found = 3, refused = 3, totals ="

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from darkroom_cli.client import GatewayError
-from darkroom_cli.door import allow
+from darkroom_cli.door import allow, allowed, forbid
 from darkroom_cli.paths import DataFolder
 
 ROOTS = [Path("/photos"), Path("/pics\n/etc"), Path("/a\u2028/b"), Path('/café "x"')]
@@ -31,6 +31,19 @@ def test_a_folder_that_is_allowed_already_is_not_written_again(data: DataFolder)
     allow(ROOTS[:2], data)
     allow(ROOTS, data)
     assert data.import_roots_file.read_bytes() == WRITTEN
+
+
+def test_what_an_error_ends_leaves_nothing_allowed_that_was_not(data: DataFolder) -> None:
+    allow(ROOTS[:1], data)
+    before = data.import_roots_file.read_bytes()
+    with pytest.raises(GatewayError), allowed(ROOTS, data):
+        raise GatewayError("no")
+    assert data.import_roots_file.read_bytes() == before
+    with allowed(ROOTS, data):
+        pass
+    forbid(ROOTS[1:], data)
+    assert data.import_roots_file.read_bytes() == before
+    assert data.import_roots_file.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_line_without_an_end_does_not_swallow_the_next_one(data: DataFolder) -> None:

@@ -19,6 +19,7 @@ from darkroom_cli.paths import DataFolder
 from darkroom_cli.uploading import Progress, upload
 
 _INTERRUPTED: Final = 130
+_NAMED: Final = 5
 """Exit code after Ctrl-C (128 + SIGINT), as shells have it."""
 
 
@@ -75,8 +76,8 @@ def import_(  # noqa: PLR0913, PLR0917  # a command's options are its parameters
             if send:
                 started = _upload(gateway, roots, lane, quiet=as_json)
             else:
-                door.allow(roots, DataFolder.at(data))
-                started = gateway.start_import(roots, lane, patterns)
+                with door.allowed(roots, DataFolder.at(data)):
+                    started = gateway.start_import(roots, lane, patterns)
         if detach:
             _tell_begun(started, as_json)
         else:
@@ -108,8 +109,27 @@ def _upload(gateway: Gateway, roots: list[Path], lane: str, *, quiet: bool) -> J
             words = f"{progress.offered} of {progress.files} files looked at, {size} sent"
             status.update(f"{words}; {progress.waiting}" if progress.waiting else words)
 
+            changed[:] = progress.changed
+
+        changed: list[str] = []
         with _goes_on_later(quiet):
-            return gateway.batch(upload(gateway, roots, lane, tell))
+            batch = gateway.batch(upload(gateway, roots, lane, tell))
+    if changed and not quiet:
+        _tell_changed(console, changed)
+    return batch
+
+
+def _tell_changed(console: Console, changed: list[str]) -> None:
+    """Files that are others than those that this import has under their paths."""
+    names = ", ".join(show.plain(name) for name in changed[:_NAMED])
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    one = len(changed) == 1
+    console.print(
+        f"{'1 file has' if one else f'{len(changed)} files have'} changed since this upload began"
+        f" and {'is' if one else 'are'} not part of it: {names}{more}. Upload again once it is"
+        " over.",
+        style="yellow", markup=False, highlight=False,
+    )  # fmt: skip
 
 
 @contextmanager

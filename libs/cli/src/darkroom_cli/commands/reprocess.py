@@ -10,10 +10,11 @@ from rich.console import Console
 from darkroom_cli import door
 from darkroom_cli.client import Json
 from darkroom_cli.commands.dlq_options import moment
+from darkroom_cli.commands.imports import meant
 from darkroom_cli.commands.photos import AsJson, Url, explained
 from darkroom_cli.commands.policy import By
 from darkroom_cli.commands.stack import Data
-from darkroom_cli.follow import follow, follow_with_bar
+from darkroom_cli.follow import follow, watch
 from darkroom_cli.import_words import counts
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.show import plain
@@ -69,7 +70,8 @@ def reprocess(  # noqa: PLR0913, PLR0917 - a command's options are its parameter
     ] = None,
     label: Annotated[str | None, typer.Option(help="Whose best label is this.")] = None,
     batch: Annotated[
-        str | None, typer.Option("--import", help="Of this import, by its id.")
+        str | None,
+        typer.Option("--import", help="Of this import: its id, the beginning of one, or `last`."),
     ] = None,
     after: Annotated[
         int | None,
@@ -105,9 +107,11 @@ def reprocess(  # noqa: PLR0913, PLR0917 - a command's options are its parameter
     chosen = {name: value for name, value in chosen.items() if value is not None}
     if not chosen:
         raise typer.BadParameter("say which photos by a filter such as --failed, or all by --all")
-    wanted = {"filter": chosen, "lane": lane, "by": by}
+    wanted: Json = {"filter": chosen, "lane": lane, "by": by}
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
+        if batch is not None:
+            chosen["batch"] = meant(gateway, batch)
         seen = gateway.reprocess({**wanted, "dry_run": True})
         if dry_run or seen["count"] == 0:
             _tell_preview(seen, as_json)
@@ -122,7 +126,7 @@ def reprocess(  # noqa: PLR0913, PLR0917 - a command's options are its parameter
             typer.echo(json.dumps({"batch": over}, indent=2, ensure_ascii=False))
         else:
             console = Console()
-            over = follow_with_bar(gateway, begun["batch_id"], console)
+            over = watch(gateway, begun["batch_id"], console)
             console.print(f"{_photos(over['found'])}: {counts(over)}")
 
 

@@ -85,14 +85,11 @@ def add(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     wanted |= {"lane": lane, "schedule": schedule, "deletions": deletions, "by": by}
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
-        if "://" in place:
-            wanted["uri"] = place
-        else:
-            folder = Path(place).resolve()
-            door.allow([folder], DataFolder.at(data))
-            wanted["path"] = str(folder)
+        folders = [] if "://" in place else [Path(place).resolve()]
+        wanted |= {"path": str(folders[0])} if folders else {"uri": place}
         called = name or name_of(wanted.get("path", place))
-        added = gateway.add_source(wanted | {"name": called, "enabled": not disabled})
+        with door.allowed(folders, DataFolder.at(data)):
+            added = gateway.add_source(wanted | {"name": called, "enabled": not disabled})
     if as_json:
         print_json(added)
     else:
@@ -192,7 +189,11 @@ def remove(name: Name, by: By, as_json: AsJson = False, url: Url = None, data: D
     """Remove a source. Its photos and imports stay; nothing in it is touched."""
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
-        removed = gateway.remove_source(_named(gateway, name)["source_id"], by)
+        found = _named(gateway, name)
+        removed = gateway.remove_source(found["source_id"], by)
+        others = {one["place"] for one in gateway.sources()}
+        if found["kind"] == "folder" and found["place"] not in others:
+            door.forbid([Path(found["place"])], DataFolder.at(data))
     if as_json:
         print_json(removed)
     else:

@@ -26,6 +26,7 @@ from streamkit import Reject
 
 router = APIRouter(prefix="/v1/imports", tags=["imports"])
 
+_CURES: Final = {"outside_stores": " Whoever runs Darkroom allows stores by DARKROOM_STORES."}
 _STORE_STATUS: Final = {"outside_stores": 403, "store_forbidden": 403, "object_missing": 404}
 
 
@@ -70,7 +71,8 @@ def reached(door: Door, uri: str) -> list[str]:
         next(iter(door.objects.list(uri)), None)
     except Reject as refused:
         status = _STORE_STATUS.get(refused.code, 422)
-        raise ProblemError(status, refused.code, refused.message) from refused
+        cure = _CURES.get(refused.code, "")
+        raise ProblemError(status, refused.code, refused.message + cure) from refused
     return [uri]
 
 

@@ -78,7 +78,10 @@ def _http(_request: Request, error: Exception) -> JSONResponse:
 def _invalid(_request: Request, error: Exception) -> JSONResponse:
     errors = error.errors() if isinstance(error, RequestValidationError) else []
     told = [
-        {"where": ".".join(str(step) for step in found["loc"]), "what": found["msg"]}
+        {
+            "where": ".".join(str(step) for step in found["loc"]),
+            "what": found["msg"].removeprefix("Value error, "),
+        }
         for found in errors
     ]
     detail = "; ".join(f"{each['where']}: {each['what']}" for each in told)

@@ -14,6 +14,8 @@ from gateway.db import Conn
 OVER: Final = frozenset({"completed", "completed_with_failures", "cancelled"})
 """States that an import does not leave."""
 
+_CALLED_OFF: Final = frozenset({"cancelling", "cancelled"})
+
 _BATCH: LiteralString = (
     "SELECT b.*, EXTRACT(epoch FROM now())::float8 AS now,"
     " EXTRACT(epoch FROM coalesce(b.completed_at, now()) - b.started_at)::float8"
@@ -68,7 +70,9 @@ def batch_shown(row: Mapping[str, Any], failed: Failing) -> Batch:
     done = duplicates + rejected + accepted
     over = row["state"] in OVER
     pending = 0 if over else max(0, found - done)
-    expected = found if row["sealed"] or over else row["expected"]
+    # One that was cancelled has left out some of its files, which are told by this.
+    final = row["state"] not in _CALLED_OFF and (row["sealed"] or over)
+    expected = found if final else row["expected"]
     expected = None if expected is None else max(expected, found)
     flying = max(0, row["submitted"] - accepted - rejected + row["refused"])
     return Batch(

@@ -1,7 +1,7 @@
 """The files that an import has still to record, and how many there are."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import islice
 from typing import Final
 
@@ -24,14 +24,21 @@ _AT_ONCE_S: Final = 0.1
 class Ahead:
     """The files of a walk, in its order, without those that the batch has recorded.
 
-    All methods raise Busy where the origin is away for now; the next call walks anew.
+    `roots` were there before: one that is away is waited for, as a drive that is not mounted. All
+    methods raise Busy where the origin is away for now; the next call walks anew.
     """
 
     def __init__(
-        self, conn: Conn, batch_id: str, origin: Origin, clock: Callable[[], float]
+        self,
+        conn: Conn,
+        batch_id: str,
+        origin: Origin,
+        clock: Callable[[], float],
+        roots: Collection[str] = (),
     ) -> None:
         self._conn, self._batch_id, self._origin = conn, batch_id, origin
         self._clock = clock
+        self._roots = roots
         self._walk = origin.walk()
         self._over = False
         self._seen: deque[Seen] = deque()
@@ -41,6 +48,7 @@ class Ahead:
         if not self._seen and not self._over:
             try:
                 some = list(_some(self._walk, _LOOK_AHEAD, self._clock))
+                self._check_roots(some)
             except Busy:
                 self._walk = self._origin.walk()
                 raise
@@ -48,6 +56,11 @@ class Ahead:
             known = self._known(some)
             self._seen.extend(one for one in some if shown(one.path) not in known)
         return list(islice(self._seen, most))
+
+    def _check_roots(self, some: list[Seen]) -> None:
+        for one in some:
+            if one.path in self._roots and one.problem and one.problem.code == "file_missing":
+                raise Busy(f"{shown(one.path)} is not there any more. Is its drive mounted?")
 
     @property
     def over(self) -> bool:

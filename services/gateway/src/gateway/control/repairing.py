@@ -173,8 +173,12 @@ def tell(conn: Conn, repaired: Mapping[What, int]) -> None:
         service="gateway",
         subject="reconciler",
         severity="warning",
-        title=f"Repaired: {sum(repaired.values())} things that were missed",
+        title=f"Repaired: {_things(sum(repaired.values()))}",
         detail=f"{'; '.join(told)}. The log of the control door names them. This follows a crash"
         " or a defect; if it goes on, look into the dead letters and the log of the aggregator.",
         notice_id=str(uuid4()),
     )
+
+
+def _things(count: int) -> str:
+    return "1 thing that was missed" if count == 1 else f"{count} things that were missed"

@@ -12,13 +12,20 @@ from gateway.catalog.items import Item, ItemState
 from gateway.control.ahead import Ahead, Counting
 from gateway.control.work import Means, Step
 from gateway.db import Conn
-from gateway.origins import Origin, Seen
+from gateway.origins import Origin, Problem, Seen
 from streamkit import Busy, Retry, delay_s
 
 _log = structlog.get_logger("gateway.imports")
 
 _LOOK_S: Final = 0.5
 """How often ends are looked for while more photos may be taken."""
+
+
+_SHRINKING: Final = ("folder", "store")
+"""Kinds of imports whose files may go while they are not looked at."""
+
+_GONE: Final = "(gone)"
+"""Stands in a report for files that were counted and had gone before they were looked at."""
 
 
 class Scan:
@@ -40,9 +47,11 @@ class Scan:
         self._conn, self._outbox = conn, means.outbox
         self._pace, self._clock = means.pace, means.clock
         self._origin, self._record = origin, record
-        self._ahead = Ahead(conn, batch.batch_id, origin, means.clock)
-        self._counting = None if batch.expected is not None else Counting(origin, means.clock)
         self._next_index = items.next_index(conn, batch.batch_id)
+        begun = self._next_index > 0 or batch.expected is not None
+        roots = batch.roots if begun and batch.kind == "folder" else ()
+        self._ahead = Ahead(conn, batch.batch_id, origin, means.clock, roots)
+        self._counting = None if batch.expected is not None else Counting(origin, means.clock)
         self._open = items.open_indices(conn, batch.batch_id)
         now = means.clock()
         self._pacer = means.pace.pacer(now, len(self._open))
@@ -92,6 +101,8 @@ class Scan:
             self._announce()
         self._count_on()
         some = self._ahead.look(self._pace.at_once)
+        if self._ahead.over and self._some_are_gone():
+            return Step.WORKED
         if self._ahead.over:
             imports.seal(self._conn, self._outbox, self.batch)
             return Step.SEALED
@@ -103,6 +114,23 @@ class Scan:
         for item in self._record(self._next_index, some[:room]):
             self._took(item)
         return Step.WORKED
+
+    def _some_are_gone(self) -> bool:
+        """Whether files were counted before that this walk did not meet; it is recorded once.
+
+        The names of what had not been recorded are not known when an import is taken up again.
+        """
+        expected = self.batch.expected if self.batch.kind in _SHRINKING else None
+        gone = (expected or 0) - self._next_index
+        if gone <= 0 or items.recorded(self._conn, self.batch.batch_id, [_GONE]):
+            return False
+        words = "1 file" if gone == 1 else f"{gone} files"
+        message = f"{words} had gone before this import, which was interrupted, came to them."
+        for item in self._record(self._next_index, [Seen(_GONE, Problem("files_gone", message))]):
+            self._next_index += 1
+            self._unannounced += 1
+            metrics.IMPORT_FILES.labels(item.state.value).inc()
+        return True
 
     def _count_on(self) -> None:
         """Count a slice of the files ahead of the work, so that people see a total and an ETA."""

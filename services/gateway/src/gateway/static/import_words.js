@@ -29,7 +29,8 @@ export const done = (batch) => batch.accepted + batch.rejected + batch.duplicate
 
 /** Files there are, as far as is known; 1 for nothing, so that an empty import is full at its end. */
 export function whole(batch) {
-  return Math.max(1, batch.expected ?? batch.found, done(batch));
+  const all = OVER.has(batch.state) ? batch.found : batch.expected ?? batch.found; // nothing more comes
+  return Math.max(1, all, done(batch));
 }
 
 /** How full the bar is; at the end it is. */
@@ -37,7 +38,7 @@ export const filled = (batch) => (OVER.has(batch.state) ? whole(batch) : done(ba
 
 /** One line: how far it is, how fast it goes, when it will end. */
 export function progress(batch) {
-  if (batch.state === "cancelled") return `${count(done(batch) - batch.cancelled)} of ${files(batch.found)} were done`;
+  if (batch.state === "cancelled") return `${count(done(batch) - batch.cancelled)} of ${files(batch.expected ?? batch.found)} were done`;
   if (OVER.has(batch.state)) return `${files(batch.found)} in ${duration(batch.elapsed_s)}`;
   if (batch.expected === null) return parts(`${count(done(batch))} so far, still counting the files`, rate(batch));
   return parts(`${count(done(batch))} of ${count(batch.expected)}`, rate(batch), left(batch));
