@@ -86,6 +86,8 @@ def test_kafka_away_for_long_means_503_and_no_more_rows(
     assert int(answers[-1].headers["retry-after"]) > 0
     row = conn.execute("SELECT count(*) AS waiting FROM outbox").fetchone()
     assert row == {"waiting": 5}
+    told = conn.execute("SELECT kind, severity FROM notices").fetchall()
+    assert told == [{"kind": "overload", "severity": "critical"}], "told once"
 
 
 def test_a_photo_is_analyzed_only_with_all_parts_that_its_outcome_used(

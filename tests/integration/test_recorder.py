@@ -220,6 +220,12 @@ def test_until_there_are_examples_every_request_to_train_ends_as_skipped(
     assert {one.request_id for one in found} == {event["request_id"], other["request_id"]}
     assert {(one.state, one.note) for one in found} == {("skipped", "no label has examples")}
     assert all(one.ended_at is not None for one in found)
+    told = conn.execute("SELECT kind, subject, title FROM notices ORDER BY title").fetchall()
+    assert {one["subject"] for one in told} == {event["request_id"], other["request_id"]}
+    assert {(one["kind"], one["title"]) for one in told} == {
+        ("training_finished", f"Training of {event['model']} skipped: no label has examples")
+    }
+    assert len(told) == 2
 
 
 def test_what_a_worker_says_to_people_is_kept(

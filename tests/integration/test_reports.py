@@ -63,6 +63,20 @@ def test_an_import_says_why_files_failed_and_what_was_repaired(seed: Seed, conn:
     assert (batch.failures_of, batch.repaired, batch.eta_s) == (4, 1, None)
 
 
+def test_a_copy_of_what_was_refused_says_why(seed: Seed, conn: db.Conn) -> None:
+    good = seed.analyzed("good.jpg", picture("red"), Look(labels=[("tabby", 0.9)]))
+    torn = seed.rejected("torn.jpg", "image_truncated", "It ends in the middle.")
+    batch = seed.batch([good, torn], {})
+    seed.duplicate(batch, 2, "good-copy.jpg", of=good)
+    seed.duplicate(batch, 3, "torn-copy.jpg", of=torn)
+    told = [(one.end, one.code, one.reason) for one in
+            reports.lines(conn, OWNER, UUID(batch), after=1, limit=9)]  # fmt: skip
+    assert told == [
+        ("duplicate", None, None),
+        ("duplicate", "image_truncated", "The same bytes were refused: It ends in the middle."),
+    ]
+
+
 def test_of_very_many_failures_progress_looks_at_the_first_ones_only(
     seed: Seed, conn: db.Conn
 ) -> None:

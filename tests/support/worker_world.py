@@ -28,6 +28,7 @@ from worker_tasks import DONE, LANES, LETTERS, Trail, retry_topics, schema_of
 TIERS: Final = "1s,2s"
 
 _ASK_S: Final = 3.0
+_STUCK_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Tail:
 
     def __init__(self, kafka: str, topic: str, prefix: str) -> None:
         self.records: list[Taken] = []
-        self._prefix = prefix
+        self._kafka, self._prefix = kafka, prefix
         self._consumer = _consumer(kafka, "nobody")
         name = prefix + topic
         numbers = self._consumer.list_topics(name, timeout=20).topics[name].partitions
@@ -94,9 +95,24 @@ class Tail:
     def read_to(self, ends: Mapping[int, int]) -> None:
         """Read on until each partition is read to its end."""
         deadline = time.monotonic() + DEADLINE_S
+        stuck = time.monotonic() + _STUCK_S
         while any(self._read[number] < end for number, end in ends.items()):
             assert time.monotonic() < deadline, "the end was not reached"
             self._poll(0.1)
+            if time.monotonic() > stuck:
+                self._reopen()
+                stuck = time.monotonic() + _STUCK_S
+
+    def _reopen(self) -> None:
+        """Begin anew where it stands: librdkafka may never fetch again from a broker that was
+        started anew while it looked for its place there."""
+        self._consumer.close()
+        self._consumer = _consumer(self._kafka, "nobody")
+        self.places = [
+            TopicPartition(one.topic, one.partition, self._read[one.partition] or OFFSET_BEGINNING)
+            for one in self.places
+        ]
+        self._consumer.assign(self.places)
 
     def close(self) -> None:
         """Read no more."""

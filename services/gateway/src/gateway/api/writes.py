@@ -7,6 +7,7 @@ from uuid import UUID
 from gateway.api.problems import unavailable
 from gateway.catalog import policies, uploads
 from gateway.catalog.imports import Kind, begin_import, expect
+from gateway.catalog.notices import tell_overload
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.reprocess import AgainLane, Selection, begin_reprocess
 from gateway.catalog.submissions import Submission, Submitted, submit_photo
@@ -95,4 +96,6 @@ class Writes:
         ).fetchone()
         if row and row["rows"] >= self._limit:
             detail = f"{self._limit} events wait for Kafka already. Try again later."
+            with conn.transaction():
+                tell_overload(conn, self._limit)
             raise unavailable("outbox_full", detail, retry_after_s=30)

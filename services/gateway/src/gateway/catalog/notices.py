@@ -5,6 +5,7 @@ can trust that it is so, and nothing that happened is left untold by a crash. `c
 sends the deliveries.
 """
 
+import time
 from datetime import timedelta
 from typing import Any, Final, Literal
 from uuid import UUID
@@ -78,6 +79,23 @@ def add_notice(  # noqa: PLR0913 - one argument per column
         return False
     _address(conn, notice_id)
     return True
+
+
+def tell_overload(conn: Conn, waiting: int) -> None:
+    """Nothing is taken in any more; told once an hour."""
+    add_notice(
+        conn,
+        kind="overload",
+        service="gateway",
+        subject="outbox",
+        severity="critical",
+        title="Nothing is taken in any more",
+        detail=(
+            f"{waiting} events wait for Kafka. Is it up, and is the control door? What is handed in"
+            " now is refused with `outbox_full`; nothing is lost."
+        ),
+        notice_id=ids.batch_event_id(ids.LOCAL_OWNER, f"overload:{int(time.time() // 3600)}"),
+    )
 
 
 def record_notice(conn: Conn, event: Notice) -> None:

@@ -57,7 +57,8 @@ SELECT i.index, i.path, i.photo_id::text, i.analysis_id::text, i.recorded_at, i.
   CASE WHEN i.state <> 'submitted' THEN i.state ELSE coalesce(i.ended, 'pending') END AS end,
   o.outcome, o.label, o.confidence, o.calibrated, o.category, i.partial,
   i.partial AND o.partial IS FALSE AS repaired,
-  coalesce(i.code, r.code, f.code) AS code, coalesce(i.message, r.message, f.message) AS reason,
+  coalesce(i.code, r.code, f.code, d.code) AS code,
+  coalesce(i.message, r.message, f.message, 'The same bytes were refused: ' || d.message) AS reason,
   i.duplicate_of::text, p.thumbnail_uri AS thumbnail,
 """  # noqa: S608  # literals only
     + DUPLICATE_OF_PATH
@@ -78,6 +79,11 @@ LEFT JOIN LATERAL (
   FROM (SELECT DISTINCT ON (z.stage) z.* FROM stage_failures z
         WHERE z.analysis_id = i.analysis_id AND z.stage = ANY(o.failed_stages)
         ORDER BY z.stage, z.revision DESC) y) f ON i.partial
+LEFT JOIN LATERAL (
+  SELECT x.code, x.message FROM rejections x
+  WHERE x.photo_id = i.duplicate_of AND x.owner = b.owner AND NOT EXISTS (
+    SELECT FROM outcomes y WHERE y.photo_id = x.photo_id AND y.owner = b.owner)
+  ORDER BY x.rejected_at DESC LIMIT 1) d ON i.state = 'duplicate'
 ORDER BY i.index
 """
 )

@@ -6,8 +6,10 @@ from typing import Final, Literal, NamedTuple
 
 from pydantic import Field
 
+from darkroom_schemas import ids
 from darkroom_schemas.events import TrainingRequested
 from darkroom_schemas.stages import now
+from gateway.catalog.notices import add_notice
 from gateway.catalog.shapes import Shape
 from gateway.db import Conn
 
@@ -54,8 +56,8 @@ def record_training(conn: Conn, *events: TrainingRequested) -> None:
     """
     state, note = training_verdict(0)
     ended_at = now() if state == "skipped" else None
-    with conn.cursor() as cursor:
-        cursor.executemany(
+    for event in sorted(events, key=itemgetter("request_id")):
+        added = conn.execute(
             """
             INSERT INTO trainings (
                 request_id, owner, model, reason, batch_id, state, note, requested_at, ended_at)
@@ -64,11 +66,24 @@ def record_training(conn: Conn, *events: TrainingRequested) -> None:
                 %(note)s, %(requested_at)s, %(ended_at)s)
             ON CONFLICT (request_id) DO NOTHING
             """,
-            [
-                {**event, "state": state, "note": note, "ended_at": ended_at}
-                for event in sorted(events, key=itemgetter("request_id"))
-            ],
+            {**event, "state": state, "note": note, "ended_at": ended_at},
         )
+        if added.rowcount and ended_at is not None:
+            _tell(conn, event, f"{state}: {note}")
+
+
+def _tell(conn: Conn, event: TrainingRequested, end: str) -> None:
+    add_notice(
+        conn,
+        kind="training_finished",
+        service="gateway",
+        subject=event["request_id"],
+        severity="info",
+        title=f"Training of {event['model']} {end}",
+        detail="Nothing has to be done: it is asked for again by the next large import.",
+        owner=event["owner"],
+        notice_id=ids.batch_event_id(event["request_id"], "notice:training-finished"),
+    )
 
 
 def trainings(conn: Conn, owner: str, limit: int) -> list[Training]:

@@ -121,7 +121,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     names.BATCH_PHOTO_ENDED: Recording(ends.record_end, "nobody"),
     names.BATCH_PROGRESSED: Recording(ends.record_progress, "batch"),
     names.BATCH_COMPLETED: Recording(ends.record_completion, "batch", piped=False),
-    names.TRAINING_REQUESTED: Recording(trainings.record_training, "nobody"),
+    names.TRAINING_REQUESTED: Recording(trainings.record_training, "nobody", piped=False),
     names.OPS_NOTIFIED: Recording(_record_notices, "nobody", piped=False),
 }
 """Topic → what is done with its events."""
