@@ -779,6 +779,7 @@ def test_a_letter_that_names_a_retry_topic_is_replayed_by_what_is_written_on_its
     assert waited is not None
     bury(5, topic=RETRY, lane="high", headers=waited.headers)
     nowhere = bury(6, topic=RETRY)
+    assert [letter for letter, _ in box.replay(WAITING, dry_run=True).failed] == [nowhere]
     report = box.replay(WAITING)
     assert (report.done, len(report.failed)) == (1, 1)
     assert report.failed[0][0] == nowhere

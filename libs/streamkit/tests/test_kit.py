@@ -32,6 +32,18 @@ def test_only_advance_moves_the_clock() -> None:
     assert stage.now == pytest.approx(2.0)
 
 
+def test_a_slip_of_the_pen_is_told() -> None:
+    kit = ScriptedStage().kit
+    with pytest.raises(
+        ValueError, match=r"nobody reads said\.bach; they read said\.batch, said\.h"
+    ):
+        kit.produce("said.bach", "key", {"text": "said"})
+    with pytest.raises(ValueError, match=f"no job of 'nope' is here; there are {SERVICE}"):
+        kit.dead_letters("nope")
+    with pytest.raises(ValueError, match="does not go back"):
+        kit.advance(-1)
+
+
 def test_headers_and_ids_can_be_given() -> None:
     stage = ScriptedStage()
     stage.kit.produce(
@@ -58,7 +70,6 @@ def test_a_topic_that_nothing_was_published_to_has_no_outputs() -> None:
 def test_dead_letters_of_each_service_can_be_seen() -> None:
     stage = ScriptedStage()
     stage.script.does("bad", Reject("too_dark", "There is nothing to see."))
-    assert stage.kit.dead_letters("other") == []
     stage.say("bad")
     assert len(stage.kit.dead_letters()) == len(stage.kit.dead_letters(SERVICE)) == 1
 

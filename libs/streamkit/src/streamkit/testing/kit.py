@@ -91,6 +91,8 @@ class Kit:
         self._codec = Codec(MemoryIds(), schema_of)
         self._takes = takes
         self._knows_notices = _knows(schema_of, NOTICES)
+        self._read: set[str] = set()
+        """Topics that somebody here reads."""
         self.workers: list[SteppedWorker] = []
         self.engines: list[DirectEngine] = []
         """All engines of all workers, to be told to die or to hang."""
@@ -115,6 +117,7 @@ class Kit:
             slots=slots,
         )
         self.workers.append(worker)
+        self._read.update(topic for lane in job.lanes for topic in lane.topics)
         return worker
 
     def produce(
@@ -126,7 +129,13 @@ class Kit:
         headers: Mapping[str, str] | None = None,
         event_id: str = "",
     ) -> None:
-        """Publish an event, and let all happen that then does without time going by."""
+        """Publish an event, and let all happen that then does without time going by.
+
+        Raises ValueError for a topic that nobody here reads: a slip of the pen would make every
+        test green that expects nothing.
+        """
+        if topic not in self._read:
+            raise ValueError(f"nobody reads {topic}; they read {', '.join(sorted(self._read))}")
         named = dict(event_headers(Emit(topic, key, value, event_id or key), source="test"))
         named |= {name: text.encode() for name, text in (headers or {}).items()}
         self.produce_raw(topic, key.encode(), self._codec.encode(topic, value), [*named.items()])
@@ -143,7 +152,9 @@ class Kit:
         self.world.settle()
 
     def advance(self, seconds: float) -> None:
-        """Let time go by, and everything happen that then does."""
+        """Let time go by, and everything happen that then does; raises ValueError below 0."""
+        if seconds < 0:
+            raise ValueError("time does not go back")
         self.world.advance(seconds)
 
     def outputs(self, topic: str) -> list[Event]:
@@ -151,9 +162,12 @@ class Kit:
         return [self._event(record) for record in self.world.broker.records(topic)]
 
     def dead_letters(self, service: str = "") -> list[Letter]:
-        """What was given up, by a service or by that of the first job."""
-        first = self.workers[0].job
-        topic = f"darkroom.{service}.dlq" if service else first.dead_letters
+        """What was given up, by a service or by that of the first job; raises ValueError for a
+        service that is not here."""
+        letters = {worker.job.service: worker.job.dead_letters for worker in self.workers}
+        if service and service not in letters:
+            raise ValueError(f"no job of {service!r} is here; there are {', '.join(letters)}")
+        topic = letters[service or self.workers[0].job.service]
         records = self.world.broker.records(topic)
         return [_letter(one) for one in records if f"{LETTER}mark" not in dict(one.headers)]
 
@@ -173,6 +187,7 @@ class Kit:
     def _add_workflow(self, workflow: Workflow, policy: Policy | None) -> None:
         for topic in workflow.all_topics():
             self.world.declare(topic.name, topic.partitions)
+            self._read.add(topic.name)
         for job in workflow.jobs():
             self.add(job, policy=policy)
         for join in workflow.joins():
