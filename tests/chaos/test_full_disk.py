@@ -11,21 +11,27 @@ import pytest
 from darkroom_cli.stack import Stack
 from darkroom_schemas import names
 from import_chaos import wait
-from import_watch import ended, photo, rows, start_import, state_of
+from import_watch import (
+    ended,
+    fill_with_photos,
+    photo,
+    rows,
+    start_import,
+    state_of,
+    stub_environment,
+)
 from small_disk import SmallDisk, small_disk
 from topic_reader import TopicReader
 
 PHOTOS = 100
 FULL_S = 12.0
 """Longer than a session, and than it takes a program to be started again a few times."""
-SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("photos")
-    for number in range(PHOTOS):
-        (root / f"{number:03}.jpg").write_bytes(photo(number, PHOTOS))
+    fill_with_photos(root, PHOTOS)
     return root
 
 
@@ -38,15 +44,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallDisk]:
 @pytest.fixture(scope="module")
 def stack(disk: SmallDisk, folder: Path) -> Iterator[Stack]:
     """All of its data is on that disk: photos, catalog, topics, logs."""
-    stubs = {
-        "DARKROOM_DETECTOR_ENGINE": "stub_engines:detector",
-        "DARKROOM_OCR_ENGINE": "stub_engines:ocr",
-        "DARKROOM_EMBEDDER_ENGINE": "stub_engines:embedder",
-        "DARKROOM_IMPORT_ROOTS": f'["{folder}"]',
-        "DARKROOM_IMPORT_IN_FLIGHT": "8",
-        "PYTHONPATH": str(SUPPORT),
-    }
-    with Stack(disk.folder / "data", env=stubs) as running:
+    with Stack(disk.folder / "data", env=stub_environment(folder)) as running:
         yield running
 
 

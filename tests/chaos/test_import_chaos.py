@@ -23,7 +23,16 @@ from crash_points import POINTS, CrashPoints
 from darkroom_cli.stack import SERVICES, Stack
 from darkroom_schemas import names
 from import_chaos import INFRASTRUCTURE, ImportChaos, wait
-from import_watch import ended, photo, rows, start_import, state_of
+from import_watch import (
+    SUPPORT,
+    ended,
+    fill_with_photos,
+    photo,
+    rows,
+    start_import,
+    state_of,
+    stub_environment,
+)
 from topic_reader import TopicReader
 
 PHOTOS = int(os.environ.get("DARKROOM_CHAOS_PHOTOS", "400"))
@@ -41,15 +50,13 @@ OUTCOME_TOPICS = {
     names.PHOTO_SUGGESTED: "suggested",
     names.PHOTO_REVIEW_REQUESTED: "review",
 }
-SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photos, 5 of them twice, and 5 files that are none."""
     root = tmp_path_factory.mktemp("photos")
-    for number in range(PHOTOS):
-        (root / f"{number:03}.jpg").write_bytes(photo(number, PHOTOS))
+    fill_with_photos(root, PHOTOS)
     for number in range(COPIES):
         (root / f"copy-{number}.jpg").write_bytes(photo(number * 7, PHOTOS))
     for number in range(BAD):
@@ -66,16 +73,8 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> CrashPoints:
 def stack(
     tmp_path_factory: pytest.TempPathFactory, folder: Path, points: CrashPoints
 ) -> Iterator[Stack]:
-    stubs = {
-        "DARKROOM_DETECTOR_ENGINE": "stub_engines:detector",
-        "DARKROOM_OCR_ENGINE": "stub_engines:ocr",
-        "DARKROOM_EMBEDDER_ENGINE": "stub_engines:embedder",
-        "DARKROOM_IMPORT_ROOTS": f'["{folder}"]',
-        # Few at a time, so that the import lasts until all the harm is done.
-        "DARKROOM_IMPORT_IN_FLIGHT": "8",
-        **points.env(SUPPORT),
-    }
-    with Stack(tmp_path_factory.mktemp("data"), env=stubs) as running:
+    env = stub_environment(folder) | points.env(SUPPORT)
+    with Stack(tmp_path_factory.mktemp("data"), env=env) as running:
         yield running
 
 

@@ -16,6 +16,27 @@ from darkroom_cli.stack import Stack
 _AWAY_S: Final = 120.0
 """So long the catalog may be away."""
 
+SUPPORT: Final = Path(__file__).parent
+
+
+def stub_environment(folder: Path) -> dict[str, str]:
+    """Settings of a stack with stub engines that may import from `folder`, a few photos at a time,
+    so that an import lasts until all the harm is done."""
+    return {
+        "DARKROOM_DETECTOR_ENGINE": "stub_engines:detector",
+        "DARKROOM_OCR_ENGINE": "stub_engines:ocr",
+        "DARKROOM_EMBEDDER_ENGINE": "stub_engines:embedder",
+        "DARKROOM_IMPORT_ROOTS": f'["{folder}"]',
+        "DARKROOM_IMPORT_IN_FLIGHT": "8",
+        "PYTHONPATH": str(SUPPORT),
+    }
+
+
+def fill_with_photos(folder: Path, count: int) -> None:
+    """So many photos, `000.jpg` and so on."""
+    for number in range(count):
+        (folder / f"{number:03}.jpg").write_bytes(photo(number, count))
+
 
 def photo(number: int, of: int) -> bytes:
     """A small picture of its own, the brighter the higher its number is: the confidence of the
