@@ -1,16 +1,20 @@
 """The recorder's table of topics, and its news without Redis."""
 
 import json
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from prometheus_client import REGISTRY
+from psycopg.errors import DeadlockDetected
 from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
 from darkroom_schemas import catalogue
 from gateway.catalog.trainings import training_verdict
-from gateway.db import connect
+from gateway.db import Conn, connect
 from gateway.recorder.handlers import Recorder, handlers, storable
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
@@ -48,6 +52,21 @@ def test_zero_characters_are_taken_out_wherever_they_are() -> None:
         "ms": 1.0,
         "none": None,
     }
+
+
+def test_a_transaction_lets_the_one_that_it_got_in_the_way_of_go_first() -> None:
+    waited: list[float] = []
+    session = Session(partial(MagicMock, name="conn"), sleep=waited.append)
+    results: Iterator[str | Exception] = iter([DeadlockDetected(), DeadlockDetected(), "done"])
+
+    def work(conn: Conn) -> str:
+        if isinstance(result := next(results), Exception):
+            raise result
+        return result
+
+    assert session.transact(work) == "done"
+    assert len(waited) == 2
+    assert 0.05 < waited[0] < waited[1] <= 0.4
 
 
 def lost() -> float:

@@ -1,5 +1,6 @@
 """The recorder's connection to the catalog, with its troubles as instructions to the worker."""
 
+import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -8,6 +9,7 @@ from psycopg.errors import DeadlockDetected
 
 from gateway.db import Conn, away
 from streamkit import Busy, Reject
+from streamkit.backoff import delay_s
 
 T = TypeVar("T")
 
@@ -18,8 +20,11 @@ _TRIES: Final = 3
 class Session:
     """One connection, made when it is needed and made again after it broke. One thread."""
 
-    def __init__(self, connect: Callable[[], Conn]) -> None:
+    def __init__(
+        self, connect: Callable[[], Conn], *, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._connect = connect
+        self._sleep = sleep
         self._conn: Conn | None = None
 
     def transact(self, work: Callable[[Conn], T]) -> T:
@@ -35,6 +40,9 @@ class Session:
             except DeadlockDetected as error:
                 if tries == _TRIES:
                     raise Busy(f"no turn in the catalog: {error}", dependency="catalog") from error
+                # At once it would take its locks again before the other one, which PostgreSQL is
+                # just waking, has got them: the same knot, as often as it is tried.
+                self._sleep(delay_s(tries))
                 tries += 1
 
     def _tried(self, work: Callable[[Conn], T]) -> T:
