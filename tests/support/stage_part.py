@@ -36,8 +36,8 @@ def begun(stage: Handlers, message: Message) -> Slices:
     return handler(message)
 
 
-def request(uri: str) -> Message:
-    """A request to look at the rendition at `uri`."""
+def request(uri: str, original: str = "", size: tuple[int, int] = (30, 20)) -> Message:
+    """A request to look at the rendition at `uri`, of an original of that size (else itself)."""
     value = {
         "owner": "7d444840-9dc0-51d1-b245-5ffdce74fad2",
         "photo_id": PHOTO,
@@ -45,6 +45,9 @@ def request(uri: str) -> Message:
         "revision": 1,
         "policy_revision": 3,
         "lane": "batch",
+        "source_uri": original or uri,
+        "width": size[0],
+        "height": size[1],
         "rendition_uri": uri,
     }
     return Message(

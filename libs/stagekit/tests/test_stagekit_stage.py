@@ -10,12 +10,12 @@ from typing import Any
 
 import fastavro
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from stage_part import ANALYSIS, PHOTO, begun, request, whole
-from stagekit import Loaded, Stage, StageSettings, handlers, job
+from stagekit import Loaded, Photo, Stage, StageSettings, handlers, job
 from streamkit import Emit, Failure, Message, ObjectStore, Reject
 
 
@@ -24,8 +24,9 @@ class StubEngine:
     model_version = "stub@1"
 
 
-def look(image: Image.Image) -> dict[str, Any]:
+def look(photo: Photo) -> dict[str, Any]:
     """Answers by the size of the picture."""
+    image = photo.rendition
     return {
         "category": f"{image.mode} {image.width}x{image.height}",
         "labels": [{"name": "cat", "confidence": 0.9}],
@@ -101,6 +102,37 @@ def test_the_same_request_gives_an_event_with_the_same_id(
     assert handled(store, message)[0].id == handled(store, message)[0].id
 
 
+def test_a_stage_may_look_at_the_original(
+    store: ObjectStore, put: Callable[[Image.Image], str]
+) -> None:
+    rendition = put(Image.new("RGB", (30, 20)))
+    file = io.BytesIO()
+    turned = Image.new("L", (40, 60))
+    turned.save(file, "JPEG", exif=_turned_by_90_degrees())
+    original = store.put("originals/ab/abcd.jpg", file.getvalue())
+    seen: list[Photo] = []
+
+    def note(photo: Photo) -> dict[str, Any]:
+        seen.append(photo)
+        return look(photo)
+
+    stage = handlers(STAGE, Loaded(StubEngine(), note), store)
+    whole(begun(stage, request(rendition, original, (60, 40))))
+    whole(begun(stage, request(rendition)))
+
+    large, same = seen
+    assert (large.rendition.size, large.original_size) == ((30, 20), (60, 40))
+    assert (upright := large.original()) is not None
+    assert (upright.mode, upright.size) == ("RGB", (60, 40))
+    assert same.original() is None
+
+
+def _turned_by_90_degrees() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
+
+
 def test_a_missing_rendition_is_rejected(store: ObjectStore, tmp_path: Path) -> None:
     with pytest.raises(Reject) as caught:
         handled(store, request(f"file://{tmp_path}/renditions/none.jpg"))
@@ -153,13 +185,13 @@ class Slow:
     def __init__(self) -> None:
         self.left = False
 
-    def look(self, image: Image.Image) -> Generator[None, None, dict[str, Any]]:
+    def look(self, photo: Photo) -> Generator[None, None, dict[str, Any]]:
         try:
             yield
         except GeneratorExit:
             self.left = True
             raise
-        return look(image)
+        return look(photo)
 
 
 def test_a_look_in_slices_lets_other_work_go_first_and_finds_the_same(

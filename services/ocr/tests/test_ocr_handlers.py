@@ -7,6 +7,7 @@ from ocr.engines import Reading, TextLine, TextWord
 from ocr.geometry import Quad
 from ocr.handlers import look
 from stage_part import part_of, whole
+from stagekit import Photo
 
 CORNERS: Quad = ((0.1, 0.2), (0.9, 0.2), (0.9, 0.3), (0.1, 0.3))
 WORD: Quad = ((0.1, 0.2), (0.5, 0.2), (0.5, 0.3), (0.1, 0.3))
@@ -46,6 +47,6 @@ def test_a_photo_without_text_gives_an_empty_part_not_none(tmp_path: Path) -> No
 
 
 def test_other_work_may_go_first_between_the_slices_of_the_engine() -> None:
-    slices = look(StubEngine(), Image.new("RGB", (9, 9), "white"))
+    slices = look(StubEngine(), Photo.of(Image.new("RGB", (9, 9), "white")))
     next(slices)
     assert whole(slices)["text"] == "Dark room\n42"

@@ -13,6 +13,7 @@ from darkroom_schemas import catalogue, stages
 from darkroom_schemas.ids import event_id
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED, PHOTO_STAGE_FAILED
 from imaging import LIMITS, ImageRejected, open_upright_rgb
+from stagekit.photo import Photo
 from streamkit import (
     Emit,
     Failure,
@@ -57,14 +58,14 @@ Found = Mapping[str, Any]
 class Loaded:
     """A stage's engine, loaded.
 
-    `look` says what is found in an upright RGB picture: gives it, or is a generator that returns
-    it and yields wherever more urgent work may go first. It may raise Retry or Reject. Its picture
-    keeps at least `enough_pixels` on the short side (None: all of them), so that a large photo
-    need not be decoded whole.
+    `look` says what is found in a photo: gives it, or is a generator that returns it and yields
+    wherever more urgent work may go first. It may raise Retry or Reject. The photo's rendition
+    keeps at least `enough_pixels` on the short side (None: all of them), so that a large one need
+    not be decoded whole.
     """
 
     engine: Engine
-    look: Callable[[Image.Image], Found | Generator[None, None, Found]]
+    look: Callable[[Photo], Found | Generator[None, None, Found]]
     enough_pixels: int | None = None
 
 
@@ -127,7 +128,7 @@ class _Work:
         """Returns the part of the requested photo; yields where `look` does."""
         started, elsewhere_s = time.perf_counter(), 0.0
         request, engine = message.value, self.loaded.engine
-        found = self.loaded.look(self._open(request["rendition_uri"]))
+        found = self.loaded.look(self._photo(request))
         if isinstance(found, Generator):
             found, elsewhere_s = yield from _in_slices(found)
         value = {
@@ -160,10 +161,18 @@ class _Work:
         name = event_id(request["analysis_id"], what, request["revision"])
         return Emit(topic, request["photo_id"], value, name)
 
-    def _open(self, uri: str) -> Image.Image:
+    def _photo(self, request: Mapping[str, Any]) -> Photo:
+        rendition, source = request["rendition_uri"], request["source_uri"]
+        return Photo(
+            rendition=self._open(rendition, self.loaded.enough_pixels),
+            original_size=(request["width"], request["height"]),
+            original=lambda: None if source == rendition else self._open(source, None),
+        )
+
+    def _open(self, uri: str, enough_pixels: int | None) -> Image.Image:
         data = self.store.get(uri, limit=LIMITS.max_bytes)
         try:
-            return open_upright_rgb(data, at_least=self.loaded.enough_pixels)
+            return open_upright_rgb(data, at_least=enough_pixels)
         except ImageRejected as error:
             raise Reject(error.code.value, error.message) from error
 

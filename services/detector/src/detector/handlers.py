@@ -4,10 +4,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final
 
-from PIL import Image
-
 from darkroom_schemas.names import PHOTO_OBJECTS_DETECTED
 from detector.engines import DetectorEngine
+from stagekit import Photo
 
 STAGE: Final = "detector"
 TOPIC: Final = PHOTO_OBJECTS_DETECTED
@@ -16,7 +15,7 @@ ENOUGH_PIXELS: Final = 512
 """Of the short side: twice of what the model looks at, so that scaling down stays smooth."""
 
 
-def look(engine: DetectorEngine, image: Image.Image) -> Mapping[str, Any]:
+def look(engine: DetectorEngine, photo: Photo) -> Mapping[str, Any]:
     """The detector's fields of its event. Raises Retry or Reject."""
-    (detection,) = engine.detect([image])
+    (detection,) = engine.detect([photo.rendition])
     return dataclasses.asdict(detection)

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from PIL import Image
-
 from darkroom_schemas.names import PHOTO_EMBEDDED
 from embedder.engines import EmbedderEngine
+from stagekit import Photo
 
 STAGE: Final = "embedder"
 TOPIC: Final = PHOTO_EMBEDDED
@@ -15,7 +14,7 @@ ENOUGH_PIXELS: Final = 512
 """Of the short side: twice of what the model looks at, so that scaling down stays smooth."""
 
 
-def look(engine: EmbedderEngine, image: Image.Image) -> Mapping[str, Any]:
+def look(engine: EmbedderEngine, photo: Photo) -> Mapping[str, Any]:
     """The embedder's fields of its event. Raises Retry or Reject."""
-    (vector,) = engine.embed([image])
+    (vector,) = engine.embed([photo.rendition])
     return {"vector": vector.tolist(), "labels": []}  # labels: the user's own, once heads exist

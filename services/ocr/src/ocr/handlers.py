@@ -4,21 +4,20 @@ from collections.abc import Generator, Mapping
 from itertools import chain
 from typing import Any, Final
 
-from PIL import Image
-
 from darkroom_schemas.names import PHOTO_TEXT_READ
 from ocr.engines import OcrEngine, TextLine, TextWord
+from stagekit import Photo
 
 STAGE: Final = "ocr"
 TOPIC: Final = PHOTO_TEXT_READ
 
 
-def look(engine: OcrEngine, image: Image.Image) -> Generator[None, None, Mapping[str, Any]]:
+def look(engine: OcrEngine, photo: Photo) -> Generator[None, None, Mapping[str, Any]]:
     """Returns the ocr's fields of its event; empty ones if there is no text.
 
     Yields between the engine's slices. Raises Retry or Reject.
     """
-    lines = yield from engine.read(image)
+    lines = yield from engine.read(photo.rendition)
     return {
         "text": "\n".join(line.text for line in lines),
         "lines": [
