@@ -34,6 +34,8 @@ def python_type(avro_type: Any) -> str:
         return "datetime"
     if avro_type["type"] == "array":
         return f"list[{python_type(avro_type['items'])}]"
+    if avro_type["type"] == "map":
+        return f"dict[str, {python_type(avro_type['values'])}]"
     return str(avro_type["name"])
 
 
@@ -44,6 +46,7 @@ def records(avro_type: Any) -> Iterator[Mapping[str, Any]]:
             yield from records(one)
     elif isinstance(avro_type, dict):
         yield from records(avro_type.get("items"))
+        yield from records(avro_type.get("values"))
         for field in avro_type.get("fields", []):
             yield from records(field["type"])
         if avro_type.get("type") == "record":

@@ -15,7 +15,7 @@ import intake.handlers
 import ocr.app
 from aggregator.handlers import Rules
 from darkroom_schemas import catalogue, names
-from stagekit import Loaded, Stage, handlers
+from stagekit import Loaded, Servings, Stage, handlers
 from streamkit import control, notices
 
 ENGINE = cast(Any, SimpleNamespace(name="none", model_version="none"))
@@ -33,13 +33,19 @@ READS: dict[str, set[str]] = {
     "gateway": set(
         gateway.recorder.handlers.handlers(gateway.recorder.handlers.Recorder(NOT_USED, NOT_USED))
     ),
-    **{stage.name: set(handlers(stage, loaded, NOT_USED).by_topic) for stage, loaded in STAGES},
+    **{
+        stage.name: {
+            *handlers(stage, Servings.of(loaded), NOT_USED).by_topic,
+            names.MODEL_ACTIVATED,
+        }
+        for stage, loaded in STAGES
+    },
 }
 WRITES: dict[str, set[str]] = {
     "intake": set(intake.app.WRITES),
     "aggregator": set(aggregator.handlers.PRODUCED),
     "gateway": set(gateway.control.app.PRODUCED),
-    **{stage.name: set(stage.writes) for stage, _ in STAGES},
+    **{stage.name: {*stage.writes, names.MODEL_REPORTED} for stage, _ in STAGES},
 }
 
 WORKERS = {"intake", "gateway", *(stage.name for stage, _ in STAGES)}

@@ -40,6 +40,7 @@ class Look:
     outcome: str = "auto_labeled"
     text: str = ""
     vector: Sequence[float] = (1.0, 0.0, 0.0)
+    calibrated: bool = False
 
 
 def picture(colour: str = "#446688", size: tuple[int, int] = (400, 300)) -> bytes:
@@ -94,7 +95,7 @@ class Seed:
         conn = self._conn
         results.record_objects(
             conn,
-            self._part(seeded, "detector", **body, calibrated=False),  # type: ignore[arg-type]
+            self._part(seeded, "detector", **body, calibrated=look.calibrated),  # type: ignore[arg-type]
         )
         word = {"text": look.text, "confidence": 0.9, "polygon": list(BOX)}
         lines = [{**word, "words": [word]}] if look.text else []
@@ -116,7 +117,8 @@ class Seed:
         used = [{"stage": stage, "revision": 1} for stage in stages]
         event: Any = {
             **self._identity(seeded),
-            **{"outcome": look.outcome, "label": name, "confidence": sure, "calibrated": False},
+            **{"outcome": look.outcome, "label": name, "confidence": sure},
+            "calibrated": look.calibrated,
             **{"category": look.category, "partial": bool(failed), "parts": used},
             **{"failed_stages": list(failed), "revision": revision},
             "labels": [{"name": name, "confidence": sure} for name, sure in look.labels],

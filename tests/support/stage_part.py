@@ -9,7 +9,7 @@ import fastavro
 from PIL import Image
 
 from darkroom_schemas.avro import schema_of
-from stagekit import Loaded, Stage, handlers
+from stagekit import Loaded, Servings, Stage, handlers
 from stagekit.stage import REQUESTS
 from streamkit import Emit, Handlers, Message, ObjectStore
 
@@ -60,7 +60,7 @@ def part_of(stage: Stage[Any], loaded: Loaded, image: Image.Image, folder: Path)
     store, file = ObjectStore(folder.as_uri()), io.BytesIO()
     image.save(file, "PNG")
     message = request(store.put("renditions/ab/abcd.png", file.getvalue()))
-    (emit,) = whole(begun(handlers(stage, loaded, store), message))
+    (emit,) = whole(begun(handlers(stage, Servings.of(loaded), store), message))
     schema, buffer = schema_of(emit.topic), io.BytesIO()
     fastavro.schemaless_writer(buffer, schema, emit.value, strict=True)
     buffer.seek(0)

@@ -48,6 +48,15 @@ def test_options_are_handed_on(asked: list[Sequence[str]], tmp_path: Path) -> No
     assert asked == [("bench.runtime", *told)]
 
 
+def test_parts_of_the_models_are_handed_on(asked: list[Sequence[str]], tmp_path: Path) -> None:
+    file = tmp_path / "result.json"
+    options = ["--quick", "--check", "--only", "text", "--only", "people", "--json", str(file)]
+    result = CliRunner().invoke(build(), ["bench", "models", *options])
+    assert result.exit_code == 0, result.output
+    told = ("--quick", "--check", "--json", str(file.resolve()), "--only", "text", "people")
+    assert asked == [("bench.models", *told)]
+
+
 def test_how_many_photos_are_imported_is_handed_on(
     asked: list[Sequence[str]], tmp_path: Path
 ) -> None:
@@ -59,13 +68,14 @@ def test_how_many_photos_are_imported_is_handed_on(
     assert asked == [("bench.imports", *told)]
 
 
-def test_an_unknown_part_is_refused(asked: list[Sequence[str]]) -> None:
-    result = CliRunner().invoke(build(), ["bench", "runtime", "--only", "everything"])
+@pytest.mark.parametrize("benchmark", ["runtime", "models"])
+def test_an_unknown_part_is_refused(asked: list[Sequence[str]], benchmark: str) -> None:
+    result = CliRunner().invoke(build(), ["bench", benchmark, "--only", "everything"])
     assert result.exit_code == 2
     assert asked == []
 
 
-@pytest.mark.parametrize("benchmark", ["runtime", "import"])
+@pytest.mark.parametrize("benchmark", ["runtime", "import", "models"])
 def test_a_folder_that_is_not_there_is_told_before_anything_runs(
     asked: list[Sequence[str]], tmp_path: Path, benchmark: str
 ) -> None:

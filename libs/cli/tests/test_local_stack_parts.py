@@ -13,7 +13,7 @@ from darkroom_cli.infra import ports
 from darkroom_cli.infra.credentials import load_or_draw
 from darkroom_cli.infra.kafka import formatted_cluster_id
 from darkroom_cli.infra.postgres import walking_capability
-from darkroom_cli.infra.services import INFRASTRUCTURE, SERVICES, stage_threads
+from darkroom_cli.infra.services import INFRASTRUCTURE, SERVICES, Share, share_of
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.plan import Plan, Wishes, make_plan
 from darkroom_cli.provision import Tools
@@ -130,9 +130,33 @@ def test_passwords_are_on_no_command_line(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (6, 2), (16, 5)])
-def test_the_three_engines_share_the_cores(cores: int, threads: int) -> None:
-    assert stage_threads(cores) == threads
+@pytest.mark.parametrize(
+    ("cores", "text", "others"),
+    [
+        (1, Share(1, 1), Share(1, 1)),
+        (2, Share(2, 1), Share(1, 1)),
+        (6, Share(4, 1), Share(1, 2)),
+        (16, Share(4, 4), Share(1, 5)),
+    ],
+)
+def test_text_alone_fills_the_machine_and_the_other_stages_get_by_with_a_third(
+    cores: int, text: Share, others: Share
+) -> None:
+    assert share_of("ocr", cores) == text
+    assert share_of("detector", cores) == share_of("embedder", cores) == others
+
+
+def test_only_stages_are_told_their_share_and_what_somebody_has_set_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    monkeypatch.delenv("DARKROOM_BULK_ENGINES", raising=False)
+    plan = plan_for(tmp_path)
+    assert environment_of(plan, "ocr")["DARKROOM_BULK_ENGINES"] == "2"
+    assert environment_of(plan, "embedder")["DARKROOM_BULK_ENGINES"] == "1"
+    assert "OMP_NUM_THREADS" not in environment_of(plan, "ocr")
+    assert "DARKROOM_BULK_ENGINES" not in environment_of(plan, "intake")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from stage_part import ANALYSIS, PHOTO, begun, request, whole
-from stagekit import Loaded, Photo, Stage, StageSettings, handlers, job
+from stagekit import Loaded, Photo, Servings, Stage, StageSettings, handlers, job
 from streamkit import Emit, Failure, Message, ObjectStore, Reject
 
 
@@ -47,7 +47,7 @@ STAGE = Stage("detector", "1.0", "photo.objects-detected.v1", load)
 
 
 def handled(store: ObjectStore, message: Message) -> Sequence[Emit]:
-    return whole(begun(handlers(STAGE, LOADED, store), message))
+    return whole(begun(handlers(STAGE, Servings.of(LOADED), store), message))
 
 
 def as_read(emit: Emit) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def test_a_stage_may_look_at_the_original(
         seen.append(photo)
         return look(photo)
 
-    stage = handlers(STAGE, Loaded(StubEngine(), note), store)
+    stage = handlers(STAGE, Servings.of(Loaded(StubEngine(), note)), store)
     whole(begun(stage, request(rendition, original, (60, 40))))
     whole(begun(stage, request(rendition)))
 
@@ -148,14 +148,14 @@ def test_a_rendition_that_is_no_picture_is_rejected(store: ObjectStore) -> None:
 
 def test_giving_up_says_so_with_the_reason(store: ObjectStore) -> None:
     message = request("file:///none.jpg")
-    (emit,) = handlers(STAGE, LOADED, store).give_up(
+    (emit,) = handlers(STAGE, Servings.of(LOADED), store).give_up(
         message, Failure("engine_failed", "The model could not.", attempts=5)
     )
     value = as_read(emit)
     assert (emit.topic, emit.key) == ("photo.stage-failed.v1", PHOTO)
     assert (value["stage"], value["code"], value["attempts"]) == ("detector", "engine_failed", 5)
     assert value["message"] == "The model could not."
-    (again,) = handlers(STAGE, LOADED, store).give_up(
+    (again,) = handlers(STAGE, Servings.of(LOADED), store).give_up(
         message, Failure("engine_failed", "The model could not.", attempts=5)
     )
     assert emit.id == again.id
@@ -166,7 +166,9 @@ def test_a_part_and_a_failure_of_one_stage_have_different_ids(
 ) -> None:
     message = request(put(Image.new("RGB", (4, 4))))
     (part,) = handled(store, message)
-    (failure,) = handlers(STAGE, LOADED, store).give_up(message, Failure("x", "X.", attempts=1))
+    (failure,) = handlers(STAGE, Servings.of(LOADED), store).give_up(
+        message, Failure("x", "X.", attempts=1)
+    )
     assert part.id != failure.id
 
 
@@ -175,7 +177,7 @@ def test_a_large_photo_is_opened_as_small_as_the_engine_allows(store: ObjectStor
     Image.new("RGB", (2000, 1000)).save(buffer, "JPEG")
     uri = store.put("renditions/ab/large.jpg", buffer.getvalue())
     frugal = dataclasses.replace(LOADED, enough_pixels=100)
-    (emit,) = whole(begun(handlers(STAGE, frugal, store), request(uri)))
+    (emit,) = whole(begun(handlers(STAGE, Servings.of(frugal), store), request(uri)))
     assert emit.value["category"] == "RGB 250x125"
 
 
@@ -198,7 +200,7 @@ def test_a_look_in_slices_lets_other_work_go_first_and_finds_the_same(
     store: ObjectStore, put: Callable[[Image.Image], str]
 ) -> None:
     message = request(put(Image.new("RGB", (4, 4))))
-    slices = begun(handlers(STAGE, Loaded(StubEngine(), Slow().look), store), message)
+    slices = begun(handlers(STAGE, Servings.of(Loaded(StubEngine(), Slow().look)), store), message)
     next(slices)
     (emit,), (at_once,) = whole(slices), handled(store, message)
     assert emit.id == at_once.id
@@ -211,7 +213,7 @@ def test_what_is_done_between_slices_does_not_count_as_the_work_of_the_stage(
     now_s = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now_s)
     message = request(put(Image.new("RGB", (4, 4))))
-    slices = begun(handlers(STAGE, Loaded(StubEngine(), Slow().look), store), message)
+    slices = begun(handlers(STAGE, Servings.of(Loaded(StubEngine(), Slow().look)), store), message)
     next(slices)
     now_s += 60
     (emit,) = whole(slices)
@@ -223,7 +225,7 @@ def test_a_look_that_is_given_back_is_left_where_it_stands(
 ) -> None:
     slow = Slow()
     message = request(put(Image.new("RGB", (4, 4))))
-    slices = begun(handlers(STAGE, Loaded(StubEngine(), slow.look), store), message)
+    slices = begun(handlers(STAGE, Servings.of(Loaded(StubEngine(), slow.look)), store), message)
     next(slices)
     slices.close()
     assert slow.left

@@ -177,6 +177,72 @@ class BatchTicked(TypedDict):
     """How late it is."""
 
 
+class ModelFile(TypedDict):
+    path: str
+    """Below the checkpoint's folder, / between parts."""
+    uri: str
+    """In the object store."""
+    sha256: str
+    """Of its bytes, hex."""
+    byte_size: int
+    """Bytes."""
+
+
+class ModelVersion(TypedDict):
+    """All that an engine needs to be this version."""
+
+    version: str
+    """What the parts that it makes say as their model_version."""
+    engine: str
+    """One of the stage's built-in engines."""
+    options: dict[str, str]
+    """Settings of the stage by name, for this version."""
+    files: list[ModelFile]
+    """The checkpoint; empty where the engine brings its weights along."""
+
+
+class ModelActivated(TypedDict):
+    """Which version of a stage's model holds from now on; the last record of a name holds."""
+
+    name: str
+    """The model: its stage's name (detector, ocr or embedder); the key."""
+    generation: int
+    """Rises with every change of the model, from 1."""
+    active: ModelVersion
+    """Makes the parts."""
+    shadow: ModelVersion | None
+    """Looks at photos beside the active one; what it says is compared, never shown."""
+    shadow_share: float
+    """Share of the photos that the shadow looks at, 0 to 1."""
+    activated_by: str
+    """Who did it."""
+    activated_at: datetime
+    """When."""
+
+
+class ModelReported(TypedDict):
+    """Which version of its model a replica has; said at every change and every few seconds."""
+
+    replica: str
+    """An engine process: service, host, process id, engine; the key."""
+    name: str
+    """The model: its stage's name."""
+    state: str
+    """ready, loading (the version before goes on working), failed (likewise, or nothing does), gone."""
+    generation: int
+    """Of the model.activated that it obeys with all that it has in hand; 0: its own settings."""
+    version: str | None
+    """That makes its parts; null while there is none."""
+    engine: str | None
+    """Of that version."""
+    shadow: str | None
+    """Version that looks beside it."""
+    message: str | None
+    """Why it failed, for people."""
+    reported_at: datetime
+    """When."""
+
+
 class Control(TypedDict):
     """What an operator has set for a service or one of its lanes. The last one of a target holds; a record without value takes everything back."""
 
@@ -386,6 +452,66 @@ class PhotoEmbedded(TypedDict):
     """The user's own labels, best first."""
 
 
+class PhotoEmbeddingRequested(TypedDict):
+    """A photo that was analysed shall be embedded by the version that is active now."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    model_version: str
+    """Version that is asked for; another one, active by then, answers all the same."""
+    source_uri: str
+    """The original."""
+    width: int
+    """Pixels of the upright original."""
+    height: int
+    """Pixels of the upright original."""
+    rendition_uri: str
+    """Upright 8-bit RGB."""
+    requested_at: datetime
+    """When."""
+
+
+class PhotoModelCompared(TypedDict):
+    """What a shadow version says of a photo beside the active one."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of one pass over the photo: uuid5(photo_id, submission_id)."""
+    revision: int
+    """Revision of the analysis."""
+    stage: str
+    """The stage whose model it is."""
+    active_version: str
+    """That made the part."""
+    shadow_version: str
+    """That looked beside it."""
+    agrees: bool
+    """Whether both say the same: best label, or text."""
+    difference: float
+    """0: the same, 1: nothing in common; of confidences, or of characters."""
+    active_says: str
+    """Best label, or text; shortened."""
+    shadow_says: str
+    """Likewise; empty where it failed."""
+    active_confidence: float | None
+    """Of the best label."""
+    shadow_confidence: float | None
+    """Of its best label."""
+    active_ms: float
+    """Milliseconds of looking."""
+    shadow_ms: float
+    """Milliseconds of looking."""
+    error: str | None
+    """Why the shadow could not look, for people."""
+    compared_at: datetime
+    """When."""
+
+
 class Label(TypedDict):
     name: str
     """Name of the label."""
@@ -493,6 +619,29 @@ class PhotoOutcome(TypedDict):
     """Why it was routed so, for a person."""
     decided_at: datetime
     """When the last part that it rests on was finished."""
+
+
+class PhotoReembedded(TypedDict):
+    """The answer to photo.embedding-requested: a vector, or why there is none."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    asked_version: str
+    """The request's model_version."""
+    engine: str
+    """Name of the engine that made this."""
+    model_version: str
+    """Version of its weights."""
+    vector: list[float]
+    """Of unit length; empty where there is none."""
+    error: str | None
+    """Why there is none, for people."""
+    ms: float
+    """Milliseconds of work: fetch, decode and inference."""
+    finished_at: datetime
+    """When."""
 
 
 class PhotoRejected(TypedDict):
@@ -638,6 +787,37 @@ class PhotoTicked(TypedDict):
     """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
     occurred_at: datetime
     """How late it is."""
+
+
+class ReviewAnswered(TypedDict):
+    """What a person says a photo shows, asked about an outcome. The newest answer about a photo counts, but a skip says nothing."""
+
+    answer_id: str
+    """UUID of this answer; a repeated record repeats it."""
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of the analysis whose outcome was shown."""
+    revision: int
+    """Revision of that outcome."""
+    reviewer: str
+    """Who answered."""
+    answer: str
+    """confirm (the suggested label is right), correct (another one is), none (no label fits) or skip."""
+    label: str | None
+    """What the photo shows; for confirm the suggested label. Null for none and skip."""
+    suggested_label: str | None
+    """The best label that the reviewer was shown."""
+    suggested_confidence: float | None
+    """Its probability, 0 to 1."""
+    calibrated: bool
+    """Whether that was calibrated."""
+    model_version: str | None
+    """Weights that suggested it."""
+    answered_at: datetime
+    """When."""
 
 
 class TrainingRequested(TypedDict):

@@ -43,6 +43,12 @@ def failed(
     }
 
 
+def compared(request: Mapping[str, Any], *, stage: str) -> dict[str, Any]:
+    """The fields of what two versions of a model say that tell whose photo it is."""
+    own = ("owner", "photo_id", "analysis_id", "revision")
+    return {**{name: request[name] for name in own}, "stage": stage, "compared_at": now()}
+
+
 def now() -> datetime:
     """The present with the milliseconds that events keep."""
     moment = datetime.now(UTC)

@@ -101,6 +101,22 @@ async def test_a_page_needs_no_other_file_and_runs_nothing() -> None:
     assert "and 3 further labels" in text
 
 
+async def test_an_uncalibrated_confidence_is_marked_and_it_is_said_why_and_what_helps() -> None:
+    text = await written(told(found=1), [LINE], Shelf())
+    assert '<span class="also" title="uncalibrated">≈ 91 %</span>' in text
+    assert "<b>uncalibrated</b>: The model&#39;s own estimate, not fitted on 200" in text
+    assert "python -m detector.calibrate" in text
+
+
+@pytest.mark.parametrize("changes", [{"calibrated": True}, {"confidence": None, "label": None}])
+async def test_a_page_without_uncalibrated_confidences_does_not_speak_of_them(
+    changes: dict[str, Any],
+) -> None:
+    text = await written(told(found=1), [replace(LINE, **changes)], Shelf())
+    assert "uncalibrated" not in text
+    assert "≈" not in text
+
+
 async def test_the_policy_lets_exactly_this_style_in() -> None:
     text = await written(told(), [], Shelf())
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)

@@ -27,6 +27,7 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "imports": "imports.imports",
     "policy": "policy.policy",
+    "models": "models.models",
     "notify": "notify.notify",
     "sources": "sources.sources",
     "schedules": "schedules.schedules",

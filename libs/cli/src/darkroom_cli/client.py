@@ -47,7 +47,7 @@ class Gateway:
     def analyze(self, file: Path) -> Json:
         """Hand a photo in and wait for what becomes of it; `status` may still be pending."""
         with file.open("rb") as body:
-            return self._ask(
+            return self.ask(
                 "POST",
                 "/v1/photos",
                 content=body,
@@ -57,7 +57,7 @@ class Gateway:
 
     def photo(self, photo_id: str) -> Json:
         """One photo with all that is known of it."""
-        return self._ask("GET", f"/v1/photos/{photo_id}")
+        return self.ask("GET", f"/v1/photos/{photo_id}")
 
     def start_import(
         self, paths: Sequence[Path], lane: str, patterns: Mapping[str, Any] | None = None
@@ -65,17 +65,17 @@ class Gateway:
         """Begin an import of files and folders on the gateway's machine; `patterns` may have
         `include`, `exclude` and `hidden`."""
         body = {"paths": [str(path) for path in paths], "lane": lane, **(patterns or {})}
-        return self._ask("POST", "/v1/imports", json=body)
+        return self.ask("POST", "/v1/imports", json=body)
 
     def start_store(self, uri: str, lane: str, patterns: Mapping[str, Any]) -> Json:
         """Begin an import of the objects below a store's prefix."""
         body = {"kind": "store", "uri": uri, "lane": lane, **patterns}
-        return self._ask("POST", "/v1/imports", json=body)
+        return self.ask("POST", "/v1/imports", json=body)
 
     def start_archive(self, file: Path, lane: str, patterns: Mapping[str, Any]) -> Json:
         """Send an archive and begin the import of its files."""
         with file.open("rb") as body:
-            return self._ask(
+            return self.ask(
                 "POST",
                 "/v1/imports/archive",
                 content=body,
@@ -87,15 +87,15 @@ class Gateway:
     def start_upload(self, name: str, expected: int, lane: str) -> Json:
         """Begin an import of files that are sent one by one."""
         body = {"kind": "upload", "name": name, "expected": expected, "lane": lane}
-        return self._ask("POST", "/v1/imports", json=body)
+        return self.ask("POST", "/v1/imports", json=body)
 
     def missing(self, batch_id: str, files: Sequence[Json]) -> Json:
         """Offer files of an import: which of them are to be sent, and how fast."""
-        return self._ask("POST", f"/v1/imports/{batch_id}/missing", json={"files": list(files)})
+        return self.ask("POST", f"/v1/imports/{batch_id}/missing", json={"files": list(files)})
 
     def send_file(self, batch_id: str, path: str, content: BinaryIO) -> Json:
         """Send the bytes of an import's file."""
-        return self._ask(
+        return self.ask(
             "PUT",
             f"/v1/imports/{batch_id}/files",
             params={"path": path},
@@ -105,24 +105,24 @@ class Gateway:
 
     def seal(self, batch_id: str) -> Json:
         """Every file of the import is sent."""
-        return self._ask("POST", f"/v1/imports/{batch_id}/seal")
+        return self.ask("POST", f"/v1/imports/{batch_id}/seal")
 
     def imports(self, limit: int) -> list[Json]:
         """The newest imports."""
         query = {"limit": str(limit)}
-        return cast(list[Json], self._ask("GET", "/v1/imports", params=query)["items"])
+        return cast(list[Json], self.ask("GET", "/v1/imports", params=query)["items"])
 
     def batch(self, batch_id: str) -> Json:
         """Where an import stands."""
-        return self._ask("GET", f"/v1/imports/{batch_id}")
+        return self.ask("GET", f"/v1/imports/{batch_id}")
 
     def command(self, batch_id: str, word: str, body: Json) -> Json:
         """Have an import `pause`, `resume` or `cancel`; how it stands then."""
-        return self._ask("POST", f"/v1/imports/{batch_id}/{word}", json=body)
+        return self.ask("POST", f"/v1/imports/{batch_id}/{word}", json=body)
 
     def statistics(self, batch_id: str) -> Json:
         """An import in numbers."""
-        return self._ask("GET", f"/v1/imports/{batch_id}/statistics", timeout=_LONG)
+        return self.ask("GET", f"/v1/imports/{batch_id}/statistics", timeout=_LONG)
 
     def failures(self, batch_id: str, limit: int) -> Json:
         """Why files of an import failed: all reasons, and at most `limit` of the files; `next` is
@@ -131,7 +131,7 @@ class Gateway:
         query = {"limit": str(min(200, max(1, limit)))}
         while True:
             path = f"/v1/imports/{batch_id}/failures"
-            page = self._ask("GET", path, params=query, timeout=_LONG)
+            page = self.ask("GET", path, params=query, timeout=_LONG)
             found = {
                 "reasons": found["reasons"] or page["reasons"],
                 "items": [*found["items"], *page["items"]],
@@ -157,7 +157,7 @@ class Gateway:
         """Every file of an import, in its order."""
         query: dict[str, str] = {"limit": "200"}
         while True:
-            page = self._ask("GET", f"/v1/imports/{batch_id}/photos", params=query)
+            page = self.ask("GET", f"/v1/imports/{batch_id}/photos", params=query)
             yield from page["items"]
             if page["next"] is None:
                 return
@@ -166,15 +166,15 @@ class Gateway:
     def search(self, *, text: str | None, like: str | None, limit: int) -> list[Json]:
         """Photos by their words and labels, or by their likeness to a photo; best first."""
         query = {"limit": str(limit)} | ({"q": text} if text else {"like": like or ""})
-        return cast(list[Json], self._ask("GET", "/v1/search", params=query)["items"])
+        return cast(list[Json], self.ask("GET", "/v1/search", params=query)["items"])
 
     def policy(self) -> Json:
         """The confidence policy in force."""
-        return self._ask("GET", "/v1/policy")
+        return self.ask("GET", "/v1/policy")
 
     def change_policy(self, wanted: Json) -> Json:
         """Make the next policy; gives it."""
-        return self._ask("POST", "/v1/policy", json=wanted)
+        return self.ask("POST", "/v1/policy", json=wanted)
 
     def policies(self) -> Iterator[Json]:
         """All policies that were made, the newest first."""
@@ -186,31 +186,31 @@ class Gateway:
 
     def reprocess(self, wanted: Json) -> Json:
         """Have photos analysed again: the batch, or of a dry run what it would be."""
-        return self._ask("POST", "/v1/reprocess", json=wanted)
+        return self.ask("POST", "/v1/reprocess", json=wanted)
 
     def channels(self) -> list[Json]:
         """By which ways people are told."""
-        return cast(list[Json], self._ask("GET", "/v1/notifications/channels")["items"])
+        return cast(list[Json], self.ask("GET", "/v1/notifications/channels")["items"])
 
     def add_channel(self, wanted: Json) -> Json:
         """Add a channel; gives it, with the secret that the gateway made for it."""
-        return self._ask("POST", "/v1/notifications/channels", json=wanted)
+        return self.ask("POST", "/v1/notifications/channels", json=wanted)
 
     def change_channel(self, channel_id: str, wanted: Json) -> Json:
         """Change what a channel is told."""
-        return self._ask("PATCH", f"/v1/notifications/channels/{channel_id}", json=wanted)
+        return self.ask("PATCH", f"/v1/notifications/channels/{channel_id}", json=wanted)
 
     def remove_channel(self, channel_id: str) -> None:
         """Remove a channel."""
-        self._ask("DELETE", f"/v1/notifications/channels/{channel_id}")
+        self.ask("DELETE", f"/v1/notifications/channels/{channel_id}")
 
     def test_channel(self, channel_id: str) -> Json:
         """Send a notice by this channel; gives the notice."""
-        return self._ask("POST", f"/v1/notifications/channels/{channel_id}/test")
+        return self.ask("POST", f"/v1/notifications/channels/{channel_id}/test")
 
     def notice(self, notice_id: str) -> Json:
         """A notice, and what became of telling it."""
-        return self._ask("GET", f"/v1/notifications/{notice_id}")
+        return self.ask("GET", f"/v1/notifications/{notice_id}")
 
     def notices(self, kind: str | None = None, *, undelivered: bool = False) -> Iterator[Json]:
         """What people were told, the newest first."""
@@ -219,19 +219,19 @@ class Gateway:
 
     def schedules(self) -> list[Json]:
         """All jobs, when they run, and their last runs."""
-        return cast(list[Json], self._ask("GET", "/v1/schedules")["items"])
+        return cast(list[Json], self.ask("GET", "/v1/schedules")["items"])
 
     def schedule(self, name: str) -> Json:
         """One job."""
-        return self._ask("GET", f"/v1/schedules/{quote(name, safe='')}")
+        return self.ask("GET", f"/v1/schedules/{quote(name, safe='')}")
 
     def change_schedule(self, name: str, change: Json) -> Json:
         """Change a job's `schedule`, or whether it is `enabled`."""
-        return self._ask("PATCH", f"/v1/schedules/{quote(name, safe='')}", json=change)
+        return self.ask("PATCH", f"/v1/schedules/{quote(name, safe='')}", json=change)
 
     def run_schedule(self, name: str, by: str) -> Json:
         """Ask for a run of a job now."""
-        return self._ask("POST", f"/v1/schedules/{quote(name, safe='')}/run", json={"by": by})
+        return self.ask("POST", f"/v1/schedules/{quote(name, safe='')}/run", json={"by": by})
 
     def runs(self, name: str) -> Iterator[Json]:
         """The runs of a job, the newest first."""
@@ -239,35 +239,36 @@ class Gateway:
 
     def sources(self) -> list[Json]:
         """All sources."""
-        return cast(list[Json], self._ask("GET", "/v1/sources")["items"])
+        return cast(list[Json], self.ask("GET", "/v1/sources")["items"])
 
     def add_source(self, wanted: Json) -> Json:
         """Add a source; gives it."""
-        return self._ask("POST", "/v1/sources", json=wanted)
+        return self.ask("POST", "/v1/sources", json=wanted)
 
     def change_source(self, source_id: str, change: Json) -> Json:
         """Change what is named of a source."""
-        return self._ask("PATCH", f"/v1/sources/{source_id}", json=change)
+        return self.ask("PATCH", f"/v1/sources/{source_id}", json=change)
 
     def remove_source(self, source_id: str, by: str) -> Json:
         """Remove a source; gives what it was."""
-        return self._ask("DELETE", f"/v1/sources/{source_id}", params={"by": by})
+        return self.ask("DELETE", f"/v1/sources/{source_id}", params={"by": by})
 
     def system(self) -> Json:
         """Versions of what the gateway talks to."""
-        return self._ask("GET", "/v1/system")
+        return self.ask("GET", "/v1/system")
 
     def _pages(self, path: str, query: Mapping[str, str]) -> Iterator[Json]:
         """The items of a list, a page at a time."""
         query = dict(query)
         while True:
-            page = self._ask("GET", path, params=query)
+            page = self.ask("GET", path, params=query)
             yield from page["items"]
             if page["next"] is None:
                 return
             query["cursor"] = str(page["next"])
 
-    def _ask(self, method: str, path: str, **request: Any) -> Json:
+    def ask(self, method: str, path: str, **request: Any) -> Json:
+        """The answer to a request as httpx makes it; {} for an empty one."""
         try:
             answer = self._http.request(method, path, **request)
         except httpx.TransportError as error:

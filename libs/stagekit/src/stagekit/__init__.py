@@ -1,7 +1,26 @@
 """stagekit: what makes an engine a stage of the photo pipeline."""
 
+from stagekit.beside import Said
+from stagekit.loaded import Engine, Found, Loaded
 from stagekit.photo import Photo
-from stagekit.run import serve
-from stagekit.stage import Engine, Loaded, Stage, StageSettings, handlers, job
+from stagekit.run import job, serve
+from stagekit.serving import Servings
+from stagekit.stage import Also, Stage, StageSettings
+from stagekit.versions import Options
+from stagekit.working import handlers
 
-__all__ = ["Engine", "Loaded", "Photo", "Stage", "StageSettings", "handlers", "job", "serve"]
+__all__ = [
+    "Also",
+    "Engine",
+    "Found",
+    "Loaded",
+    "Options",
+    "Photo",
+    "Said",
+    "Servings",
+    "Stage",
+    "StageSettings",
+    "handlers",
+    "job",
+    "serve",
+]

@@ -1,8 +1,14 @@
 """Running a stage as a service."""
 
+from functools import partial
+
+from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
-from stagekit.stage import S, Stage, job
-from streamkit import Readiness, connect, service_frame
+from stagekit.keeping import Means, keep
+from stagekit.serving import Servings
+from stagekit.stage import S, Stage
+from stagekit.working import handlers
+from streamkit import Handlers, Job, ObjectStore, Readiness, connect, service_frame
 
 
 def serve(stage: Stage[S], settings: S) -> None:
@@ -15,3 +21,23 @@ def serve(stage: Stage[S], settings: S) -> None:
         worker = connect(job(stage, settings), settings, schema_of, stage.writes, stop)
         readiness.follow(worker.waiting_for, worker.watchdog.trouble)
         worker.run(stop)
+
+
+def job(stage: Stage[S], settings: S) -> Job:
+    """What the stage's worker does."""
+    return Job(
+        service=stage.name,
+        version=stage.version,
+        lanes=stage.lanes,
+        handlers=partial(_load, stage, settings),
+        dead_letters=catalogue.load().dead_letters(stage.name),
+        preload=stage.preload,
+    )
+
+
+def _load(stage: Stage[S], settings: S) -> Handlers:
+    store = ObjectStore(settings.objects, settings.stores)
+    if not settings.models or stage.options is None:
+        return handlers(stage, Servings.of(stage.load(settings)), store)
+    keeper = keep(stage.name, Means(stage.load, stage.options, settings, store))
+    return handlers(stage, keeper.servings, store, keeper.close)

@@ -4,10 +4,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+from detector.beside import says
 from detector.engines import DetectorEngine, load
 from detector.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
 from detector.settings import Settings
-from stagekit import Loaded, Stage, serve
+from stagekit import Loaded, Options, Stage, serve
 
 
 def with_engine(engine: DetectorEngine) -> Loaded:
@@ -25,7 +26,25 @@ DETECTOR: Final = Stage(
     version=version("darkroom-detector"),
     topic=TOPIC,
     load=loaded,
-    preload=("detector.engines", "torch"),
+    preload=("detector.engines.efficientnet_lite0", "backbones.onnx_network"),
+    options=Options(
+        "detector_engine",
+        paths=(
+            "detector_checkpoint",
+            "detector_boxes",
+            "detector_caption",
+            "detector_labels_file",
+        ),
+        others=(
+            "detector_labels",
+            "detector_label_list",
+            "detector_prompts",
+            "detector_boxes_threshold",
+            "detector_boxes_most",
+            "detector_calibration",
+        ),
+    ),
+    says=says,
 )
 
 

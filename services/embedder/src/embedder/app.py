@@ -4,10 +4,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+from embedder.again import AGAIN
 from embedder.engines import EmbedderEngine, load
 from embedder.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
 from embedder.settings import Settings
-from stagekit import Loaded, Stage, serve
+from stagekit import Loaded, Options, Stage, serve
 
 
 def with_engine(engine: EmbedderEngine) -> Loaded:
@@ -25,7 +26,9 @@ EMBEDDER: Final = Stage(
     version=version("darkroom-embedder"),
     topic=TOPIC,
     load=loaded,
-    preload=("embedder.engines", "torch"),
+    preload=("embedder.engines.efficientnet_lite0", "backbones.onnx_network"),
+    options=Options("embedder_engine", paths=("embedder_checkpoint",)),
+    also=(AGAIN,),
 )
 
 

@@ -20,6 +20,9 @@ NOTICES: Final = 0x6461726B_00000020
 POLICIES: Final = 0x6461726B_00000010
 """Held by the transaction that makes a policy: revisions are made one after the other."""
 
+MODELS: Final = 0x6461726B_00000011
+"""Held by the one control door that has photos embedded again."""
+
 SCHEDULES: Final = 0x6461726B_00000008
 """Held by the one control door that begins jobs."""
 

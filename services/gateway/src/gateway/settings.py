@@ -34,6 +34,12 @@ class Settings(ObjectSettings, WorkerSettings):
     import_in_flight: int = Field(
         100, ge=1, description="photos of one import that may wait for their outcome"
     )
+    reembed_in_flight: int = Field(
+        200, ge=1, description="photos that may wait to be embedded again by another version"
+    )
+    model_file_max_bytes: int = Field(
+        10_000_000_000, gt=0, description="bytes of the largest file of a model's version"
+    )
     import_wait_s: float = Field(
         10.0, gt=0, description="fewer do, where one would wait for longer than so many seconds"
     )

@@ -4,10 +4,11 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+from ocr.beside import says
 from ocr.engines import OcrEngine, load
 from ocr.handlers import STAGE, TOPIC, look
 from ocr.settings import Settings
-from stagekit import Loaded, Stage, serve
+from stagekit import Loaded, Options, Stage, serve
 
 
 def with_engine(engine: OcrEngine) -> Loaded:
@@ -26,6 +27,8 @@ OCR: Final = Stage(
     topic=TOPIC,
     load=loaded,
     preload=("ocr.engines", "onnxruntime"),
+    options=Options("ocr_engine", others=("ocr_min_confidence", "ocr_detection_side")),
+    says=says,
 )
 
 

@@ -4,9 +4,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,29 +15,44 @@ from darkroom_cli.paths import repository_root
 
 bench = typer.Typer(help="Measure beside peers and limits.", no_args_is_help=True)
 
-_PARTS = ("fanout", "stage", "latency")
+_RUNTIME = ("fanout", "stage", "latency")
+_MODELS = ("speed", "accuracy", "text", "pipeline", "people")
+
+Parts = list[str] | None
 
 
-def _known(parts: list[str] | None) -> list[str] | None:
-    unknown = [part for part in parts or () if part not in _PARTS]
-    if unknown:
-        raise typer.BadParameter(f"choose {', '.join(_PARTS)}")
-    return parts
+def _out_of(known: Sequence[str]) -> Callable[[Parts], Parts]:
+    """What refuses other parts than these."""
+
+    def check(parts: Parts) -> Parts:
+        if any(part not in known for part in parts or ()):
+            raise typer.BadParameter(f"choose {_listed(known)}")
+        return parts
+
+    return check
+
+
+def _listed(known: Sequence[str]) -> str:
+    return ", ".join(known)
+
+
+def _some_of(known: Sequence[str]) -> Any:
+    """The option that takes some of them."""
+    return typer.Option(callback=_out_of(known), help=f"One of {_listed(known)}; may be repeated.")
+
+
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write everything measured to this file.")
+]
+Check = Annotated[bool, typer.Option("--check", help="Exit with 1 if a limit is missed.")]
 
 
 @bench.command("runtime")
 def runtime(
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything measured to this file.")
-    ] = None,
+    json_file: JsonFile = None,
     quick: Annotated[bool, typer.Option("--quick", help="Less of it: under 15 minutes.")] = False,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if a limit is missed.")
-    ] = False,
-    only: Annotated[
-        list[str] | None,
-        typer.Option(callback=_known, help=f"One of {', '.join(_PARTS)}; may be repeated."),
-    ] = None,
+    check: Check = False,
+    only: Annotated[Parts, _some_of(_RUNTIME)] = None,
 ) -> None:
     """The worker runtime beside Celery, Dramatiq and a bare loop; takes 20 minutes.
 
@@ -60,12 +75,8 @@ def imports(
     photos: Annotated[
         int, typer.Option(min=1, max=1_000_000, help="Photos through the whole system.")
     ] = 20_000,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write everything measured to this file.")
-    ] = None,
-    check: Annotated[
-        bool, typer.Option("--check", help="Exit with 1 if a limit is missed.")
-    ] = False,
+    json_file: JsonFile = None,
+    check: Check = False,
 ) -> None:
     """Photos a second from a folder to the catalog, and what counting a million of them takes.
 
@@ -81,6 +92,32 @@ def imports(
         *_written_to(json_file),
     ]
     raise typer.Exit(run_benchmark("bench.imports", arguments, repository_root()))
+
+
+@bench.command("models")
+def models(
+    json_file: JsonFile = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A third of it: under 15 minutes.")
+    ] = False,
+    check: Check = False,
+    only: Annotated[Parts, _some_of(_MODELS)] = None,
+) -> None:
+    """How fast and how right the models are, beside EasyOCR and plain scripts; takes 40 minutes.
+
+    Every engine that loads here alone, the text stage beside stock EasyOCR, photos through a whole
+    system of its own beside a script, single photos beside an import. Leave the machine alone
+    meanwhile: everything runs on its cores. Example:
+
+    ./darkroom bench models --quick --json models.json
+    """
+    arguments = [
+        *(("--quick",) if quick else ()),
+        *(("--check",) if check else ()),
+        *_written_to(json_file),
+        *(("--only", *only) if only else ()),
+    ]
+    raise typer.Exit(run_benchmark("bench.models", arguments, repository_root()))
 
 
 def _written_to(json_file: Path | None) -> Sequence[str]:

@@ -15,6 +15,7 @@ from gateway.api import (
     import_uploads,
     imports,
     media,
+    models,
     notices,
     page,
     photos,
@@ -70,6 +71,7 @@ def application(door: Door) -> FastAPI:
     for resource in (
         photos,
         media,
+        models,
         search,
         archives,
         imports,
@@ -99,6 +101,8 @@ def _surround(app: FastAPI, door: Door) -> None:
     def limit_of(method: str, path: str) -> int:
         if (method, path) == ("POST", archives.PATH):
             return door.settings.archive_max_bytes
+        if models.is_file(method, path):
+            return door.settings.model_file_max_bytes
         photo = (method, path) == ("POST", "/v1/photos") or import_uploads.is_file(method, path)
         return upload_limit if photo else SMALL_BODY
 

@@ -1,5 +1,6 @@
 """Errors as people and programs read them: RFC 9457 problem details, never a stack trace."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -31,14 +32,24 @@ class Problem(BaseModel):
     detail: str = Field(examples=["this is not a picture, it seems to be plain text"])
 
 
+_NO_MORE: Final[Mapping[str, Any]] = {}
+
+
 class ProblemError(HTTPException):
-    """Raised anywhere below a route to answer with a problem."""
+    """Raised anywhere below a route to answer with a problem; `more` are fields of its own."""
 
     def __init__(
-        self, status: int, code: str, detail: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        headers: dict[str, str] | None = None,
+        *,
+        more: Mapping[str, Any] = _NO_MORE,
     ) -> None:
         super().__init__(status, detail, headers)
         self.code = code
+        self.more = more
 
 
 def not_found(what: str) -> ProblemError:
@@ -67,7 +78,7 @@ _DETAILS: Final = {404: "There is nothing at this address."}
 def _http(_request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, ProblemError):
         headers = dict(error.headers or {})
-        return answer(error.status_code, error.code, error.detail, headers)
+        return answer(error.status_code, error.code, error.detail, headers, **error.more)
     if not isinstance(error, HTTPException):  # pragma: no cover  # registered for these alone
         raise error
     status = error.status_code

@@ -64,6 +64,12 @@ _STATES: Final[Mapping[str, str]] = {
     "completed_with_failures": "Completed, with failures",
     "cancelled": "Cancelled",
 }
+UNCALIBRATED: Final = (
+    "The model's own estimate, not fitted on 200 labelled photos or more: 90 % need not mean right"
+    " nine times out of ten. `python -m detector.calibrate FOLDER` fits it."
+)
+"""What is said of a confidence with "≈"."""
+
 _TOTAL: Final = "from import to outcome"
 
 
@@ -86,6 +92,7 @@ class Row:
     words: str
     label: str | None
     sure: str | None
+    unsure: bool
     category: str | None
     note: str | None
     code: str | None
@@ -132,6 +139,7 @@ def row_of(line: Line, picture: str | None) -> Row:
         words=WORDS[line.end] + (", in part" if line.partial and not line.repaired else ""),
         label=line.label,
         sure=_sure(line),
+        unsure=line.calibrated is False and line.confidence is not None,
         category=line.category,
         note=_note(line),
         code=line.code,
@@ -176,6 +184,7 @@ def _context(told: Told, made_at: datetime) -> dict[str, Any]:
         "more_labels": hidden,
         "durations": [(_TOTAL if name == "total" else name, one) for name, one in durations],
         "listed": LISTED,
+        "uncalibrated": UNCALIBRATED,
         "pictured": PICTURED,
         "left_out": max(0, batch.found - LISTED),
     }

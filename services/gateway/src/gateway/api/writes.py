@@ -1,12 +1,13 @@
 """What the api door writes into the catalog; each call is one transaction and blocks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from gateway.api.problems import unavailable
 from gateway.catalog import policies, uploads
 from gateway.catalog.imports import Kind, begin_import, expect
+from gateway.catalog.model_shapes import Activation
 from gateway.catalog.notices import tell_overload
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.reprocess import AgainLane, Selection, begin_reprocess
@@ -82,6 +83,13 @@ class Writes:
         """Make the next policy; see `policies.change`."""
         self._check(conn)
         return policies.change(conn, self._outbox, wanted, expected)
+
+    def model(
+        self, conn: Conn, _owner: str, change: Callable[..., Activation], *arguments: Any
+    ) -> Activation:
+        """Change a model; `change` is one of `models`' functions that take an outbox."""
+        self._check(conn)
+        return change(conn, self._outbox, *arguments)
 
     def reprocess(
         self, conn: Conn, owner: str, selection: Selection, lane: AgainLane, by: str

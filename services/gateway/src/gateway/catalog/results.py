@@ -20,6 +20,7 @@ from darkroom_schemas.events import (
     PhotoEmbedded,
     PhotoObjectsDetected,
     PhotoOutcome,
+    PhotoReembedded,
     PhotoRejected,
     PhotoStageFailed,
     PhotoTextRead,
@@ -112,11 +113,17 @@ def record_text(conn: Conn, *events: PhotoTextRead) -> None:
 def record_embedding(conn: Conn, *events: PhotoEmbedded) -> None:
     """The embedder's parts, and the vectors for the search by likeness."""
     _insert_parts(conn, [_embedded(event) for event in events])
+    add_vectors(conn, events)
+
+
+def add_vectors(conn: Conn, events: Sequence[PhotoEmbedded | PhotoReembedded]) -> None:
+    """Vectors for the search by likeness, one of each photo and version."""
     with conn.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO embeddings (photo_id, model_version, owner, vector)"
-            " VALUES (%(photo_id)s, %(model_version)s, %(owner)s, %(vector)s)"
-            " ON CONFLICT (photo_id, model_version) DO NOTHING",
+            "INSERT INTO embeddings (photo_id, model_version, owner, vector, embedded_at)"
+            " VALUES (%(photo_id)s, %(model_version)s, %(owner)s, %(vector)s, %(finished_at)s)"
+            " ON CONFLICT (photo_id, model_version) DO UPDATE"
+            " SET embedded_at = greatest(embeddings.embedded_at, excluded.embedded_at)",
             [
                 {**event, "vector": "[" + ",".join(map(repr, event["vector"])) + "]"}
                 for event in sorted(events, key=_BY_PHOTO)

@@ -4,7 +4,7 @@ Scores lie in 0..1 and can be compared within one answer.
 """
 
 import re
-from typing import Any, LiteralString
+from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from gateway.catalog.read import photos_by_id
@@ -52,17 +52,24 @@ ORDER BY score DESC, m.photo_id LIMIT %(limit)s
 """
 
 _LIKE: LiteralString = """
-WITH this AS (
-  SELECT e.model_version, e.vector FROM embeddings e
-  LEFT JOIN LATERAL (SELECT max(x.finished_at) AS at FROM parts x WHERE x.photo_id = e.photo_id
-    AND x.stage = 'embedder' AND x.model_version = e.model_version) used ON true
-  WHERE e.photo_id = %(photo)s AND e.owner = %(owner)s
-  ORDER BY used.at DESC NULLS LAST, e.model_version LIMIT 1)
+WITH its AS (
+  SELECT e.model_version, e.vector, e.embedded_at FROM embeddings e
+  WHERE e.photo_id = %(photo)s AND e.owner = %(owner)s),
+covered AS (
+  SELECT its.*, (SELECT count(*) FROM embeddings c
+    WHERE c.owner = %(owner)s AND c.model_version = its.model_version) AS photos FROM its),
+this AS (
+  SELECT * FROM covered WHERE photos >= %(enough)s * (SELECT max(photos) FROM covered)
+  ORDER BY embedded_at DESC, model_version LIMIT 1)
 SELECT e.photo_id, greatest(0, 1 - (e.vector <=> this.vector)) AS score
 FROM embeddings e, this
 WHERE e.owner = %(owner)s AND e.model_version = this.model_version AND e.photo_id <> %(photo)s
 ORDER BY e.vector <=> this.vector, e.photo_id LIMIT %(limit)s
 """
+
+
+_ENOUGH: Final = 0.99
+"""Of the photos that another version has embedded: single photos may fail for ever."""
 
 
 def by_words(conn: Conn, owner: str, text: str, limit: int) -> list[Hit]:
@@ -90,7 +97,9 @@ _PREFIX_ALONE: LiteralString = _WORDS.replace(
 def by_likeness(conn: Conn, owner: str, photo_id: UUID, limit: int) -> list[Hit] | None:
     """Photos that resemble this one, itself left out; None if it has no embedding.
 
-    An exact scan of the vectors of the same model version. The score is the cosine, cut off at 0:
+    An exact scan of the vectors of one model version: the newest that has embedded nearly as many
+    photos as any. While photos are being embedded by a new version, the one before is searched.
+    The score is the cosine, cut off at 0:
     the features that embeddings come from are not negative, so that cosines below 0 mean nothing,
     and the whole range stays for telling photos apart.
     """
@@ -99,7 +108,7 @@ def by_likeness(conn: Conn, owner: str, photo_id: UUID, limit: int) -> list[Hit]
     ).fetchone()
     if known is None:
         return None
-    return _hits(conn, owner, _LIKE, {"photo": photo_id, "limit": limit})
+    return _hits(conn, owner, _LIKE, {"photo": photo_id, "limit": limit, "enough": _ENOUGH})
 
 
 def _hits(conn: Conn, owner: str, query: LiteralString, arguments: dict[str, Any]) -> list[Hit]:

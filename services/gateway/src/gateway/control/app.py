@@ -9,9 +9,11 @@ from darkroom_schemas.names import (
     ANALYSIS_DEADLINE_REACHED,
     BATCH_INTAKE,
     BATCH_PHOTO_ENDED,
+    MODEL_ACTIVATED,
     OPS_POLICY,
     PHOTO_ANALYSIS_CANCELLED,
     PHOTO_BATCH_JOINED,
+    PHOTO_EMBEDDING_REQUESTED,
     PHOTO_STAGE_FAILED,
     PHOTO_SUBMITTED,
 )
@@ -26,6 +28,7 @@ from gateway.control.imports import ImportRunner
 from gateway.control.job_run import Job
 from gateway.control.notices import Notifier
 from gateway.control.reconcile import reconcile_job
+from gateway.control.reembed import Reembedder
 from gateway.control.relay import Relay
 from gateway.control.schedules import Schedules
 from gateway.control.sync import sync_job
@@ -49,6 +52,8 @@ PRODUCED: Final = (
     *PART_TOPICS.values(),
     PHOTO_STAGE_FAILED,
     OPS_POLICY,
+    MODEL_ACTIVATED,
+    PHOTO_EMBEDDING_REQUESTED,
 )
 """Topics whose events the gateway writes, all through the outbox."""
 
@@ -76,10 +81,12 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
         jobs(settings, codec, outbox, store),
         {SYNC: sync_job(outbox, opens)},
     )
+    reembedder = Reembedder(outbox, settings.reembed_in_flight)
     duties = (
         Duty("relay", locks.RELAY, _connecting(settings, "relay"), relay.work),
         Duty("notices", locks.NOTICES, _connecting(settings, "notices"), _notifier(settings).work),
         Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
+        Duty("models", locks.MODELS, _connecting(settings, "models"), reembedder.work),
         Duty("schedules", locks.SCHEDULES, _connecting(settings, "schedules"), schedules.work),
     )
     return Control(duties)

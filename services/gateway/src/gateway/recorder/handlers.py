@@ -6,7 +6,15 @@ from typing import Any, Final, Literal, cast
 
 from darkroom_schemas import names
 from darkroom_schemas.events import Notice
-from gateway.catalog import ends, notices, results, trainings
+from gateway.catalog import (
+    comparisons,
+    ends,
+    model_reports,
+    notices,
+    reembedding,
+    results,
+    trainings,
+)
 from gateway.db import Conn
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
@@ -121,6 +129,9 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     names.BATCH_PHOTO_ENDED: Recording(ends.record_end, "nobody"),
     names.BATCH_PROGRESSED: Recording(ends.record_progress, "batch"),
     names.BATCH_COMPLETED: Recording(ends.record_completion, "batch", piped=False),
+    names.PHOTO_REEMBEDDED: Recording(reembedding.record_reembedded, "nobody"),
+    names.PHOTO_MODEL_COMPARED: Recording(comparisons.record_comparisons, "nobody"),
+    names.MODEL_REPORTED: Recording(model_reports.record_reports, "nobody"),
     names.TRAINING_REQUESTED: Recording(trainings.record_training, "nobody", piped=False),
     names.OPS_NOTIFIED: Recording(_record_notices, "nobody", piped=False),
 }

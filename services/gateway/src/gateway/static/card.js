@@ -46,11 +46,13 @@ function caption(photo) {
       h("span", { class: "name" }, h("b", { title: nameOf(photo) }, nameOf(photo))),
       h("span", { class: "also" }, photo.error?.message ?? (photo.status === "cancelled" ? "its import was cancelled" : "being analysed")));
   }
-  const unsure = !photo.calibrated;
+  const unsure = photo.calibrated === false;
   const firstLine = photo.text?.split("\n").find((line) => line.trim());
   return h("span", { class: "caption" },
     h("span", { class: "name" },
       h("b", { title: `${photo.label ?? "no label"} · ${nameOf(photo)}` }, photo.label ?? "no label"),
       h("span", { title: unsure ? UNCALIBRATED : null }, percent(photo.confidence, !unsure))),
-    h("span", { class: "also" }, photo.category ?? "no category", ...(firstLine ? [" · ", h("q", {}, firstLine)] : [])));
+    h("span", { class: "also" },
+      h("span", { class: "told" }, photo.category ?? "no category", ...(firstLine ? [" · ", h("q", {}, firstLine)] : [])),
+      unsure && h("span", { class: "unsure", title: UNCALIBRATED }, "uncalibrated")));
 }

@@ -113,13 +113,13 @@ function overlay(photo) {
     drawing.append(s("polygon", { class: "line", points: points(line.polygon) }));
     line.words.forEach((word, at) => {
       drawing.append(s("polygon", { class: "word", points: points(word.polygon), "data-word": `${row}.${at}` },
-        s("title", {}, `${word.text} · ${percent(word.confidence)}`)));
+        s("title", {}, `${word.text} · ${percent(word.confidence, false)}`)));
     });
   });
   for (const thing of photo.objects) {
     const { x, y, width, height } = thing;
     drawing.append(s("polygon", { class: "object", points: points([x, y, x + width, y, x + width, y + height, x, y + height]) },
-      s("title", {}, `${thing.name} · ${percent(thing.confidence)}`)));
+      s("title", {}, `${thing.name} · ${percent(thing.confidence, false)}`)));
   }
   return drawing;
 }
@@ -152,13 +152,13 @@ function verdict(photo) {
 
 function labels(photo) {
   if (!photo.labels.length) return null;
-  const hint = !photo.calibrated && h("span", { class: "hint" },
+  const hint = photo.calibrated === false && h("span", { class: "hint" },
     h("button", { type: "button", "aria-describedby": "uncalibrated" }, "uncalibrated"),
     h("span", { role: "tooltip", id: "uncalibrated" }, UNCALIBRATED));
   const rows = photo.labels.slice(0, 8).map((label) => {
     const bar = h("i", {});
     bar.style.width = `${Math.max(0.5, label.confidence * 100)}%`;
-    return h("li", {}, h("span", { class: "label" }, label.name), h("span", { class: "amount" }, percent(label.confidence)), h("span", { class: "rail", "aria-hidden": "true" }, bar));
+    return h("li", {}, h("span", { class: "label" }, label.name), h("span", { class: "amount" }, percent(label.confidence, photo.calibrated)), h("span", { class: "rail", "aria-hidden": "true" }, bar));
   });
   return h("section", {}, h("h3", {}, photo.category ? `Labels · ${photo.category}` : "Labels", hint), h("ul", { class: "labels", "data-tone": toneOf(photo) }, rows));
 }

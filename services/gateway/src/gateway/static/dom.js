@@ -52,7 +52,7 @@ export function toneOf(photo) {
 const number = new Intl.NumberFormat("en");
 export const count = (value) => number.format(value ?? 0);
 
-/** A confidence; "≈" where it was never calibrated. */
+/** A confidence; "≈" where it is uncalibrated. */
 export function percent(value, calibrated = true) {
   if (value === null || value === undefined) return "";
   const text = value > 0 && value < 0.01 ? "< 1 %" : `${Math.round(value * 100)} %`;
@@ -60,7 +60,7 @@ export function percent(value, calibrated = true) {
 }
 
 export const UNCALIBRATED =
-  "The model’s own estimate. It was not calibrated on labelled photos yet, so 90 % does not mean right nine times out of ten.";
+  "The model’s own estimate: it was not fitted on 200 labelled photos or more, so 90 % need not mean right nine times out of ten. To calibrate it, sort photos into folders by what they show and run: python -m detector.calibrate FOLDER";
 
 export function duration(seconds) {
   if (seconds < 1) return "under 1 s";

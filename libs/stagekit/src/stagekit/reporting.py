@@ -1,0 +1,123 @@
+"""Says which version an engine process has, by `model.reported.v1`."""
+
+import multiprocessing
+import os
+import platform
+import threading
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal, Protocol
+from uuid import NAMESPACE_URL, uuid4, uuid5
+
+import structlog
+
+from darkroom_schemas.names import MODEL_REPORTED
+from darkroom_schemas.stages import now
+from streamkit import Busy, Emit, PublishError, Reject
+
+_log = structlog.get_logger("stagekit.models")
+
+EVERY_S: Final = 10.0
+"""A replica that is silent for three times as long is taken for gone."""
+
+_LAST_S: Final = 2.0
+
+
+class Publishes(Protocol):
+    """See streamkit's Publisher."""
+
+    def publish(self, emits: list[Emit]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """See model.reported.avsc."""
+
+    state: Literal["ready", "loading", "failed", "gone"]
+    generation: int
+    version: str | None
+    engine: str | None
+    shadow: str | None = None
+    message: str | None = None
+
+
+def replica_name() -> str:
+    """Of this engine process: the same after it was replaced, another for each worker."""
+    worker = multiprocessing.parent_process()
+    number = os.getpid() if worker is None else worker.pid
+    return f"{multiprocessing.current_process().name}@{platform.node() or 'localhost'}:{number}"
+
+
+class Reporter:
+    """Publishes the last report at once and then every few seconds, in a thread of its own.
+
+    Reports that can't be published are dropped: the next one says all that they said.
+    """
+
+    def __init__(
+        self, model: str, publisher: Publishes, replica: str = "", every_s: float = EVERY_S
+    ) -> None:
+        self._model = model
+        self._publisher = publisher
+        self._replica = replica or replica_name()
+        self._every_s = every_s
+        self._lock = threading.Condition()
+        self._report: Report | None = None
+        self._said = 0
+        self._wanted = 0
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="model-reporter", daemon=True)
+        self._thread.start()
+
+    def say(self, report: Report) -> None:
+        """This holds from now on."""
+        with self._lock:
+            self._report = report
+            self._wanted += 1
+            self._lock.notify_all()
+
+    def flush(self, timeout_s: float = _LAST_S) -> None:
+        """Wait until the last report was said, or could not be; but no longer."""
+        with self._lock:
+            self._lock.wait_for(lambda: self._said >= self._wanted, timeout_s)
+
+    def close(self) -> None:
+        """Say that this replica is gone, and end."""
+        if (report := self._report) is not None and report.state != "failed":
+            self.say(Report("gone", report.generation, report.version, report.engine))
+        self.flush()
+        with self._lock:
+            self._closing = True
+            self._lock.notify_all()
+        self._thread.join(_LAST_S)
+        if not self._thread.is_alive():
+            self._publisher.close()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                news = self._lock.wait_for(
+                    lambda: self._closing or self._said < self._wanted, self._every_s
+                )
+                if self._closing:
+                    return
+                number, report = self._wanted, self._report
+            if report is not None and (news or report.state != "gone"):
+                self._publish(report)
+            with self._lock:
+                self._said = number
+                self._lock.notify_all()
+
+    def _publish(self, report: Report) -> None:
+        value: dict[str, Any] = {
+            "replica": self._replica,
+            "name": self._model,
+            **asdict(report),
+            "reported_at": now(),
+        }
+        name = str(uuid5(NAMESPACE_URL, f"{self._replica}:{uuid4()}"))
+        try:
+            self._publisher.publish([Emit(MODEL_REPORTED, self._replica, value, name)])
+        except (PublishError, Busy, Reject) as error:
+            _log.warning("report_lost", reason=str(error))

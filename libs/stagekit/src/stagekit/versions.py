@@ -1,0 +1,187 @@
+"""Versions of a stage's model, as `model.activated.v1` tells them."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from tempfile import NamedTemporaryFile
+from typing import Any, BinaryIO, Final, Self, TypeVar, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+
+from streamkit import WorkerSettings
+
+_PIECE: Final = 1 << 20
+
+S = TypeVar("S", bound=WorkerSettings)
+
+
+class VersionError(ValueError):
+    """A version that can't be had here: a sentence with the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a checkpoint: its path below the checkpoint's folder, and its bytes."""
+
+    path: str
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """All that an engine needs to be this version; `options` are settings of the stage by name."""
+
+    version: str
+    engine: str
+    options: Mapping[str, str]
+    files: tuple[File, ...] = ()
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Self:
+        """From a `ModelVersion` of the schema."""
+        files = tuple(File(one["path"], one["uri"], one["sha256"]) for one in value["files"])
+        return cls(value["version"], value["engine"], dict(value["options"]), files)
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it is an engine as it comes with the installation."""
+        return not self.options and not self.files
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What holds from `generation` on; `shadow` looks at `share` (0 to 1) of the photos."""
+
+    generation: int
+    active: Version
+    shadow: Version | None = None
+    share: float = 0.0
+
+    @classmethod
+    def of(cls, value: Mapping[str, Any]) -> Self:
+        """From an event of `model.activated.v1`."""
+        shadow = value["shadow"]
+        return cls(
+            value["generation"],
+            Version.of(value["active"]),
+            None if shadow is None else Version.of(shadow),
+            value["shadow_share"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which settings of a stage a version may set.
+
+    `engine` names its engine. `paths` name files and folders: the first one is the folder of the
+    version's files unless the version says otherwise, `./PATH` lies below it. `others` are plain,
+    lists as JSON. What a version does not set has the setting's default, whatever the service was
+    started with: a version is the same everywhere.
+    """
+
+    engine: str
+    paths: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+    def settings(self, own: S, version: Version, folder: Path | None) -> S:
+        """The service's settings for this version, its files in `folder`. Raises VersionError."""
+        allowed = (*self.paths, *self.others)
+        if unknown := sorted(set(version.options) - set(allowed)):
+            known = ", ".join(allowed) or "none"
+            raise VersionError(f"{unknown[0]} is no option of this model; there are: {known}")
+        fields = type(own).model_fields
+        values: dict[str, Any] = {
+            name: fields[name].get_default(call_default_factory=True) for name in allowed
+        }
+        if folder is not None and self.paths:
+            values[self.paths[0]] = str(folder)
+        for name, value in version.options.items():
+            values[name] = (
+                _below(folder, value) if name in self.paths else _plain(value, fields[name])
+            )
+        try:
+            return type(own)(**{**own.model_dump(), **values, self.engine: version.engine})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise VersionError(f"{place}: {first['msg']}") from error
+
+
+def _plain(value: str, field: FieldInfo) -> Any:
+    """As settings are read from the environment: lists are JSON."""
+    if get_origin(field.annotation) not in (tuple, list, dict):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise VersionError(f"{value[:50]!r} has to be JSON: {error}") from error
+
+
+def _below(folder: Path | None, value: str) -> str:
+    """A checkpoint's place: one of the version's own folders, or a reference to a hub."""
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or value.startswith("~"):
+        raise VersionError(f"{value} lies outside the version's own files")
+    if not value.startswith("./"):
+        return value
+    if folder is None:
+        raise VersionError(f"{value} is no file of this version, which has none")
+    return str(folder / path)
+
+
+Open = Callable[[str], BinaryIO]
+"""A file in the object store by its URI; raises Reject (`object_missing`, …) or Retry."""
+
+
+def fetched(files: Sequence[File], open_: Open, cache: Path) -> Path | None:
+    """A folder with these files, fetched unless they are there; None if there are none.
+
+    Bytes are kept once below `cache`, by their hash. Raises VersionError for bytes that are not
+    those that were registered, and what `open_` raises.
+    """
+    if not files:
+        return None
+    names = "\n".join(f"{one.sha256}  {one.path}" for one in sorted(files, key=lambda f: f.path))
+    folder = cache / "versions" / hashlib.sha256(names.encode()).hexdigest()[:32]
+    for one in files:
+        path = PurePosixPath(one.path)
+        if path.is_absolute() or ".." in path.parts:
+            raise VersionError(f"{one.path} lies outside the version's folder")
+        place = folder / path
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            _link(_bytes_of(one, open_, cache / "files"), place)
+    return folder
+
+
+def _bytes_of(file: File, open_: Open, cache: Path) -> Path:
+    place = cache / file.sha256
+    if place.exists():
+        return place
+    cache.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    # Under another name until it is whole and right: another process may be fetching it too.
+    with open_(file.uri) as source, NamedTemporaryFile(dir=cache, delete=False) as target:
+        try:
+            while piece := source.read(_PIECE):
+                digest.update(piece)
+                target.write(piece)
+            if digest.hexdigest() != file.sha256:
+                raise VersionError(f"{file.path} is not the file that was registered")
+            Path(target.name).rename(place)
+        except BaseException:
+            Path(target.name).unlink(missing_ok=True)
+            raise
+    return place
+
+
+def _link(file: Path, place: Path) -> None:
+    """Give the bytes their name in a version's folder; another process may do so as well."""
+    mark = place.with_name(f"{place.name}.{os.getpid()}")
+    mark.hardlink_to(file)
+    mark.rename(place)

@@ -1,0 +1,327 @@
+"""/v1/models: versions of each stage's model, which of them holds, who has it."""
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Final, Self, get_args
+from uuid import uuid4
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as InPath
+from pydantic import BaseModel, Field, field_validator, model_validator
+
+from gateway.api.door import Door, Wired
+from gateway.api.problems import ProblemError, documented
+from gateway.catalog import comparisons, model_reports, models
+from gateway.catalog.model_shapes import (
+    Activation,
+    Model,
+    ModelDetail,
+    ModelFile,
+    ModelName,
+    ModelVersion,
+    ShadowReport,
+)
+from gateway.catalog.models import By, FilesMissingError, RegistryError, Wanted
+from gateway.catalog.shapes import Shape
+from gateway.db import Conn
+from gateway.texts import Name, Reason
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+FILES_PATH: Final = "/v1/model-files/"
+
+MOST_FILES: Final = 200
+MOST_OPTIONS: Final = 50
+LONGEST_OPTION: Final = 200_000
+"""Characters: a list of labels, a calibration; together they have to fit the broker's 1 MiB."""
+
+SAFE_SUFFIXES: Final = (".safetensors", ".json", ".txt", ".model", ".onnx", ".tsv", ".jinja")
+"""Of files that hold data alone; pickled weights run code where they are loaded."""
+
+_NAMES: Final[tuple[ModelName, ...]] = get_args(ModelName)
+
+_STATUS: Final = {"no_such_version": 404, "files_missing": 422}
+
+Version = Annotated[str, Field(min_length=3, max_length=200, examples=["siglip@2c26b46b68ff"])]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Text = Annotated[str, Field(max_length=10_000)]
+Option = Annotated[str, Field(max_length=LONGEST_OPTION)]
+FilePath = Annotated[str, Field(min_length=1, max_length=300, examples=["model.safetensors"])]
+
+_BODY: Final = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class FileRequest(BaseModel):
+    """A file of a checkpoint; its bytes are sent to /v1/model-files/{sha256}."""
+
+    path: FilePath
+    sha256: Sha256
+    byte_size: int = Field(ge=0)
+
+    @field_validator("path")
+    @classmethod
+    def _is_data_below(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or {"..", "."} & set(value.split("/")) or not value.isprintable():
+            raise ValueError("a path below the checkpoint's folder, / between its parts")
+        if path.suffix.lower() not in SAFE_SUFFIXES:
+            known = ", ".join(SAFE_SUFFIXES)
+            raise ValueError(f"weights as safetensors or ONNX; kinds that are taken: {known}")
+        return value
+
+
+class ByRequest(BaseModel):
+    """Who does it and why."""
+
+    by: Name = Field("api", examples=["ada"])
+    reason: Reason | None = None
+
+
+class RegisterRequest(ByRequest):
+    """A version as it shall be. The same content is always the same version."""
+
+    engine: Name = Field(examples=["siglip"])
+    options: dict[Name, Option] = Field({}, max_length=MOST_OPTIONS)
+    files: list[FileRequest] = Field([], max_length=MOST_FILES)
+    licence: Name | None = Field(None, examples=["Apache-2.0"])
+    source: Text | None = Field(None, description="where it comes from")
+    metrics: dict[Name, Any] = Field({}, max_length=MOST_OPTIONS)
+    notes: Text | None = None
+
+    @model_validator(mode="after")
+    def _means_something(self) -> Self:
+        if ":" in self.engine or "@" in self.engine:
+            raise ValueError("engine: one of the stage's built-in engines, by its name")
+        if not self.options and not self.files:
+            raise ValueError("options or files: an engine as it comes is registered by its service")
+        if len({one.path for one in self.files}) < len(self.files):
+            raise ValueError("files: a path is there twice")
+        if sum(map(len, self.options.values())) > LONGEST_OPTION:
+            raise ValueError(f"options: {LONGEST_OPTION:,} characters are the most, together")
+        return self
+
+
+class ChangeRequest(ByRequest):
+    """A change of what holds."""
+
+    expected_generation: int | None = Field(
+        None, ge=0, description="refuse with 409 if the model is another by now"
+    )
+
+
+class ActivateRequest(ChangeRequest):
+    """Which version shall hold."""
+
+    version: Version
+
+
+class ShadowRequest(ChangeRequest):
+    """Which version shall look beside the one that holds; null: none."""
+
+    version: Version | None
+    share: float = Field(1.0, gt=0, le=1, description="of the photos, those of lane high left out")
+
+
+class RetireRequest(ByRequest):
+    """Which version shall not be used any more."""
+
+    version: Version
+
+
+class Models(Shape):
+    """Every model of the installation."""
+
+    items: list[Model]
+
+
+@contextmanager
+def _allowed() -> Iterator[None]:
+    try:
+        yield
+    except RegistryError as error:
+        raise ProblemError(_STATUS.get(error.code, 409), error.code, str(error)) from error
+
+
+@router.get("/models", summary="Models and who has them", responses=documented(503))
+async def list_models(door: Wired) -> Models:
+    """Which version of each stage's model holds, and whether every replica has it."""
+
+    def all_of(conn: Conn, owner: str) -> list[Model]:
+        return [model_reports.model(conn, owner, name) for name in _NAMES]
+
+    return Models(items=await door.catalog.ask(all_of))
+
+
+@router.get("/models/{name}", summary="A model", responses=documented(422, 503))
+async def get_model(name: ModelName, door: Wired) -> ModelDetail:
+    """Its versions, its replicas, its last changes. `everywhere` is the barrier: once it is true
+    after a change, no part is made by an earlier version any more."""
+    return await door.catalog.ask(model_reports.detail, name)
+
+
+@router.post(
+    "/models/{name}/versions",
+    status_code=201,
+    summary="Register a version",
+    responses=documented(403, 413, 422, 503),
+)
+async def post_version(
+    name: ModelName, wanted: RegisterRequest, door: Wired, response: Response
+) -> ModelVersion:
+    """Add a candidate; 200 with the same version if it is known already.
+
+    422 `files_missing` names the files to send first.
+    """
+    files = [ModelFile.model_validate(one.model_dump()) for one in wanted.files]
+    version = Wanted(
+        name=name,
+        engine=wanted.engine,
+        by=wanted.by,
+        options=wanted.options,
+        files=files,
+        licence=wanted.licence,
+        source=wanted.source,
+        metrics=wanted.metrics,
+        notes=wanted.notes,
+    )
+
+    def registering(conn: Conn, _owner: str) -> tuple[ModelVersion, bool]:
+        return models.register(conn, version)
+
+    with _allowed():
+        try:
+            made, new = await door.catalog.ask(registering)
+        except FilesMissingError as error:
+            raise ProblemError(
+                422, error.code, str(error), more={"missing": list(error.sha256s)}
+            ) from error
+    response.status_code = 201 if new else 200
+    return made
+
+
+@router.post(
+    "/models/{name}/activate",
+    summary="Have a version hold",
+    responses=documented(403, 404, 409, 413, 422, 503),
+)
+async def post_activate(name: ModelName, wanted: ActivateRequest, door: Wired) -> Activation:
+    """Services load it beside the one they have and change over between two photos; follow
+    `everywhere` at the model's address. An embedder's photos are then embedded again, in the
+    background."""
+    return await _changed(door, models.activate, wanted, name, wanted.version)
+
+
+@router.post(
+    "/models/{name}/rollback",
+    summary="Have the version before hold again",
+    responses=documented(403, 409, 413, 422, 503),
+)
+async def post_rollback(name: ModelName, wanted: ChangeRequest, door: Wired) -> Activation:
+    """Undo the last activation."""
+    return await _changed(door, models.roll_back, wanted, name)
+
+
+@router.post(
+    "/models/{name}/shadow",
+    summary="Have a version look beside the one that holds",
+    responses=documented(403, 404, 409, 413, 422, 503),
+)
+async def post_shadow(name: ModelName, wanted: ShadowRequest, door: Wired) -> Activation:
+    """What it says is compared and reported, never shown; photos that a person waits for are left
+    out. An embedder's vectors can't be compared: there is 409 `not_comparable`."""
+    if name == "embedder" and wanted.version is not None:
+        detail = "Vectors of two versions have nothing in common that could be compared."
+        raise ProblemError(409, "not_comparable", detail)
+    return await _changed(door, models.shadow, wanted, name, wanted.version, wanted.share)
+
+
+@router.post(
+    "/models/{name}/retire",
+    summary="Retire a version",
+    responses=documented(403, 404, 409, 413, 422, 503),
+)
+async def post_retire(name: ModelName, wanted: RetireRequest, door: Wired) -> ModelVersion:
+    """Say that it shall not be used any more; activating it takes that back."""
+
+    def retiring(conn: Conn, _owner: str) -> ModelVersion:
+        return models.retire(conn, name, wanted.version, By(wanted.by, wanted.reason))
+
+    with _allowed():
+        return await door.catalog.ask(retiring)
+
+
+@router.get(
+    "/models/{name}/shadow-report", summary="What a shadow says", responses=documented(422, 503)
+)
+async def get_shadow_report(
+    name: ModelName,
+    door: Wired,
+    version: Annotated[str, Query(min_length=3, max_length=200)],
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> ShadowReport:
+    """How often it agrees, how long it takes, and the photos of which it says something else."""
+    return await door.catalog.ask(comparisons.shadow_report, name, version, limit)
+
+
+@router.put(
+    "/model-files/{sha256}",
+    status_code=201,
+    summary="Send a file of a checkpoint",
+    responses=documented(403, 408, 409, 413, 422, 503, 507),
+    openapi_extra=_BODY,
+)
+async def put_model_file(
+    sha256: Annotated[str, InPath(pattern="^[0-9a-f]{64}$")],
+    request: Request,
+    door: Wired,
+    response: Response,
+) -> None:
+    """The raw bytes, kept once; 200 where they are known already."""
+
+    def known(conn: Conn, _owner: str) -> bool:
+        return models.has_file(conn, sha256)
+
+    if await door.catalog.ask(known):
+        response.status_code = 200
+        return
+    declared = int(request.headers.get("content-length", 0))
+    async with door.spool.take(request.stream(), door.settings.spool, declared) as file:
+        size = await asyncio.to_thread(_checked, file, sha256)
+        key = f"models/{sha256[:2]}/{sha256}-{uuid4().hex[:8]}"
+        uri = await asyncio.to_thread(door.objects.put_file, key, file)
+
+    def keeping(conn: Conn, _owner: str) -> bool:
+        return models.keep_file(conn, sha256, size, uri)
+
+    if not await door.catalog.ask(keeping):  # somebody else has sent them meanwhile
+        await asyncio.to_thread(door.objects.delete, uri)
+
+
+def is_file(method: str, path: str) -> bool:
+    """Whether a request's body is a file of a checkpoint."""
+    return method == "PUT" and path.startswith(FILES_PATH)
+
+
+def _checked(file: Path, sha256: str) -> int:
+    with file.open("rb") as source:
+        found = hashlib.file_digest(source, "sha256").hexdigest()
+    if found != sha256:
+        detail = f"The bytes that came have the SHA-256 {found}: send them again."
+        raise ProblemError(409, "other_bytes", detail)
+    return file.stat().st_size
+
+
+async def _changed(
+    door: Door, change: Callable[..., Activation], wanted: ChangeRequest, *arguments: Any
+) -> Activation:
+    by = By(wanted.by, wanted.reason, wanted.expected_generation)
+    with _allowed():
+        return await door.catalog.ask(door.writes.model, change, *arguments, by)

@@ -1,0 +1,130 @@
+"""Models as people and programs see them."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from gateway.catalog.shapes import Shape
+
+ModelName = Literal["detector", "ocr", "embedder"]
+VersionStage = Literal["candidate", "active", "retired"]
+Change = Literal["served", "activated", "rolled_back", "shadowed"]
+
+
+class ModelFile(Shape):
+    """A file of a version's checkpoint."""
+
+    path: str = Field(examples=["model.safetensors"])
+    sha256: str
+    byte_size: int
+
+
+class ModelVersion(Shape):
+    """A version of a model; `built_in` where a service brings it along."""
+
+    version: str = Field(examples=["siglip@2c26b46b68ff"])
+    engine: str = Field(examples=["siglip"])
+    options: dict[str, str]
+    files: list[ModelFile]
+    sha256: str = Field(description="of engine, options and files")
+    built_in: bool
+    licence: str | None
+    source: str | None
+    metrics: dict[str, Any]
+    notes: str | None
+    stage: VersionStage
+    created_by: str
+    created_at: datetime
+
+
+class Activation(Shape):
+    """A change of a model: which version holds from then on."""
+
+    generation: int
+    version: str
+    shadow: str | None
+    shadow_share: float
+    change: Change
+    reason: str | None
+    activated_by: str
+    activated_at: datetime
+
+
+class Replica(Shape):
+    """An engine process and what it has; `live` if it was heard of within 30 seconds."""
+
+    replica: str = Field(examples=["detector-bulk@node-1:4711"])
+    state: Literal["ready", "loading", "failed", "gone"]
+    generation: int
+    version: str | None
+    engine: str | None
+    shadow: str | None
+    message: str | None
+    seen_s: float = Field(description="seconds since it was heard of")
+    live: bool
+
+
+class Reembedding(Shape):
+    """How far the photos of an owner are embedded by the version that holds."""
+
+    version: str
+    photos: int = Field(description="that any version has embedded")
+    embedded: int = Field(description="by this version")
+    waiting: int = Field(description="asked for and not answered yet")
+    failed: int
+
+
+class Model(Shape):
+    """A model: what holds, who has it.
+
+    `generation` 0: nothing was activated yet, services use what their settings say. `everywhere`:
+    every live replica makes all that it has in hand with what holds.
+    """
+
+    name: ModelName
+    generation: int
+    active: str | None = Field(description="the version that holds, or that replicas say they have")
+    shadow: str | None
+    shadow_share: float
+    everywhere: bool
+    waiting_for: list[str] = Field(description="live replicas that have it not yet")
+    replicas: list[Replica]
+    reembedding: Reembedding | None = None
+
+
+class ModelDetail(Model):
+    """A model with its versions and its last changes, the newest first."""
+
+    versions: list[ModelVersion]
+    history: list[Activation]
+
+
+class Disagreement(Shape):
+    """A photo of which two versions say different things."""
+
+    photo_id: str
+    difference: float
+    active_says: str
+    shadow_says: str
+    active_confidence: float | None
+    shadow_confidence: float | None
+    error: str | None
+    compared_at: datetime
+
+
+class ShadowReport(Shape):
+    """What a version says beside the one that held. `agreement` with its 95 % Wilson interval."""
+
+    name: ModelName
+    shadow: str
+    photos: int
+    agreed: int
+    failed: int
+    agreement: float | None
+    agreement_low: float | None
+    agreement_high: float | None
+    mean_difference: float | None
+    active_ms: float | None = Field(description="median milliseconds of a photo")
+    shadow_ms: float | None
+    disagreements: list[Disagreement] = Field(description="the largest differences first")

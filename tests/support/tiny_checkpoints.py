@@ -1,0 +1,303 @@
+"""Checkpoints of transformers small enough to make in a test: seeded weights, a few layers.
+
+What they answer is nonsense, but the same nonsense each time, and their files are those of real
+ones. Each function saves one into a folder that does not exist yet, and returns the folder.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+WORDS = (
+    "a",
+    "photo",
+    "of",
+    "the",
+    "cat",
+    "dog",
+    "car",
+    "red",
+    "blue",
+    "tree",
+    "house",
+    "this",
+    "is",
+)
+
+
+def photograph(width: int = 90, height: int = 60, seed: int = 0) -> Image.Image:
+    """A picture with structure: noise at a few pixels a grain, the same for the same seed."""
+    grains = np.random.default_rng(seed).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return Image.fromarray(grains).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def siglip(folder: Path, seed: int = 0) -> Path:
+    """SigLIP, with the tokenizer of sentencepiece that its published checkpoints have."""
+    from transformers import SiglipImageProcessor, SiglipTokenizer
+
+    folder.mkdir(parents=True)
+    (folder / "spiece.model").write_bytes(_pieces())
+    tokenizer = SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
+    _save(_siglip_model(len(tokenizer), seed), folder)
+    tokenizer.save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def siglip2_of_a_fixed_resolution(folder: Path) -> Path:
+    """SigLIP2 as its checkpoints of a fixed resolution are: SigLIP with another tokenizer."""
+    from transformers import SiglipImageProcessor
+
+    tokenizer = _siglip2_tokenizer()
+    _save(_siglip_model(len(tokenizer), 1), folder)
+    tokenizer.save_pretrained(folder)
+    SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def siglip2_of_any_shape(folder: Path) -> Path:
+    """SigLIP2 NaFlex: takes as many patches as there are."""
+    from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model
+
+    tokenizer = _siglip2_tokenizer()
+    torch.manual_seed(2)
+    text, vision = _towers(len(tokenizer))
+    model = Siglip2Model(
+        Siglip2Config(text_config=text, vision_config=vision | {"num_patches": 16})
+    )
+    _save(_told_apart(model), folder)
+    tokenizer.save_pretrained(folder)
+    Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
+    return folder
+
+
+def detr(folder: Path) -> Path:
+    """DETR on a ResNet of transformers' own."""
+    from transformers import DetrConfig, DetrForObjectDetection, DetrImageProcessor
+
+    torch.manual_seed(3)
+    config = DetrConfig(
+        use_timm_backbone=False,
+        backbone=None,
+        use_pretrained_backbone=False,
+        backbone_config=_resnet(),
+        num_queries=12,
+        d_model=16,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        encoder_attention_heads=2,
+        decoder_attention_heads=2,
+        **_things(),
+    )
+    _save(_surer(DetrForObjectDetection(config)), folder)
+    DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
+    return folder
+
+
+def rt_detr(folder: Path) -> Path:
+    """RT-DETR."""
+    from transformers import RTDetrConfig, RTDetrForObjectDetection
+
+    torch.manual_seed(4)
+    config = RTDetrConfig(backbone_config=_rt_resnet(), **_real_time(), **_things())
+    return _with_squares(RTDetrForObjectDetection(config), folder)
+
+
+def d_fine(folder: Path) -> Path:
+    """D-FINE."""
+    from transformers import DFineConfig, DFineForObjectDetection
+
+    torch.manual_seed(5)
+    config = DFineConfig(backbone_config=_rt_resnet(), **_real_time(), **_things())
+    return _with_squares(DFineForObjectDetection(config), folder)
+
+
+def owlv2(folder: Path) -> Path:
+    """OWLv2, which looks for what it is asked for."""
+    from transformers import (
+        CLIPTokenizer,
+        Owlv2Config,
+        Owlv2ForObjectDetection,
+        Owlv2ImageProcessor,
+    )
+
+    torch.manual_seed(6)
+    tokenizer = CLIPTokenizer(vocab=_clip_words(), merges=[], model_max_length=16)
+    text, vision = _towers(len(tokenizer))
+    ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    config = Owlv2Config(
+        text_config=text | ends | {"max_position_embeddings": 16},
+        vision_config=vision,
+        projection_dim=16,
+    )
+    _save(_told_apart(Owlv2ForObjectDetection(config)), folder)
+    tokenizer.save_pretrained(folder)
+    Owlv2ImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def blip(folder: Path) -> Path:
+    """BLIP, which writes captions."""
+    from transformers import (
+        BertTokenizer,
+        BlipConfig,
+        BlipForConditionalGeneration,
+        BlipImageProcessor,
+    )
+
+    torch.manual_seed(7)
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
+    words = {word: at for at, word in enumerate([*special, *WORDS])}
+    tokenizer = BertTokenizer(vocab=words, bos_token="[DEC]")
+    text, vision = _towers(len(tokenizer))
+    ends = {"bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
+    wide = {"encoder_hidden_size": 16, "projection_dim": 16}
+    config = BlipConfig(text_config=text | ends | wide, vision_config=vision, projection_dim=16)
+    _save(_told_apart(BlipForConditionalGeneration(config)), folder)
+    tokenizer.save_pretrained(folder)
+    BlipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def _towers(words: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    both = {
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    text = {**both, "vocab_size": words, "max_position_embeddings": 64}
+    return text, {**both, "image_size": 32, "patch_size": 8}
+
+
+def _siglip_model(words: int, seed: int) -> Any:
+    from transformers import SiglipConfig, SiglipModel
+
+    torch.manual_seed(seed)
+    text, vision = _towers(words)
+    return _told_apart(SiglipModel(SiglipConfig(text_config=text, vision_config=vision)))
+
+
+def _told_apart(model: Any) -> Any:
+    """Fresh networks answer nearly the same to everything; larger weights tell more apart."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 0.3)
+            elif name.endswith("logit_scale"):
+                parameter.fill_(2.0)
+            elif name.endswith("logit_bias"):
+                parameter.fill_(-1.0)
+    return model
+
+
+def _surer(model: Any) -> Any:
+    """Detectors begin with scores near zero or equal ones."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0.0, 0.2)
+            elif "class" in name or "score" in name:
+                parameter.normal_(0.0, 1.0)
+    return model
+
+
+def _resnet() -> Any:
+    from transformers import ResNetConfig
+
+    return ResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage4"],
+    )
+
+
+def _rt_resnet() -> Any:
+    from transformers import RTDetrResNetConfig
+
+    return RTDetrResNetConfig(
+        embedding_size=8,
+        hidden_sizes=[8, 8, 16, 16],
+        depths=[1, 1, 1, 1],
+        layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )
+
+
+def _real_time() -> dict[str, Any]:
+    return {
+        "encoder_hidden_dim": 16,
+        "encoder_in_channels": [8, 16, 16],
+        "encoder_ffn_dim": 16,
+        "encoder_attention_heads": 2,
+        "d_model": 16,
+        "num_queries": 12,
+        "decoder_in_channels": [16, 16, 16],
+        "decoder_ffn_dim": 16,
+        "decoder_layers": 2,
+        "decoder_attention_heads": 2,
+        "hidden_expansion": 0.5,
+        "num_denoising": 0,
+        "anchor_image_size": None,
+    }
+
+
+def _things() -> dict[str, Any]:
+    names = ("cat", "dog", "car", "tree")
+    return {"id2label": dict(enumerate(names)), "label2id": {it: at for at, it in enumerate(names)}}
+
+
+def _with_squares(model: Any, folder: Path) -> Path:
+    from transformers import RTDetrImageProcessor
+
+    _save(_surer(model), folder)
+    RTDetrImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
+def _save(model: Any, folder: Path) -> None:
+    model.eval().save_pretrained(folder)
+
+
+def _pieces() -> bytes:
+    """A model of sentencepiece, trained on a few sentences."""
+    import sentencepiece
+
+    sentences = (f"{a} {b} {c}" for a in WORDS for b in WORDS for c in WORDS)
+    written = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=sentences,
+        model_writer=written,
+        vocab_size=60,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+    )
+    return written.getvalue()
+
+
+def _siglip2_tokenizer() -> Any:
+    from transformers import Siglip2Tokenizer
+
+    special = ("<pad>", "<eos>", "<bos>", "<unk>", "<mask>")
+    letters = sorted({letter for word in WORDS for letter in word} | {"▁", "."})
+    vocabulary = {piece: at for at, piece in enumerate((*special, *letters))}
+    return Siglip2Tokenizer(vocab=vocabulary, merges=[], model_max_length=64)
+
+
+def _clip_words() -> dict[str, int]:
+    letters = sorted({letter for word in WORDS for letter in word})
+    # Number 0 is what OWLv2 takes for "nothing is asked for".
+    pieces = ("!", "<|startoftext|>", "<|endoftext|>", *letters, *(f"{it}</w>" for it in letters))
+    return {piece: at for at, piece in enumerate(pieces)}
