@@ -46,6 +46,7 @@ def report(conn: db.Conn, example: Example) -> Callable[..., None]:
             **{
                 "state": "ready",
                 "generation": 0,
+                "wanted": 0,
                 "version": BUILT_IN,
                 "engine": "efficientnet-lite0",
                 "message": None,

@@ -1,22 +1,29 @@
 """The packaged network on real photographs, and against an independent implementation."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from PIL import Image
 
 from backbones import (
     BackboneError,
     EfficientNetLite0,
     WeightsError,
+    cuda,
+    devices,
     imagenet_labels,
     preprocessing,
     weights,
 )
+from backbones.onnx_network import OnnxNetwork
+from backbones.torch_network import TorchNetwork
 
 
 def _photo(name: str) -> Image.Image:
@@ -50,17 +57,21 @@ def test_chelsea_is_a_cat(backbone: EfficientNetLite0) -> None:
     assert {imagenet_labels()[i] for i in best} == {"tiger cat", "Egyptian cat", "tabby cat"}
 
 
-def test_it_computes_what_timm_computes(backbone: EfficientNetLite0) -> None:
+def test_both_runtimes_compute_what_timm_computes(backbone: EfficientNetLite0) -> None:
     import timm
 
     reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
     named = dict(zip(reference.state_dict(), stored.values(), strict=True))
     reference.load_state_dict(named)
-    batch = preprocessing.to_batch([_photo("chelsea.png")], torch.device("cpu"))
+    batch = preprocessing.to_batch([_photo("chelsea.png"), _photo("coffee.png")])
     with torch.inference_mode():
-        expected = reference(batch).numpy()
-    np.testing.assert_allclose(backbone.logits([_photo("chelsea.png")]), expected, atol=1e-3)
+        expected = reference(torch.from_numpy(batch)).numpy()
+        features = reference.forward_head(reference.forward_features(torch.from_numpy(batch)), True)
+    network = TorchNetwork(weights.load(weights.weight_file()), torch.device("cpu"))
+    for got, logits in (network(batch), OnnxNetwork(weights.load(weights.weight_file()), 1)(batch)):
+        np.testing.assert_allclose(logits, expected, atol=1e-3)
+        np.testing.assert_allclose(got, features.numpy(), atol=1e-4)
 
 
 def test_one_pass_gives_features_and_logits(backbone: EfficientNetLite0) -> None:
@@ -120,25 +131,84 @@ def test_the_version_names_the_weight_file(backbone: EfficientNetLite0) -> None:
 
 
 def test_auto_takes_the_cpu_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(cuda, "available", lambda: False)
     assert EfficientNetLite0("auto").device == "cpu"
+    assert EfficientNetLite0("auto").features([Image.new("RGB", (8, 8))]).shape == (1, 1280)
+
+
+def test_torch_computes_it_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as a machine without CUDA goes: the network is made, for the device that is meant."""
+    asked: list[torch.device] = []
+    monkeypatch.setattr(TorchNetwork, "__init__", lambda self, _, device: asked.append(device))
+    monkeypatch.setattr(cuda, "available", lambda: True)
+    EfficientNetLite0("auto")
+    EfficientNetLite0("cuda:1")
+    assert asked == [torch.device("cuda"), torch.device("cuda:1")]
+
+
+def test_a_process_that_computes_on_a_cpu_does_without_torch() -> None:
+    program = """
+import sys
+from PIL import Image
+from backbones import EfficientNetLite0
+EfficientNetLite0("cpu", 1).warm_up()
+sys.exit(bool({"torch", "transformers", "torchvision"} & set(sys.modules)))
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_batch_larger_than_one_pass_gives_each_its_own(backbone: EfficientNetLite0) -> None:
+    colors = [Image.new("RGB", (9, 9), (at * 10, 0, 250 - at * 10)) for at in range(18)]
+    output = backbone(colors)
+    assert output.logits.shape == (18, 1000)
+    for at in (0, 15, 16, 17):
+        np.testing.assert_allclose(backbone([colors[at]]).logits[0], output.logits[at], atol=1e-3)
+
+
+def _saved(tensors: dict[str, torch.Tensor], path: Path) -> Path:
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    return path
+
+
+def _stored() -> dict[str, torch.Tensor]:
+    return dict(torch.load(weights.weight_file(), map_location="cpu", weights_only=True))
 
 
 def test_a_file_with_missing_tensors_is_refused(tmp_path: Path) -> None:
-    stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
-    path = tmp_path / "short.pth"
-    torch.save(dict(list(stored.items())[:-1]), path)
+    path = _saved(dict(list(_stored().items())[:-1]), tmp_path / "short.pth")
     with pytest.raises(WeightsError, match="295 tensors instead of 296"):
         weights.load(path)
 
 
 def test_a_file_with_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> None:
-    stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
-    stored["_fc.bias"] = torch.zeros(10)
-    path = tmp_path / "other.pth"
-    torch.save(stored, path)
-    with pytest.raises(WeightsError, match=r"shape \(10,\)"):
+    path = _saved({**_stored(), "_fc.bias": torch.zeros(10)}, tmp_path / "other.pth")
+    with pytest.raises(WeightsError, match=r"shape \(10,\), not \(1000,\)"):
         weights.load(path)
+
+
+def _failing(error: Exception) -> object:
+    class Session:
+        def run(self, *_: object) -> None:
+            raise error
+
+    return Session()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("Failed to allocate memory for requested buffer of size 1", MemoryError),
+        ("std::bad_alloc", MemoryError),
+        ("Non-zero status code returned while running Conv node", BackboneError),
+    ],
+)
+def test_what_onnx_runtime_raises_becomes_two_kinds(
+    monkeypatch: pytest.MonkeyPatch, said: str, expected: type[Exception]
+) -> None:
+    network = OnnxNetwork(weights.load(weights.weight_file()), 1)
+    monkeypatch.setattr(network, "_session", _failing(onnx_errors.RuntimeException(said)))
+    with pytest.raises(expected, match=r".+"):
+        network(np.zeros((1, 3, 224, 224), np.float32))
 
 
 @pytest.mark.parametrize(
@@ -149,15 +219,6 @@ def test_a_file_with_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> Non
         (RuntimeError("CUDA error: an illegal memory access"), BackboneError),
     ],
 )
-def test_torch_errors_become_two_kinds(
-    backbone: EfficientNetLite0,
-    monkeypatch: pytest.MonkeyPatch,
-    raised: Exception,
-    expected: type[Exception],
-) -> None:
-    def fail(*_: object) -> None:
+def test_what_torch_raises_becomes_two_kinds(raised: Exception, expected: type[Exception]) -> None:
+    with pytest.raises(expected, match=r".+"), devices.torch_errors():
         raise raised
-
-    monkeypatch.setattr(preprocessing, "to_batch", fail)
-    with pytest.raises(expected, match=r".+"):
-        backbone([Image.new("RGB", (8, 8))])

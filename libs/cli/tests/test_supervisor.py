@@ -295,6 +295,16 @@ def test_programs_die_when_the_supervisor_is_killed(tmp_path: Path, signal_name:
     assert gone(int(ready.split()[0]))
 
 
+def test_programs_share_a_session_so_that_niceness_counts_and_have_groups_of_their_own(
+    tmp_path: Path,
+) -> None:
+    with running([daemon("one"), daemon("other")], tmp_path) as stack:
+        state = stack.until(is_ready)
+        pids = [process.pid for process in state.processes if process.pid]
+        assert {os.getsid(pid) for pid in pids} == {os.getsid(0)}
+        assert [os.getpgid(pid) for pid in pids] == pids
+
+
 def test_left_over_programs_are_ended_but_not_a_stranger_with_the_same_pid() -> None:
     ours, stranger = (subprocess.Popen(python(WAIT), start_new_session=True) for _ in range(2))
     try:

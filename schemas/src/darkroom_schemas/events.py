@@ -231,6 +231,8 @@ class ModelReported(TypedDict):
     """ready, loading (the version before goes on working), failed (likewise, or nothing does), gone."""
     generation: int
     """Of the model.activated that it obeys with all that it has in hand; 0: its own settings."""
+    wanted: int
+    """Of the model.activated that it was last told of: what it loads, or failed to."""
     version: str | None
     """That makes its parts; null while there is none."""
     engine: str | None

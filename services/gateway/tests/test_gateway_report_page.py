@@ -104,7 +104,7 @@ async def test_a_page_needs_no_other_file_and_runs_nothing() -> None:
 async def test_an_uncalibrated_confidence_is_marked_and_it_is_said_why_and_what_helps() -> None:
     text = await written(told(found=1), [LINE], Shelf())
     assert '<span class="also" title="uncalibrated">≈ 91 %</span>' in text
-    assert "<b>uncalibrated</b>: The model&#39;s own estimate, not fitted on 200" in text
+    assert "<b>uncalibrated</b>: the model&#39;s own estimate, not fitted on 200" in text
     assert "python -m detector.calibrate" in text
 
 

@@ -1,17 +1,18 @@
 """EfficientNet-Lite0: ImageNet-1k labels and features to compare pictures by."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones import preprocessing, weights
+from backbones import cuda, preprocessing, weights
 from backbones.architecture import CLASSES, FEATURES, SIDE
+
+_MOST: Final = 16
+"""Pictures in one pass, so that memory stays bounded; larger batches are no faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +23,21 @@ class Output:
     logits: NDArray[np.float32]
 
 
-class BackboneError(RuntimeError):
-    """torch could not compute the batch, for another reason than memory."""
+class _Network(Protocol):
+    @property
+    def device(self) -> str: ...
+
+    def __call__(
+        self, batch: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 
 
 class EfficientNetLite0:
     """The packaged network on one device. Calls block; not to be shared between threads.
 
-    Offline always: weights come from a package. Constructing takes 0.1 s once torch is imported
-    (3 s). Running it raises MemoryError where host or device memory is short, BackboneError for
-    whatever else torch refuses.
+    Offline always: weights come from a package. ONNX Runtime computes it on a CPU, torch on CUDA.
+    Running it raises MemoryError where host or device memory is short, BackboneError for whatever
+    else is refused.
     """
 
     name: Final = "efficientnet-lite0"
@@ -40,34 +46,29 @@ class EfficientNetLite0:
     def __init__(self, device: str = "auto", threads: int = 0) -> None:
         """`device`: `auto` (CUDA where there is one), `cpu`, `cuda`, `cuda:1`, …
 
-        `threads`: of torch in this process; 0 leaves it to torch (OMP_NUM_THREADS, else all
-        cores). Raises WeightsError.
+        `threads`: on a CPU; 0 leaves it to OMP_NUM_THREADS, else all cores. Raises WeightsError.
         """
-        if threads:
-            torch.set_num_threads(threads)
         path = weights.weight_file()
         self.model_version = weights.version_of(path)
-        self._device = torch.device(_chosen(device))
-        network = weights.load(path).to(self._device)
-        self._network = network.to(memory_format=torch.channels_last)
+        self._network = _network(weights.load(path), device, threads)
 
     @property
     def device(self) -> str:
         """Where it runs, such as `cpu` or `cuda:0`."""
-        return str(self._device)
+        return self._network.device
 
     def warm_up(self) -> None:
         """Run once, so that the first photo does not pay for lazily made kernels."""
         self([Image.new("RGB", (SIDE, SIDE))])
 
     def __call__(self, images: Sequence[Image.Image]) -> Output:
-        """Features and logits of pictures of any size and mode (made RGB), in one pass."""
-        if not images:
-            return Output(np.empty((0, FEATURES), np.float32), np.empty((0, CLASSES), np.float32))
-        with torch.inference_mode(), _torch_errors():
-            features = self._network(preprocessing.to_batch(images, self._device))
-            logits = self._network.classifier(features)
-            return Output(features.cpu().numpy(), logits.cpu().numpy())
+        """Features and logits of pictures of any size and mode (made RGB)."""
+        features = np.empty((len(images), FEATURES), np.float32)
+        logits = np.empty((len(images), CLASSES), np.float32)
+        for start in range(0, len(images), _MOST):
+            rows = slice(start, start + _MOST)
+            features[rows], logits[rows] = self._network(preprocessing.to_batch(images[rows]))
+        return Output(features, logits)
 
     def features(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Pooled features (n, 1280), as they are: not of unit length."""
@@ -78,20 +79,12 @@ class EfficientNetLite0:
         return self(images).logits
 
 
-def _chosen(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def _network(packaged: weights.Weights, device: str, threads: int) -> _Network:
+    if cuda.meant(device):
+        from backbones import devices
+        from backbones.torch_network import TorchNetwork
 
+        return TorchNetwork(packaged, devices.ready(device, threads))
+    from backbones.onnx_network import OnnxNetwork
 
-@contextmanager
-def _torch_errors() -> Iterator[None]:
-    """Maps what torch raises; the CPU's allocator has no class of its own for a lack of memory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
-    except RuntimeError as error:
-        if "allocate memory" in str(error):
-            raise MemoryError(str(error)) from error
-        raise BackboneError(str(error)) from error
+    return OnnxNetwork(packaged, threads)

@@ -4,15 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from backbones.architecture import SIDE
 
 # As the weights were trained: TensorFlow's reference for EfficientNet-Lite (MEAN_RGB, STDDEV_RGB).
-_MEAN: Final = 127.0
-_DEVIATION: Final = 128.0
+_MEAN: Final = np.float32(127.0)
+_DEVIATION: Final = np.float32(128.0)
 _CROP: Final = SIDE / (SIDE + 32)
 """Share of the short side that the centred square crop takes; the same reference."""
 
@@ -28,8 +27,10 @@ def crop(image: Image.Image) -> Image.Image:
     )
 
 
-def to_batch(images: Sequence[Image.Image], device: torch.device) -> Tensor:
-    """(n, 3, 224, 224) float32 in channels-last order, which runs a quarter faster on CPUs."""
-    pixels = np.stack([np.asarray(crop(image)) for image in images])
-    batch = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)  # NHWC memory: channels last
-    return batch.float().sub_(_MEAN).div_(_DEVIATION)
+def to_batch(images: Sequence[Image.Image]) -> NDArray[np.float32]:
+    """(n, 3, 224, 224) float32."""
+    pixels = np.stack([np.asarray(crop(image)) for image in images]).transpose(0, 3, 1, 2)
+    batch = pixels.astype(np.float32, order="C")
+    batch -= _MEAN
+    batch /= _DEVIATION
+    return batch

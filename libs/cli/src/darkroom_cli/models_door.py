@@ -76,7 +76,11 @@ class ModelsDoor:
                 raise GatewayError(f"{name} was changed again meanwhile; see darkroom models show")
             if found["everywhere"]:
                 return found
-            failed = [one for one in found["replicas"] if one["live"] and one["state"] == "failed"]
+            failed = [
+                one
+                for one in found["replicas"]
+                if one["live"] and one["state"] == "failed" and one["wanted"] >= generation
+            ]
             if failed:
                 first = failed[0]
                 raise GatewayError(

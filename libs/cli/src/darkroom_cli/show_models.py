@@ -1,10 +1,11 @@
 """Models for people's eyes."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
 from darkroom_cli.client import Json
 from darkroom_cli.show import plain
@@ -13,13 +14,18 @@ _CHANGES: Final = {
     "served": "by the services' settings",
     "activated": "activated",
     "rolled_back": "rolled back",
-    "shadowed": "shadow set",
 }
+
+_VERSION: Final = partial(Column, "version", no_wrap=True)
+"""Whole, so that it can be copied."""
+
+_LATELY_S: Final = 60.0
+"""So long a replica that went is still listed."""
 
 
 def overview(found: Sequence[Json]) -> Table:
     """A line for each model."""
-    table = Table("model", "version", "generation", "replicas", "everywhere", box=SIMPLE_HEAD)
+    table = Table("model", _VERSION(), "generation", "replicas", "everywhere", box=SIMPLE_HEAD)
     for one in found:
         live = [each for each in one["replicas"] if each["live"]]
         table.add_row(
@@ -42,8 +48,11 @@ def detail(found: Json) -> Iterator[Any]:
         yield plain(_embedded(again))
     if found["versions"]:
         yield _versions(found)
-    if found["replicas"]:
-        yield _replicas(found["replicas"])
+    if shown := [one for one in found["replicas"] if one["live"] or one["seen_s"] < _LATELY_S]:
+        yield _replicas(shown)
+    for one in shown:
+        if one["message"]:
+            yield plain(f"{one['replica']}: {one['message']}")
     if found["history"]:
         yield _history(found["history"])
 
@@ -59,17 +68,16 @@ def _embedded(again: Json) -> str:
 
 
 def _versions(found: Json) -> Table:
-    table = Table("version", "stage", "options", "files", "licence", "since", box=SIMPLE_HEAD)
+    table = Table(_VERSION(), "stage", "options", "files", "licence", box=SIMPLE_HEAD)
     for one in found["versions"]:
         size = sum(file["byte_size"] for file in one["files"])
         stage = "in use" if one["version"] == found["active"] else one["stage"]
         table.add_row(
             plain(one["version"]),
             stage,
-            plain(", ".join(_short(name, value) for name, value in one["options"].items())),
+            plain("\n".join(_short(name, value) for name, value in one["options"].items())),
             f"{len(one['files'])} ({size / 1e6:.1f} MB)" if one["files"] else "built in",
             plain(one["licence"] or ""),
-            one["created_at"][:16].replace("T", " "),
         )
     return table
 
@@ -79,25 +87,31 @@ def _short(name: str, value: str, most: int = 40) -> str:
 
 
 def _replicas(replicas: Sequence[Json]) -> Table:
-    table = Table("replica", "state", "generation", "version", "heard of", "why", box=SIMPLE_HEAD)
+    table = Table("replica", "state", "generation", _VERSION(), "heard of", box=SIMPLE_HEAD)
     for one in replicas:
         state = one["state"] if one["live"] or one["state"] == "gone" else "silent"
         table.add_row(
             *(plain(one["replica"]), state, str(one["generation"]), plain(one["version"] or "")),
-            *(f"{one['seen_s']:.0f} s ago", plain(one["message"] or "")),
+            f"{one['seen_s']:.0f} s ago",
         )
     return table
 
 
 def _history(history: Sequence[Json]) -> Table:
-    table = Table("generation", "version", "shadow", "what", "by", "when", "why", box=SIMPLE_HEAD)
+    table = Table("generation", _VERSION(), "what", "by", "when", "why", box=SIMPLE_HEAD)
     for one in history:
         table.add_row(
-            *(str(one["generation"]), plain(one["version"]), plain(one["shadow"] or "")),
-            *(_CHANGES[one["change"]], plain(one["activated_by"])),
-            *(one["activated_at"][:16].replace("T", " "), plain(one["reason"] or "")),
+            *(str(one["generation"]), plain(one["version"]), _change(one)),
+            *(plain(one["activated_by"]), one["activated_at"][:16].replace("T", " ")),
+            plain(one["reason"] or ""),
         )
     return table
+
+
+def _change(one: Json) -> str:
+    if one["change"] == "shadowed":
+        return plain(f"{one['shadow']} beside it") if one["shadow"] else "none beside it"
+    return _CHANGES[one["change"]]
 
 
 def changed(name: str, made: Json) -> str:

@@ -111,11 +111,12 @@ class Keeper:
     def start(self) -> None:
         """Load what holds. Raises what loading raises; Busy where a version is not to be had."""
         wanted = self._wanted
-        self._reporter.say(Report("loading", 0, None, None))
+        asked = 0 if wanted is None else wanted.generation
+        self._reporter.say(Report("loading", 0, asked, None, None))
         try:
             serving = self._means.own() if wanted is None else self._means.serving(wanted)
         except Exception as error:
-            self._reporter.say(Report("failed", 0, None, None, message=reason(error)))
+            self._reporter.say(Report("failed", 0, asked, None, None, message=reason(error)))
             self._reporter.flush()
             if wanted is None or isinstance(error, Busy | Retry):
                 raise
@@ -160,14 +161,15 @@ class Keeper:
 
     def _change(self, wanted: Activation) -> None:
         before = self.servings.now
-        self._reporter.say(replace(_ready(before), state="loading"))
+        asked = wanted.generation
+        self._reporter.say(replace(_ready(before), state="loading", wanted=asked))
         try:
             serving = self._means.serving(wanted)
         except Exception as error:  # noqa: BLE001 - the version before goes on working
             why = reason(error)
             _log.error("model_failed", version=wanted.active.version, reason=why)
             self._refused = (wanted.generation, time.monotonic() + _AGAIN_S)
-            self._reporter.say(replace(_ready(before), state="failed", message=why))
+            self._reporter.say(replace(_ready(before), state="failed", wanted=asked, message=why))
             return
         self.servings.swap(serving)
         _log.info(
@@ -233,7 +235,8 @@ def _told(keeper: Keeper, codec: Codec, value: bytes) -> None:
 
 def _ready(serving: Serving) -> Report:
     shadow = serving.shadow.version if serving.shadow is not None else None
-    return Report("ready", serving.generation, serving.version, serving.engine, shadow)
+    generation = serving.generation
+    return Report("ready", generation, generation, serving.version, serving.engine, shadow)
 
 
 def reason(error: Exception) -> str:

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import platform
 import threading
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Protocol
 from uuid import NAMESPACE_URL, uuid4, uuid5
 
@@ -36,6 +36,7 @@ class Report:
 
     state: Literal["ready", "loading", "failed", "gone"]
     generation: int
+    wanted: int
     version: str | None
     engine: str | None
     shadow: str | None = None
@@ -85,7 +86,7 @@ class Reporter:
     def close(self) -> None:
         """Say that this replica is gone, and end."""
         if (report := self._report) is not None and report.state != "failed":
-            self.say(Report("gone", report.generation, report.version, report.engine))
+            self.say(replace(report, state="gone", message=None))
         self.flush()
         with self._lock:
             self._closing = True

@@ -62,9 +62,9 @@ def _print(found: Any, as_json: bool, *shown: Any) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for one in shown:
-        console.print(one)
+        console.print(one, soft_wrap=isinstance(one, str))
 
 
 @models.command("list")

@@ -65,8 +65,8 @@ _STATES: Final[Mapping[str, str]] = {
     "cancelled": "Cancelled",
 }
 UNCALIBRATED: Final = (
-    "The model's own estimate, not fitted on 200 labelled photos or more: 90 % need not mean right"
-    " nine times out of ten. `python -m detector.calibrate FOLDER` fits it."
+    "the model's own estimate, not fitted on 200 labelled photos or more, so 90 % need not mean"
+    " right nine times out of ten. To calibrate it: python -m detector.calibrate FOLDER"
 )
 """What is said of a confidence with "≈"."""
 

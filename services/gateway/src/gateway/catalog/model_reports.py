@@ -34,14 +34,14 @@ def record_reports(conn: Conn, *events: ModelReported) -> None:
 # A replica's reports come in order, but may come twice. seen_at stays where nothing is new: a
 # repetition is no sign of life.
 _REPORT: Final = """
-INSERT INTO model_replicas (replica, name, state, generation, version, engine, shadow, message,
-  reported_at)
-VALUES (%(replica)s, %(name)s, %(state)s, %(generation)s, %(version)s, %(engine)s, %(shadow)s,
-  %(message)s, %(reported_at)s)
+INSERT INTO model_replicas (replica, name, state, generation, wanted, version, engine, shadow,
+  message, reported_at)
+VALUES (%(replica)s, %(name)s, %(state)s, %(generation)s, %(wanted)s, %(version)s, %(engine)s,
+  %(shadow)s, %(message)s, %(reported_at)s)
 ON CONFLICT (replica) DO UPDATE SET name = excluded.name, state = excluded.state,
-  generation = excluded.generation, version = excluded.version, engine = excluded.engine,
-  shadow = excluded.shadow, message = excluded.message, reported_at = excluded.reported_at,
-  seen_at = clock_timestamp()
+  generation = excluded.generation, wanted = excluded.wanted, version = excluded.version,
+  engine = excluded.engine, shadow = excluded.shadow, message = excluded.message,
+  reported_at = excluded.reported_at, seen_at = clock_timestamp()
 WHERE excluded.reported_at > model_replicas.reported_at
 """
 
@@ -56,7 +56,7 @@ ON CONFLICT DO NOTHING
 def replicas(conn: Conn, name: str) -> list[Replica]:
     """Those that were heard of lately, in the order of their names."""
     rows = conn.execute(
-        "SELECT replica, state, generation, version, engine, shadow, message,"
+        "SELECT replica, state, generation, wanted, version, engine, shadow, message,"
         " extract(epoch FROM clock_timestamp() - seen_at)::float8 AS seen_s FROM model_replicas"
         " WHERE name = %s AND seen_at > clock_timestamp() - make_interval(secs => %s)"
         " ORDER BY replica",

@@ -57,6 +57,7 @@ class Replica(Shape):
     replica: str = Field(examples=["detector-bulk@node-1:4711"])
     state: Literal["ready", "loading", "failed", "gone"]
     generation: int
+    wanted: int = Field(description="generation that it loads, has, or failed to load")
     version: str | None
     engine: str | None
     shadow: str | None

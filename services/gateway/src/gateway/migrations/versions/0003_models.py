@@ -40,7 +40,7 @@ _REPORTS: Final = """
 -- seen_at: by the catalog's own clock, since replicas' clocks differ
 CREATE TABLE model_replicas (
   replica text PRIMARY KEY, name text NOT NULL, state text NOT NULL, generation bigint NOT NULL,
-  version text, engine text, shadow text, message text, reported_at timestamptz NOT NULL,
+  wanted bigint NOT NULL, version text, engine text, shadow text, message text, reported_at timestamptz NOT NULL,
   seen_at timestamptz NOT NULL DEFAULT now());
 
 CREATE TABLE model_comparisons (
