@@ -43,7 +43,7 @@ class ModelsDoor:
         self, name: str, wanted: Mapping[str, Any], folder: Path | None, tell: Callable[[str], None]
     ) -> Json:
         """Register a version with a folder's files, which are sent unless they are known."""
-        files = {} if folder is None else _files(folder)
+        files = {} if folder is None else files_of(folder)
         for path, file in files.items():
             tell(f"{path} ({file.byte_size / 1e6:.1f} MB)")
             self._send(file)
@@ -51,7 +51,11 @@ class ModelsDoor:
             {"path": path, "sha256": file.sha256, "byte_size": file.byte_size}
             for path, file in files.items()
         ]
-        return self._post(name, "versions", {**wanted, "files": listed})
+        return self.add(name, {**wanted, "files": listed})
+
+    def add(self, name: str, wanted: Mapping[str, Any]) -> Json:
+        """Register a version whose files are known already."""
+        return self._post(name, "versions", wanted)
 
     def change(self, name: str, word: str, wanted: Mapping[str, Any]) -> Json:
         """`activate`, `rollback`, `shadow` or `retire`."""
@@ -96,7 +100,7 @@ class ModelsDoor:
     def _post(self, name: str, word: str, wanted: Mapping[str, Any]) -> Json:
         return self.gateway.ask("POST", f"/v1/models/{name}/{word}", json=dict(wanted))
 
-    def _send(self, file: "_File") -> None:
+    def _send(self, file: "CheckpointFile") -> None:
         with file.place.open("rb") as body:
             self.gateway.ask(
                 "PUT",
@@ -108,13 +112,15 @@ class ModelsDoor:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class CheckpointFile:
+    """A file of a checkpoint on this machine."""
+
     place: Path
     sha256: str
     byte_size: int
 
 
-def _files(folder: Path) -> dict[str, _File]:
+def files_of(folder: Path) -> dict[str, CheckpointFile]:
     """The files of a checkpoint by their paths; hidden ones are left out."""
     found = {}
     for root, folders, names in os.walk(folder):
@@ -125,7 +131,7 @@ def _files(folder: Path) -> dict[str, _File]:
                 with place.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
                 path = place.relative_to(folder).as_posix()
-                found[path] = _File(place, digest, place.stat().st_size)
+                found[path] = CheckpointFile(place, digest, place.stat().st_size)
     if not found:
         raise GatewayError(f"{folder} has no files")
     return found

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from darkroom_cli import door, show_models
+from darkroom_cli import calibrating, door, show_models
 from darkroom_cli.client import Json
 from darkroom_cli.commands.photos import AsJson, Url, explained
 from darkroom_cli.commands.policy import By
@@ -208,6 +208,47 @@ def compare(
         registry = models_door(url, data)
         found = registry.shadow_report(name, registry.meant(name, version), limit)
     _print(found, as_json, *show_models.shadow_report(found))
+
+
+@models.command("calibrate", epilog="Example: darkroom models calibrate ./labelled --activate")
+def calibrate(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+    by: By,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(exists=True, file_okay=False, help="LABEL/photo.jpg below it."),
+    ] = None,
+    reviews: Annotated[
+        bool, typer.Option("--reviews", help="By people's answers instead of a folder.")
+    ] = False,
+    files: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="The active version's files, if any."),
+    ] = None,
+    use: Annotated[bool, typer.Option("--activate", help="Have it hold at once.")] = False,
+    timeout: Timeout = 300.0,
+    as_json: AsJson = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Fit the detector's confidences to photos whose labels are known.
+
+    The result is a version of its own: what holds now, with these confidences. Nothing uses it
+    until it is activated.
+    """
+    if reviews is (folder is not None):
+        raise typer.BadParameter("name a folder, or --reviews")
+    with explained():
+        registry = models_door(url, data)
+        calibration = calibrating.calibrate(
+            registry, DataFolder.at(data), calibrating.Examples(folder, files)
+        )
+        version = calibrating.active_version(registry)
+        made = registry.add(calibrating.MODEL, calibrating.as_version(version, calibration, by))
+        shown = (plain(f"{made['version']} ({made['stage']})"), _next(calibrating.MODEL, made))
+        _print(made, as_json, *(shown[:1] if use else shown))
+        if use:
+            wanted = {"version": made["version"], "by": by, "reason": "calibrated"}
+            _change(registry, calibrating.MODEL, "activate", wanted, timeout, as_json)
 
 
 @models.command("retire")

@@ -1,0 +1,117 @@
+"""Fits the confidences of the detector's active version, by the detector's own program."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from darkroom_cli.client import GatewayError, Json
+from darkroom_cli.models_door import ModelsDoor, files_of
+from darkroom_cli.paths import DataFolder
+from darkroom_cli.plan import service_environment
+from darkroom_cli.supervision.state import read_state
+
+MODEL: Final = "detector"
+OPTION: Final = "detector_calibration"
+
+_PROGRAM: Final = "detector.calibrate"
+_FITTED: Final = (0, 3)
+"""Its exit codes: calibrated; fitted, but to too few photos to count as that."""
+
+_SHOWN: Final = ("n", "temperature", "ece_before", "ece_after", "source", "fitted_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Photos whose labels are known: a folder `LABEL/photo.jpg`, or (None) people's answers."""
+
+    folder: Path | None
+    checkpoint: Path | None = None
+    """Where the active version's files lie here, if it has any."""
+
+
+def calibrate(registry: ModelsDoor, data: DataFolder, examples: Examples) -> Json:
+    """A calibration of what holds, as the detector writes it; it tells a person what it does.
+
+    Raises GatewayError where there is nothing to calibrate, or the program does not fit it.
+    """
+    version = active_version(registry)
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "calibration.json")
+        command = [sys.executable, "-m", _PROGRAM, "--json", str(file)]
+        if examples.folder is not None:
+            command.append(str(examples.folder))
+        else:
+            command += ["--reviews", registry.gateway.url]
+        environment = {**os.environ, **_services(data), **_settings(version, examples.checkpoint)}
+        code = subprocess.run(command, env=environment, check=False).returncode
+        if code not in _FITTED:
+            raise GatewayError("the confidences were not fitted; nothing is changed")
+        found: Json = json.loads(file.read_text(encoding="utf-8"))
+        return found
+
+
+def as_version(version: Json, calibration: Json, by: str) -> Json:
+    """What to register: the version as it was, with these confidences."""
+    return {
+        "engine": version["engine"],
+        "options": {**version["options"], OPTION: json.dumps(calibration)},
+        "files": version["files"],
+        "licence": version["licence"],
+        "source": version["source"],
+        "metrics": {
+            **version["metrics"],
+            "calibration": {name: calibration.get(name) for name in _SHOWN},
+        },
+        "notes": f"{version['version']} with confidences fitted to {calibration['n']} photos",
+        "by": by,
+    }
+
+
+def active_version(registry: ModelsDoor) -> Json:
+    """The version of the detector that holds. Raises GatewayError."""
+    model = registry.one(MODEL)
+    found = [one for one in model["versions"] if one["version"] == model["active"]]
+    if not found:
+        raise GatewayError("no version of the detector is known to work yet: is it up?")
+    version: Json = found[0]
+    return version
+
+
+def _services(data: DataFolder) -> Mapping[str, str]:
+    state = read_state(data.state_file)
+    if state is None:
+        return {}
+    return service_environment(data, state.addresses)
+
+
+def _settings(version: Json, checkpoint: Path | None) -> dict[str, str]:
+    """The version's options as the settings of the program."""
+    options: dict[str, Any] = {**version["options"]}
+    options.pop(OPTION, None)
+    if version["files"]:
+        if checkpoint is None:
+            raise GatewayError(
+                f"{version['version']} has files: say by --files in which folder they lie here"
+            )
+        _check(version, checkpoint)
+        options.setdefault("detector_checkpoint", "./")
+    settings = {
+        name: str(checkpoint / value) if checkpoint and str(value).startswith("./") else value
+        for name, value in options.items()
+    }
+    named = {f"DARKROOM_{name.upper()}": str(value) for name, value in settings.items()}
+    return {"DARKROOM_DETECTOR_ENGINE": version["engine"], **named}
+
+
+def _check(version: Json, checkpoint: Path) -> None:
+    """Raises GatewayError unless the folder has exactly the version's files."""
+    here = {path: file.sha256 for path, file in files_of(checkpoint).items()}
+    wanted = {one["path"]: one["sha256"] for one in version["files"]}
+    if apart := sorted(path for path, sha256 in wanted.items() if here.get(path) != sha256):
+        raise GatewayError(f"{checkpoint / apart[0]} is not the file of {version['version']}")
