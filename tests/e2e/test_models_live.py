@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import tiny_checkpoints
 from darkroom_cli.client import Gateway
 from darkroom_cli.door import allow
 from darkroom_cli.models_door import ModelsDoor
@@ -177,3 +179,55 @@ def test_a_shadow_is_compared_and_never_shown(
     assert (report["photos"], report["agreed"], report["failed"]) == (8, 8, 0)
     assert 0 < report["mean_difference"] < 1  # it keeps fewer labels
     assert report["shadow_ms"] > 0
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SigLIP of a few neurons: real files, meaningless vectors."""
+    return tiny_checkpoints.siglip(tmp_path_factory.mktemp("siglip") / "checkpoint")
+
+
+def test_photos_are_embedded_again_by_another_version_and_found_meanwhile(
+    registry: ModelsDoor, api: httpx.Client, importing: Importing, checkpoint: Path
+) -> None:
+    batch = importing(12)
+    photos = list(batch.photos()) if batch.finished() else []
+    before = {photo["stages"]["embedder"]["model_version"] for photo in photos}
+
+    def alike() -> int:
+        query = {"like": photos[0]["photo_id"], "limit": 100}
+        return len(api.get("/v1/search", params=query).json()["items"])
+
+    known = alike()
+    made = registry.register(
+        "embedder", {"engine": "siglip", "by": "test"}, checkpoint, lambda _: None
+    )
+    change = registry.change("embedder", "activate", {"version": made["version"], "by": "test"})
+
+    def progress() -> Json:
+        found: Json = registry.one("embedder")["reembedding"]
+        assert alike() >= known, "the search is never emptied"
+        return found
+
+    registry.everywhere("embedder", change["generation"], WITHIN_S, lambda _: progress())
+    done = until(
+        lambda: (found := progress())["embedded"] == found["photos"] and found,
+        "all photos are embedded again",
+    )
+    fresh = importing(2)
+    new = list(fresh.photos()) if fresh.finished() else []
+    query = {"like": new[0]["photo_id"], "limit": 100}
+    hits = api.get("/v1/search", params=query).json()["items"]
+    registry.change("embedder", "rollback", {"by": "test"})
+
+    assert before.isdisjoint({made["version"]})
+    assert (done["version"], done["failed"]) == (made["version"], 0)
+    assert done["photos"] >= 12
+    assert {photo["stages"]["embedder"]["model_version"] for photo in new} == {made["version"]}
+    assert new[0]["embedding_dim"] != photos[0]["embedding_dim"]
+    # Photos that only the first version saw in their analysis are found beside a new one.
+    assert {photo["photo_id"] for photo in photos} <= {hit["photo"]["photo_id"] for hit in hits}
+    # What was decided of them is as it was.
+    again = [api.get(f"/v1/photos/{photo['photo_id']}").json() for photo in photos]
+    assert [one["revision"] for one in again] == [photo["revision"] for photo in photos]
+    assert [one["outcome"] for one in again] == [photo["outcome"] for photo in photos]

@@ -324,7 +324,9 @@ def test_photos_without_the_active_version_are_asked_for_once_and_a_few_at_a_tim
     made, _ = models.register(conn, wanted(name="embedder", options={"x": "1"}))
     reembedder = Reembedder(outbox, in_flight=3)
     assert reembedder.turn(conn) == 0  # nothing was activated
-    models.activate(conn, outbox, "embedder", made.version, ADA)
+    generation = models.activate(conn, outbox, "embedder", made.version, ADA).generation
+    assert reembedder.turn(conn) == 0  # the version before would answer
+    report("embedder-bulk@a:1", name="embedder", version=made.version, generation=generation)
 
     def asked() -> list[Mapping[str, Any]]:
         rows = conn.execute(
@@ -353,6 +355,7 @@ def test_a_photo_that_could_not_be_embedded_again_is_counted_and_not_asked_for_f
     failed: Any = example(
         names.PHOTO_REEMBEDDED,
         **{"owner": OWNER, "photo_id": photo, "asked_version": "new@1", "vector": []},
+        model_version="new@1",
         error="The model could not look at this photo.",
     )
     reembedding.record_reembedded(conn, failed)
@@ -360,6 +363,22 @@ def test_a_photo_that_could_not_be_embedded_again_is_counted_and_not_asked_for_f
     assert reembedding.ask(conn, outbox, "new@1", first, 10) == (0, None)
     progress = reembedding.progress(conn, OWNER, "new@1")
     assert (progress.embedded, progress.waiting, progress.failed) == (0, 0, 1)
+
+
+def test_an_answer_by_the_version_before_is_none_and_the_photo_is_asked_for_again(
+    conn: db.Conn, outbox: Outbox, seed: Seed, example: Example
+) -> None:
+    photo = seed.analyzed("a.jpg", picture()).photo_id
+    assert reembedding.ask(conn, outbox, "new@1", UUID(int=0), 10) == (1, None)
+    late: Any = example(
+        names.PHOTO_REEMBEDDED,
+        **{"owner": OWNER, "photo_id": photo, "asked_version": "new@1"},
+        model_version="stub@1",
+    )
+    reembedding.record_reembedded(conn, late)
+
+    assert reembedding.progress(conn, OWNER, "new@1").waiting == 0
+    assert reembedding.ask(conn, outbox, "new@1", UUID(int=0), 10) == (1, None)
 
 
 def test_a_request_that_got_lost_is_made_again(conn: db.Conn, outbox: Outbox, seed: Seed) -> None:

@@ -14,10 +14,10 @@ from darkroom_cli.client import GatewayError, Json
 from darkroom_cli.models_door import ModelsDoor, files_of
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.plan import service_environment
+from darkroom_cli.show_models import CALIBRATION as OPTION
 from darkroom_cli.supervision.state import read_state
 
 MODEL: Final = "detector"
-OPTION: Final = "detector_calibration"
 
 _PROGRAM: Final = "detector.calibrate"
 _FITTED: Final = (0, 3)

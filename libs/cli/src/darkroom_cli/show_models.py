@@ -19,6 +19,9 @@ _CHANGES: Final = {
 _VERSION: Final = partial(Column, "version", no_wrap=True)
 """Whole, so that it can be copied."""
 
+CALIBRATION: Final = "detector_calibration"
+"""The option that holds what confidences were fitted to."""
+
 _LATELY_S: Final = 60.0
 """So long a replica that went is still listed."""
 
@@ -75,11 +78,23 @@ def _versions(found: Json) -> Table:
         table.add_row(
             plain(one["version"]),
             stage,
-            plain("\n".join(_short(name, value) for name, value in one["options"].items())),
+            plain("\n".join(_options(one))),
             f"{len(one['files'])} ({size / 1e6:.1f} MB)" if one["files"] else "built in",
             plain(one["licence"] or ""),
         )
     return table
+
+
+def _options(version: Json) -> Iterator[str]:
+    """A version's options, a calibration in short."""
+    for name, value in version["options"].items():
+        fitted = version["metrics"].get("calibration") if name == CALIBRATION else None
+        if fitted is None:
+            yield _short(name, value)
+        else:
+            before, after = fitted["ece_before"], fitted["ece_after"]
+            errors = f", error {before:.3f} → {after:.3f}" if before is not None else ""
+            yield f"calibrated on {fitted['n']} photos{errors}"
 
 
 def _short(name: str, value: str, most: int = 40) -> str:

@@ -73,7 +73,7 @@ def model(conn: Conn, owner: str, name: ModelName) -> Model:
     active, having = models.current(conn, name), replicas(conn, name)
     live = [one for one in having if one.live]
     generation = active.generation if active is not None else 0
-    behind = [one.replica for one in live if not _has(one, generation)]
+    behind = _behind(live, generation)
     version = active.version if active is not None else _served(live)
     return Model(
         name=name,
@@ -90,6 +90,13 @@ def model(conn: Conn, owner: str, name: ModelName) -> Model:
             else None
         ),
     )
+
+
+def is_everywhere(conn: Conn, name: str, generation: int) -> bool:
+    """Whether every live replica makes all that it has in hand with a generation, or a later one;
+    False where there is no replica."""
+    live = [one for one in replicas(conn, name) if one.live]
+    return bool(live) and not _behind(live, generation)
 
 
 def detail(conn: Conn, owner: str, name: ModelName) -> ModelDetail:
@@ -109,8 +116,8 @@ def forget_replicas(conn: Conn) -> int:
     ).rowcount
 
 
-def _has(replica: Replica, generation: int) -> bool:
-    return replica.state == "ready" and replica.generation >= generation
+def _behind(live: Sequence[Replica], generation: int) -> list[str]:
+    return [one.replica for one in live if one.state != "ready" or one.generation < generation]
 
 
 def _served(live: Sequence[Replica]) -> str | None:

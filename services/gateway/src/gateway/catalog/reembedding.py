@@ -78,15 +78,24 @@ def _request(row: Mapping[str, Any], version: str) -> Emit:
 
 
 def record_reembedded(conn: Conn, *events: PhotoReembedded) -> None:
-    """Vectors by another version, or why there are none."""
+    """Vectors by another version, or why there are none.
+
+    One by yet another version than was asked for is no answer: the photo may be asked for again.
+    """
     ordered = sorted(events, key=itemgetter("photo_id"))
+    others = [one for one in ordered if one["model_version"] != one["asked_version"]]
     add_vectors(conn, [one for one in ordered if one["error"] is None])
     with conn.cursor() as cursor:
         cursor.executemany(
             "UPDATE embedding_requests SET ended_at = %(finished_at)s, error = %(error)s"
             " WHERE photo_id = %(photo_id)s AND model_version = %(asked_version)s"
             " AND ended_at IS NULL",
-            ordered,
+            [one for one in ordered if one["model_version"] == one["asked_version"]],
+        )
+        cursor.executemany(
+            "DELETE FROM embedding_requests WHERE photo_id = %(photo_id)s"
+            " AND model_version = %(asked_version)s AND ended_at IS NULL",
+            others,
         )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import structlog
 
-from gateway.catalog import models, reembedding
+from gateway.catalog import model_reports, models, reembedding
 from gateway.catalog.outbox import Outbox
 from gateway.db import Conn
 
@@ -47,6 +47,8 @@ class Reembedder:
         active = models.current(conn, MODEL)
         if active is None or active.change == "served":
             return 0
+        if not model_reports.is_everywhere(conn, MODEL, active.generation):
+            return 0  # else the version before would answer
         generation, after = self._round
         if generation != active.generation or (after is None and monotonic() >= self._next_at):
             after = _FIRST

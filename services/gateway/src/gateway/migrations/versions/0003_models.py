@@ -40,8 +40,8 @@ _REPORTS: Final = """
 -- seen_at: by the catalog's own clock, since replicas' clocks differ
 CREATE TABLE model_replicas (
   replica text PRIMARY KEY, name text NOT NULL, state text NOT NULL, generation bigint NOT NULL,
-  wanted bigint NOT NULL, version text, engine text, shadow text, message text, reported_at timestamptz NOT NULL,
-  seen_at timestamptz NOT NULL DEFAULT now());
+  wanted bigint NOT NULL, version text, engine text, shadow text, message text,
+  reported_at timestamptz NOT NULL, seen_at timestamptz NOT NULL DEFAULT now());
 
 CREATE TABLE model_comparisons (
   analysis_id uuid, stage text, revision int, shadow_version text, active_version text NOT NULL,
