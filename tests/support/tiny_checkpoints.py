@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
+torch.set_num_threads(1)  # more of them wait for each other longer than these networks compute
+
 WORDS = (
     "a",
     "photo",
@@ -42,7 +44,7 @@ def siglip(folder: Path, seed: int = 0) -> Path:
     folder.mkdir(parents=True)
     (folder / "spiece.model").write_bytes(_pieces())
     tokenizer = SiglipTokenizer(str(folder / "spiece.model"), model_max_length=64)
-    _save(_siglip_model(len(tokenizer), seed), folder)
+    save(_siglip_model(len(tokenizer), seed), folder)
     tokenizer.save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
@@ -53,7 +55,7 @@ def siglip2_of_a_fixed_resolution(folder: Path) -> Path:
     from transformers import SiglipImageProcessor
 
     tokenizer = _siglip2_tokenizer()
-    _save(_siglip_model(len(tokenizer), 1), folder)
+    save(_siglip_model(len(tokenizer), 1), folder)
     tokenizer.save_pretrained(folder)
     SiglipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
@@ -65,57 +67,14 @@ def siglip2_of_any_shape(folder: Path) -> Path:
 
     tokenizer = _siglip2_tokenizer()
     torch.manual_seed(2)
-    text, vision = _towers(len(tokenizer))
+    text, vision = towers(len(tokenizer))
     model = Siglip2Model(
         Siglip2Config(text_config=text, vision_config=vision | {"num_patches": 16})
     )
-    _save(_told_apart(model), folder)
+    save(_told_apart(model), folder)
     tokenizer.save_pretrained(folder)
     Siglip2ImageProcessor(patch_size=8, max_num_patches=16).save_pretrained(folder)
     return folder
-
-
-def detr(folder: Path) -> Path:
-    """DETR on a ResNet of transformers' own."""
-    from transformers import DetrConfig, DetrForObjectDetection, DetrImageProcessor
-
-    torch.manual_seed(3)
-    config = DetrConfig(
-        use_timm_backbone=False,
-        backbone=None,
-        use_pretrained_backbone=False,
-        backbone_config=_resnet(),
-        num_queries=12,
-        d_model=16,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        **_things(),
-    )
-    _save(_surer(DetrForObjectDetection(config)), folder)
-    DetrImageProcessor(size={"shortest_edge": 64, "longest_edge": 96}).save_pretrained(folder)
-    return folder
-
-
-def rt_detr(folder: Path) -> Path:
-    """RT-DETR."""
-    from transformers import RTDetrConfig, RTDetrForObjectDetection
-
-    torch.manual_seed(4)
-    config = RTDetrConfig(backbone_config=_rt_resnet(), **_real_time(), **_things())
-    return _with_squares(RTDetrForObjectDetection(config), folder)
-
-
-def d_fine(folder: Path) -> Path:
-    """D-FINE."""
-    from transformers import DFineConfig, DFineForObjectDetection
-
-    torch.manual_seed(5)
-    config = DFineConfig(backbone_config=_rt_resnet(), **_real_time(), **_things())
-    return _with_squares(DFineForObjectDetection(config), folder)
 
 
 def owlv2(folder: Path) -> Path:
@@ -129,14 +88,14 @@ def owlv2(folder: Path) -> Path:
 
     torch.manual_seed(6)
     tokenizer = CLIPTokenizer(vocab=_clip_words(), merges=[], model_max_length=16)
-    text, vision = _towers(len(tokenizer))
+    text, vision = towers(len(tokenizer))
     ends = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
     config = Owlv2Config(
         text_config=text | ends | {"max_position_embeddings": 16},
         vision_config=vision,
         projection_dim=16,
     )
-    _save(_told_apart(Owlv2ForObjectDetection(config)), folder)
+    save(_told_apart(Owlv2ForObjectDetection(config)), folder)
     tokenizer.save_pretrained(folder)
     Owlv2ImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
@@ -154,18 +113,19 @@ def blip(folder: Path) -> Path:
     torch.manual_seed(7)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"]
     words = {word: at for at, word in enumerate([*special, *WORDS])}
-    tokenizer = BertTokenizer(vocab=words, bos_token="[DEC]")
-    text, vision = _towers(len(tokenizer))
+    tokenizer = BertTokenizer(vocab=words, bos_token=special[-1])
+    text, vision = towers(len(tokenizer))
     ends = {"bos_token_id": 5, "eos_token_id": 3, "sep_token_id": 3, "pad_token_id": 0}
     wide = {"encoder_hidden_size": 16, "projection_dim": 16}
     config = BlipConfig(text_config=text | ends | wide, vision_config=vision, projection_dim=16)
-    _save(_told_apart(BlipForConditionalGeneration(config)), folder)
+    save(_told_apart(BlipForConditionalGeneration(config)), folder)
     tokenizer.save_pretrained(folder)
     BlipImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
     return folder
 
 
-def _towers(words: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def towers(words: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Configuration of a transformer for texts of so many words, and of one for pictures."""
     both = {
         "hidden_size": 16,
         "intermediate_size": 32,
@@ -180,7 +140,7 @@ def _siglip_model(words: int, seed: int) -> Any:
     from transformers import SiglipConfig, SiglipModel
 
     torch.manual_seed(seed)
-    text, vision = _towers(words)
+    text, vision = towers(words)
     return _told_apart(SiglipModel(SiglipConfig(text_config=text, vision_config=vision)))
 
 
@@ -197,73 +157,8 @@ def _told_apart(model: Any) -> Any:
     return model
 
 
-def _surer(model: Any) -> Any:
-    """Detectors begin with scores near zero or equal ones."""
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim > 1:
-                parameter.normal_(0.0, 0.2)
-            elif "class" in name or "score" in name:
-                parameter.normal_(0.0, 1.0)
-    return model
-
-
-def _resnet() -> Any:
-    from transformers import ResNetConfig
-
-    return ResNetConfig(
-        embedding_size=8,
-        hidden_sizes=[8, 8, 16, 16],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage4"],
-    )
-
-
-def _rt_resnet() -> Any:
-    from transformers import RTDetrResNetConfig
-
-    return RTDetrResNetConfig(
-        embedding_size=8,
-        hidden_sizes=[8, 8, 16, 16],
-        depths=[1, 1, 1, 1],
-        layer_type="basic",
-        out_features=["stage2", "stage3", "stage4"],
-    )
-
-
-def _real_time() -> dict[str, Any]:
-    return {
-        "encoder_hidden_dim": 16,
-        "encoder_in_channels": [8, 16, 16],
-        "encoder_ffn_dim": 16,
-        "encoder_attention_heads": 2,
-        "d_model": 16,
-        "num_queries": 12,
-        "decoder_in_channels": [16, 16, 16],
-        "decoder_ffn_dim": 16,
-        "decoder_layers": 2,
-        "decoder_attention_heads": 2,
-        "hidden_expansion": 0.5,
-        "num_denoising": 0,
-        "anchor_image_size": None,
-    }
-
-
-def _things() -> dict[str, Any]:
-    names = ("cat", "dog", "car", "tree")
-    return {"id2label": dict(enumerate(names)), "label2id": {it: at for at, it in enumerate(names)}}
-
-
-def _with_squares(model: Any, folder: Path) -> Path:
-    from transformers import RTDetrImageProcessor
-
-    _save(_surer(model), folder)
-    RTDetrImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
-    return folder
-
-
-def _save(model: Any, folder: Path) -> None:
+def save(model: Any, folder: Path) -> None:
+    """As transformers does, in safetensors."""
     model.eval().save_pretrained(folder)
 
 

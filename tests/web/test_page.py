@@ -88,6 +88,33 @@ def test_the_details_name_engines_times_and_what_confidence_means(page: Page, se
     expect(page.locator(".card .open")).to_be_focused()
 
 
+def test_an_uncalibrated_confidence_is_marked_on_the_sheet_and_it_is_said_why_and_what_helps(
+    page: Page, seed: Seed
+) -> None:
+    seed.analyzed("sure.jpg", picture("red"), Look(labels=[("cup", 0.9)], calibrated=True))
+    seed.analyzed("cat.jpg", picture("blue"), Look(labels=[("tabby", 0.9)]))
+    visit(page)
+    mark = page.locator(".card", has_text="tabby").get_by_text("uncalibrated")
+    expect(mark).to_be_visible()
+    for said in ("200 labelled photos", "nine times out of ten", "detector.calibrate"):
+        assert said in (mark.get_attribute("title") or "")
+    calibrated = page.locator(".card", has_text="cup")
+    expect(calibrated).to_contain_text("90 %")
+    expect(calibrated).not_to_contain_text("≈")
+    expect(calibrated.get_by_text("uncalibrated")).to_have_count(0)
+    calibrated.locator(".open").click()
+    expect(page.locator("#detail .labels")).to_contain_text("90 %")
+    expect(page.locator("#detail").get_by_text("uncalibrated")).to_have_count(0)
+
+
+def test_where_a_card_is_too_narrow_for_the_word_its_sign_stays(page: Page, seed: Seed) -> None:
+    seed.analyzed("tower.jpg", picture(size=(300, 400)), Look(labels=[("tabby", 0.9)]))
+    page.set_viewport_size({"width": 390, "height": 800})
+    visit(page)
+    expect(page.locator(".card")).to_contain_text("≈ 90 %")
+    expect(page.locator(".card .unsure")).to_be_hidden()
+
+
 def test_searching_shows_what_matches_and_escape_leads_back(page: Page, seed: Seed) -> None:
     seed.analyzed("cat.jpg", picture("red"), Look(labels=[("tabby", 0.9)]))
     seed.analyzed("cup.jpg", picture("blue"), Look(labels=[("espresso", 0.85)], category="food"))

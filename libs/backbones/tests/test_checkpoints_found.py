@@ -1,5 +1,6 @@
 """Finding checkpoints in folders, in the cache of a hub and at a hub on loopback."""
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import huggingface_hub.constants
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from backbones import CheckpointError, Policy, find, hub
 
@@ -238,6 +240,27 @@ def test_the_rest_of_half_a_download_is_fetched(cache: Path, endpoint: str) -> N
 def test_a_model_that_the_hub_does_not_know_is_named(cache: Path, endpoint: str) -> None:
     with pytest.raises(CheckpointError, match=r"knows no owner/other, or shows it to members only"):
         find(f"owner/other@{COMMIT}")
+
+
+def test_a_full_disk_is_not_taken_for_a_missing_hub(
+    cache: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, local_files_only: bool = False, **__: object) -> str:
+        if local_files_only:
+            raise LocalEntryNotFoundError("not here")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", full)
+    with pytest.raises(CheckpointError, match=r"can't be stored on this machine: .*No space left"):
+        find(MODEL)
+
+
+def test_who_forbids_the_hub_to_the_client_is_told_how_to_go_on(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match=r"OfflineModeIsEnabled.*hf download owner/tiny"):
+        find(MODEL)
 
 
 def test_a_hub_that_never_answers_is_given_up_within_seconds(

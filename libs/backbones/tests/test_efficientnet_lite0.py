@@ -4,8 +4,10 @@ import importlib.util
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ def test_chelsea_is_a_cat(backbone: EfficientNetLite0) -> None:
 def test_both_runtimes_compute_what_timm_computes(backbone: EfficientNetLite0) -> None:
     import timm
 
-    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    reference: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
     stored = torch.load(weights.weight_file(), map_location="cpu", weights_only=True)
     named = dict(zip(reference.state_dict(), stored.values(), strict=True))
     reference.load_state_dict(named)
@@ -186,6 +188,30 @@ def test_a_file_with_a_tensor_of_another_shape_is_refused(tmp_path: Path) -> Non
         weights.load(path)
 
 
+@pytest.mark.parametrize(
+    ("said", "threads"), [("3", 3), ("2,1", 2), ("", 0), ("many", 0), (None, 0)]
+)
+def test_the_threads_that_are_left_open_are_openmps(
+    monkeypatch: pytest.MonkeyPatch, said: str | None, threads: int
+) -> None:
+    made: list[int] = []
+
+    class Session:
+        def __init__(
+            self, _: bytes, options: onnxruntime.SessionOptions, providers: list[str]
+        ) -> None:
+            made.append(options.intra_op_num_threads)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", said)
+    packaged = weights.load(weights.weight_file())
+    OnnxNetwork(packaged, 0)
+    OnnxNetwork(packaged, 7)
+    assert made == [threads, 7]
+
+
 def _failing(error: Exception) -> object:
     class Session:
         def run(self, *_: object) -> None:
@@ -217,6 +243,7 @@ def test_what_onnx_runtime_raises_becomes_two_kinds(
         (torch.OutOfMemoryError("CUDA out of memory"), MemoryError),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), MemoryError),
         (RuntimeError("CUDA error: an illegal memory access"), BackboneError),
+        (ValueError("Unable to infer the channel dimension"), BackboneError),
     ],
 )
 def test_what_torch_raises_becomes_two_kinds(raised: Exception, expected: type[Exception]) -> None:

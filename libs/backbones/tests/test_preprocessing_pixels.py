@@ -16,7 +16,8 @@ ORIENTATION = 0x0112
 
 
 def _seen(image: Image.Image) -> NDArray[np.float32]:
-    return preprocessing.to_batch([image])[0]
+    seen: NDArray[np.float32] = preprocessing.to_batch([image])[0]
+    return seen
 
 
 def _levels(image: Image.Image) -> NDArray[np.float32]:

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import tiny_checkpoints
+import tiny_detectors
 from backbones import BackboneError, CheckpointError, find
 from backbones.siglip import Siglip
 from tiny_checkpoints import photograph
@@ -131,6 +132,6 @@ def test_a_lack_of_memory_and_other_failures_are_told_apart(
 
 
 def test_a_checkpoint_of_another_kind_is_refused(tmp_path: Path) -> None:
-    folder = tiny_checkpoints.detr(tmp_path / "detr")
+    folder = tiny_detectors.detr(tmp_path / "detr")
     with pytest.raises(CheckpointError, match=r"kind 'detr', not SigLIP"):
         Siglip.load(find(str(folder)), torch.device("cpu"))

@@ -56,3 +56,13 @@ def test_the_category_with_the_most_probability_wins_over_the_best_single_label(
 
 def test_of_equal_categories_the_first_in_the_alphabet_is_taken() -> None:
     assert best_category(np.array([0.5, 0.5]), ["dog", "cat"]) == "cat"
+
+
+def test_a_label_without_a_category_leaves_a_photo_without_one() -> None:
+    assert best_category(np.array([0.6, 0.4]), ["", "dog"]) is None
+    assert best_category(np.array([0.4, 0.6]), ["", "dog"]) == "dog"
+
+
+def test_none_of_these_outweighs_every_category() -> None:
+    assert best_category(np.array([0.3, 0.1]), ["cat", "dog"]) is None
+    assert best_category(np.array([0.4, 0.3]), ["cat", "dog"]) == "cat"

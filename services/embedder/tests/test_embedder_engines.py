@@ -9,7 +9,8 @@ from PIL import Image, ImageOps
 
 from backbones import BackboneError, EfficientNetLite0
 from embedder.engines import EmbedderEngine, load
-from embedder.engines.efficientnet_lite0 import EfficientNetLite0Engine, unit
+from embedder.engines.efficientnet_lite0 import EfficientNetLite0Engine
+from embedder.engines.vectors import unit
 from embedder.settings import Settings
 from streamkit import Reject, Retry, UnknownEngineError
 
@@ -64,6 +65,22 @@ def test_the_same_photo_gives_the_same_vector_alone_and_among_others(
     np.testing.assert_allclose(alone, among, atol=1e-5)
 
 
+COSINES = (
+    ("astronaut.png", "coffee.png", 0.19),
+    ("astronaut.png", "motorcycle_left.png", 0.29),
+    ("chelsea.png", "coffee.png", 0.09),
+    ("rocket.jpg", "motorcycle_left.png", 0.18),
+)
+
+
+@pytest.mark.parametrize(("one", "other", "cosine"), COSINES)
+def test_the_sample_photographs_are_as_alike_as_they_were(
+    engine: EmbedderEngine, one: str, other: str, cosine: float
+) -> None:
+    first, second = engine.embed([_photo(one), _photo(other)])
+    assert float(first @ second) == pytest.approx(cosine, abs=0.02)
+
+
 @pytest.mark.parametrize("color", ["black", "white"])
 def test_a_picture_of_nothing_still_has_a_vector(engine: EmbedderEngine, color: str) -> None:
     (vector,) = engine.embed([Image.new("RGB", (1, 1), color)])
@@ -77,7 +94,9 @@ def test_features_without_a_direction_reject_the_photo(value: float) -> None:
 
 
 def test_an_unknown_engine_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(UnknownEngineError, match="'clip' is not known; choose efficientnet-lite0"):
+    with pytest.raises(
+        UnknownEngineError, match="'clip' is not known; choose efficientnet-lite0, siglip"
+    ):
         load(_settings("--embedder-engine=clip"))
 
 

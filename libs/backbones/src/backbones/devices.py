@@ -47,12 +47,15 @@ def moved(tensor: Tensor, device: torch.device) -> Tensor:
 
 @contextmanager
 def torch_errors() -> Iterator[None]:
-    """Maps what torch raises; the CPU's allocator has no class of its own for a lack of memory."""
+    """Maps what torch raises, and what transformers raises for a picture that it can't prepare.
+
+    The CPU's allocator has no class of its own for a lack of memory.
+    """
     try:
         yield
     except torch.OutOfMemoryError as error:
         raise MemoryError(str(error)) from error
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         if "allocate memory" in str(error):
             raise MemoryError(str(error)) from error
         raise BackboneError(str(error)) from error

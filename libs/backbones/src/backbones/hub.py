@@ -60,14 +60,20 @@ def download(hub_id: str, revision: str, patterns: Sequence[str]) -> Path:
         ) from error
     except _no_connection() as error:
         raise CheckpointError(_unreachable(hub_id, revision, error)) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{hub_id}@{revision} can't be stored on this machine: {_first_line(error)}. Make room,"
+            " or set HF_HOME to a folder that has it."
+        ) from error
     return Path(folder)
 
 
 def _no_connection() -> tuple[type[Exception], ...]:
-    """What the hub's client raises where there is no way to the hub; OSError: offline mode too."""
+    """What the hub's client raises where there is no way to the hub, or it is told not to go."""
     import httpx
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
-    return (httpx.HTTPError, OSError, TimeoutError)
+    return (httpx.HTTPError, ConnectionError, TimeoutError, LocalEntryNotFoundError)
 
 
 def _unreachable(hub_id: str, revision: str, error: Exception) -> str:

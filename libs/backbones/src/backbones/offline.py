@@ -23,8 +23,8 @@ def siglip(
     """What `load` makes of SigLIP's weights, and why these; or None, and why not.
 
     The checkpoint that `setting` names is taken if it loads. Without one, the default is taken if
-    it lies in the hub's cache and there is CUDA: a CPU needs ten times as long for it as for
-    EfficientNet-Lite0.
+    it lies in the hub's cache and there is CUDA: a CPU needs 35 times as long for it as for
+    EfficientNet-Lite0 (0.42 and 0.012 s of one core, measured).
     """
     if not setting and not cuda.meant(device):
         return None, "there is no CUDA, and no checkpoint is named"

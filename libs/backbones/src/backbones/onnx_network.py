@@ -27,7 +27,7 @@ class OnnxNetwork:
     def __init__(self, weights: Weights, threads: int) -> None:
         """`threads`: 0 for OMP_NUM_THREADS, else all cores."""
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+        options.intra_op_num_threads = threads or _threads_of_openmp()
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # Waiting threads would else turn in circles and take the other processes' time.
@@ -47,3 +47,9 @@ class OnnxNetwork:
                 raise MemoryError(str(error)) from error
             raise BackboneError(str(error)) from error
         return features, logits
+
+
+def _threads_of_openmp() -> int:
+    """What OMP_NUM_THREADS says of the outermost loop; 0 where it says nothing."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(first) if first.isdecimal() else 0

@@ -79,8 +79,9 @@ def _class(name: str) -> Any:
     """Of transformers, which shall not draw bars into a service's log."""
     import transformers
 
-    transformers.logging.disable_progress_bar()
-    return getattr(transformers, name)
+    library: Any = transformers
+    library.logging.disable_progress_bar()
+    return getattr(library, name)
 
 
 @contextmanager

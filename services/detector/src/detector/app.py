@@ -6,19 +6,20 @@ from typing import Final
 
 from detector.beside import says
 from detector.engines import DetectorEngine, load
-from detector.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
+from detector.handlers import ENOUGH_FOR_BOXES, ENOUGH_PIXELS, STAGE, TOPIC, look
 from detector.settings import Settings
 from stagekit import Loaded, Options, Stage, serve
 
 
-def with_engine(engine: DetectorEngine) -> Loaded:
+def with_engine(engine: DetectorEngine, enough_pixels: int = ENOUGH_PIXELS) -> Loaded:
     """The detector, with this engine."""
-    return Loaded(engine, partial(look, engine), ENOUGH_PIXELS)
+    return Loaded(engine, partial(look, engine), enough_pixels)
 
 
 def loaded(settings: Settings) -> Loaded:
-    """The detector, with the engine that the settings name. Raises UnknownEngineError."""
-    return with_engine(load(settings))
+    """The detector, with the engine that the settings name. Raises as `load` does."""
+    enough_pixels = ENOUGH_FOR_BOXES if settings.detector_boxes else ENOUGH_PIXELS
+    return with_engine(load(settings), enough_pixels)
 
 
 DETECTOR: Final = Stage(

@@ -1,13 +1,21 @@
-"""What every detector engine is, and which ones there are."""
+"""What every detector engine is made of.
 
-from collections.abc import Callable, Mapping, Sequence
+A detector answers three questions, each by a skill of its own: which labels fit (Labeller), where
+things are (BoxFinder), and what a sentence about the photo would be (Captioner).
+`detector.engines.composed` makes an engine of them, `detector.engines.choice` finds them by the
+settings.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from detector.settings import Settings
-from streamkit import load_engine
+if TYPE_CHECKING:
+    from detector.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +42,8 @@ class DetectedObject:
 class Detection:
     """What an engine found in one photo; `labels` best first.
 
-    `category` and `caption` are None and `objects` empty where the engine has no such skill.
-    `calibrated`: whether the confidences were calibrated on labelled photos.
+    `category` and `caption` are None and `objects` empty where the engine has no such skill, or
+    found none. `calibrated`: whether the labels' confidences were calibrated on labelled photos.
     """
 
     category: str | None
@@ -64,28 +72,73 @@ class DetectorEngine(Protocol):
         """
 
 
-EngineFactory = Callable[[Settings], DetectorEngine]
+class Skill(Protocol):
+    """What skills have in common: loaded, warmed, called from one thread, blocking.
+
+    Their methods take upright RGB pictures and answer in their order. They raise MemoryError where
+    memory is short and backbones.BackboneError for pictures that the model can't take.
+    """
+
+    @property
+    def name(self) -> str:
+        """Of the kind of model."""
+
+    @property
+    def model_version(self) -> str:
+        """Names the weights."""
 
 
-def _efficientnet_lite0(settings: Settings) -> DetectorEngine:
-    from detector.engines.efficientnet_lite0 import EfficientNetLite0Engine
+class Labeller(Skill, Protocol):
+    """Says how well each of its labels fits a picture."""
 
-    return EfficientNetLite0Engine.load(
-        settings.detector_device, settings.detector_threads, settings.detector_labels
-    )
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The k names, all different, in the order of the logits."""
+
+    @property
+    def none_logit(self) -> float | None:
+        """What "none of these" weighs among the logits; None where the model can't tell."""
+
+    def logits(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """(n, k): the larger, the better the label fits, in units of a softmax."""
+
+    def category(self, probabilities: NDArray[np.float64]) -> str | None:
+        """The category of a picture whose labels have these (k,) probabilities.
+
+        None where that is none of the categories; what the probabilities lack to 1 says so.
+        """
 
 
-ENGINES: Final[Mapping[str, EngineFactory]] = {"efficientnet-lite0": _efficientnet_lite0}
-"""The built-in engines by name."""
+class BoxFinder(Skill, Protocol):
+    """Says where things are."""
+
+    def find(self, images: Sequence[Image.Image]) -> list[tuple[DetectedObject, ...]]:
+        """The things of each picture, surest first; their number is bounded."""
 
 
-DEFAULT: Final = ("efficientnet-lite0", "its weights come with the installation")
-"""What `auto` means, and why."""
+class Captioner(Skill, Protocol):
+    """Says what a picture shows, in a sentence."""
+
+    def captions(self, images: Sequence[Image.Image]) -> list[str]:
+        """A sentence of bounded length for each picture; empty where it has nothing to say."""
 
 
-def load(settings: Settings) -> DetectorEngine:
+def load(settings: "Settings") -> DetectorEngine:
     """The engine that the settings name, loaded.
 
-    `package.module:factory` is called with the settings. Raises UnknownEngineError.
+    `package.module:factory` is called with the settings. Raises UnknownEngineError,
+    CheckpointError, CalibrationError and LabelListError, each of which says what to do.
     """
-    return load_engine(settings.detector_engine, ENGINES, settings, default=DEFAULT)
+    from detector.engines import choice
+
+    return choice.load(settings)
+
+
+def load_labeller(settings: "Settings") -> Labeller:
+    """Only what gives the labels, for whoever wants to see its logits. Raises as `load` does.
+
+    UnknownEngineError also for an engine that is not composed of skills.
+    """
+    from detector.engines import choice
+
+    return choice.load_labeller(settings)

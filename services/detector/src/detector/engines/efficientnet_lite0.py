@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: ImageNet-1k labels, grouped into categories. No boxes, no captions."""
+"""EfficientNet-Lite0: ImageNet-1k labels, grouped into categories."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,50 +7,33 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backbones import BackboneError, EfficientNetLite0, imagenet_labels
+from backbones import EfficientNetLite0, imagenet_labels
 from detector.categories import CATEGORY_OF_CLASS, best_category
-from detector.engines import Detection, Label
-from streamkit import Reject, Retry
 
 
-class EfficientNetLite0Engine:
-    """See DetectorEngine. Probabilities are the network's own softmax, not calibrated."""
+class EfficientNetLite0Labeller:
+    """See Labeller. It was trained on pictures that show one of its classes, so it knows no other
+    answer."""
 
     name: Final = EfficientNetLite0.name
+    labels: Final = imagenet_labels()
+    none_logit: Final = None
 
-    def __init__(self, backbone: EfficientNetLite0, labels: int) -> None:
+    def __init__(self, backbone: EfficientNetLite0) -> None:
         self.model_version = backbone.model_version
         self._backbone = backbone
-        self._labels = labels
 
     @classmethod
-    def load(cls, device: str, threads: int, labels: int) -> "EfficientNetLite0Engine":
-        """The engine on `device`, warmed up; `labels` are kept of each photo."""
+    def load(cls, device: str, threads: int) -> "EfficientNetLite0Labeller":
+        """The labeller on `device`, warmed up."""
         backbone = EfficientNetLite0(device, threads)
         backbone.warm_up()
-        return cls(backbone, labels)
+        return cls(backbone)
 
-    def detect(self, images: Sequence[Image.Image]) -> list[Detection]:
-        """See DetectorEngine."""
-        try:
-            logits = self._backbone.logits(images)
-        except MemoryError as error:
-            raise Retry("The machine has too little memory left for this photo.") from error
-        except BackboneError as error:
-            raise Reject("engine_failed", "The model could not look at this photo.") from error
-        return [self._detection(probabilities) for probabilities in softmax(logits)]
+    def logits(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        """See Labeller."""
+        return self._backbone.logits(images)
 
-    def _detection(self, probabilities: NDArray[np.float64]) -> Detection:
-        best = np.argsort(-probabilities, kind="stable")[: self._labels]
-        names = imagenet_labels()
-        return Detection(
-            category=best_category(probabilities, CATEGORY_OF_CLASS),
-            labels=tuple(Label(names[i], float(probabilities[i])) for i in best),
-        )
-
-
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Probabilities of each row, at temperature 1."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    rows: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
-    return rows
+    def category(self, probabilities: NDArray[np.float64]) -> str | None:
+        """See Labeller."""
+        return best_category(probabilities, CATEGORY_OF_CLASS)

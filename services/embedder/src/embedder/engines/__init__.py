@@ -1,14 +1,14 @@
-"""What every embedder engine is, and which ones there are."""
+"""What every embedder engine is. `embedder.engines.choice` finds them by the settings."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from embedder.settings import Settings
-from streamkit import load_engine
+if TYPE_CHECKING:
+    from embedder.settings import Settings
 
 Vector = NDArray[np.float32]
 
@@ -37,26 +37,24 @@ class EmbedderEngine(Protocol):
         """
 
 
-EngineFactory = Callable[[Settings], EmbedderEngine]
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """What an engine is besides, if texts can be compared with its pictures."""
+
+    def embed_texts(self, texts: Sequence[str]) -> list[Vector]:
+        """One vector of unit length per text, in their order: the better a text describes a
+        picture, the larger the dot product of their vectors. Long texts are cut.
+
+        Raises Retry where memory is short, Reject (`engine_failed`) for what the model can't take.
+        """
 
 
-def _efficientnet_lite0(settings: Settings) -> EmbedderEngine:
-    from embedder.engines.efficientnet_lite0 import EfficientNetLite0Engine
-
-    return EfficientNetLite0Engine.load(settings.embedder_device, settings.embedder_threads)
-
-
-ENGINES: Final[Mapping[str, EngineFactory]] = {"efficientnet-lite0": _efficientnet_lite0}
-"""The built-in engines by name."""
-
-
-DEFAULT: Final = ("efficientnet-lite0", "its weights come with the installation")
-"""What `auto` means, and why."""
-
-
-def load(settings: Settings) -> EmbedderEngine:
+def load(settings: "Settings") -> EmbedderEngine:
     """The engine that the settings name, loaded.
 
-    `package.module:factory` is called with the settings. Raises UnknownEngineError.
+    `package.module:factory` is called with the settings. Raises UnknownEngineError, and
+    EngineLoadError where the weights can't be had.
     """
-    return load_engine(settings.embedder_engine, ENGINES, settings, default=DEFAULT)
+    from embedder.engines import choice
+
+    return choice.load(settings)

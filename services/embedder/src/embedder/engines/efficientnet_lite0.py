@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 from PIL import Image
 
-from backbones import BackboneError, EfficientNetLite0
+from backbones import EfficientNetLite0
 from embedder.engines import Vector
-from streamkit import Reject, Retry
+from embedder.engines.vectors import instructions, unit
 
 
 class EfficientNetLite0Engine:
@@ -30,19 +29,6 @@ class EfficientNetLite0Engine:
 
     def embed(self, images: Sequence[Image.Image]) -> list[Vector]:
         """See EmbedderEngine."""
-        try:
+        with instructions():
             features = self._backbone.features(images)
-        except MemoryError as error:
-            raise Retry("The machine has too little memory left for this photo.") from error
-        except BackboneError as error:
-            raise Reject("engine_failed", "The model could not look at this photo.") from error
         return [unit(row) for row in features]
-
-
-def unit(vector: Vector) -> Vector:
-    """The vector scaled to length 1. Raises Reject for one of nothing but zeros, or not finite."""
-    length = float(np.linalg.norm(vector.astype(np.float64)))
-    if not np.isfinite(length) or length == 0.0:
-        raise Reject("engine_failed", "The model sees nothing in this photo to compare it by.")
-    scaled: Vector = (vector / length).astype(np.float32)
-    return scaled
