@@ -9,6 +9,7 @@ from PIL import Image
 from detector.engines import Detection, Label
 from embedder.engines import Vector
 from ocr.engines import Reading
+from stagekit import Photo
 
 _NAME: Final = "empty"
 _VERSION: Final = "empty@1"
@@ -31,7 +32,7 @@ class EmptyOcr:
     name = _NAME
     model_version = _VERSION
 
-    def read(self, image: Image.Image) -> Reading:  # noqa: ARG002 - see the class
+    def read(self, photo: Photo) -> Reading:  # noqa: ARG002 - see the class
         """See the ocr's Engine."""
         yield from ()
         return []

@@ -30,4 +30,5 @@ class Progress:
         self._told = now
         rate = done / (now - self._began)
         left = said((self._whole - done) / rate)
-        self._write(f"  {done:,} of {self._whole:,} {self._what}, {rate:,.0f}/s, {left} left")
+        shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}"
+        self._write(f"  {done:,} of {self._whole:,} {self._what}, {shown}/s, {left} left")

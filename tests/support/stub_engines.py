@@ -8,6 +8,7 @@ from PIL import Image
 from detector.engines import Detection, Label
 from embedder.engines import Vector
 from ocr.engines import Reading
+from stagekit import Photo
 
 
 class StubDetector:
@@ -29,7 +30,7 @@ class StubOcr:
     name = "stub"
     model_version = "stub@1"
 
-    def read(self, image: Image.Image) -> Reading:
+    def read(self, photo: Photo) -> Reading:
         yield
         return []
 

@@ -91,3 +91,11 @@ def test_progress_is_told_every_ten_seconds_with_the_time_left() -> None:
         "  200 of 1,000 files, 20/s, about 40 s left",
         "  400 of 1,000 files, 20/s, about 30 s left",
     ]
+
+
+def test_what_goes_on_slowly_is_told_with_a_decimal() -> None:
+    now, lines = 0.0, list[str]()
+    progress = Progress("photos", 100, lines.append, clock=lambda: now)
+    now = 10.0
+    progress(4)
+    assert lines == ["  4 of 100 photos, 0.4/s, about 4 minutes left"]

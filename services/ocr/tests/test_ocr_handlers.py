@@ -19,8 +19,8 @@ class StubEngine:
     name = "stub"
     model_version = "stub@1"
 
-    def read(self, image: Image.Image) -> Reading:
-        if image.getextrema() == ((0, 0),) * 3:
+    def read(self, photo: Photo) -> Reading:
+        if photo.rendition.getextrema() == ((0, 0),) * 3:
             return []
         yield
         words = (TextWord("Dark", 0.8, WORD), TextWord("room", 0.9, WORD))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocr.words import Recognised, spans_of
+from ocr.words import Recognised, spans_of, whole_line
 
 
 def test_words_lie_around_the_columns_of_their_characters() -> None:
@@ -48,3 +48,28 @@ def test_spans_are_in_order_and_inside_the_line_whatever_the_columns(
     assert [span.text for span in spans] == text.split()
     assert places == sorted(places)
     assert all(0.0 <= place <= 1.0 for place in places)
+
+
+def said(text: str, confidence: float = 0.9) -> Recognised:
+    return Recognised(text, confidence, (), (), 0.0)
+
+
+def test_the_words_of_a_line_read_in_pieces_lie_along_the_whole_line() -> None:
+    spans = whole_line([(0.0, 0.5, False, said("ab cd")), (0.5, 1.0, False, said("ef"))])
+    assert [span.text for span in spans] == ["ab", "cd", "ef"]
+    places = [place for span in spans for place in (span.left, span.right)]
+    assert places == pytest.approx([0.0, 0.2, 0.3, 0.5, 0.5, 1.0])
+
+
+def test_a_word_that_was_cut_is_one_word() -> None:
+    spans = whole_line(
+        [(0.0, 0.5, False, said("so long", 0.9)), (0.5, 1.0, True, said("er one", 0.6))]
+    )
+    assert [span.text for span in spans] == ["so", "longer", "one"]
+    assert spans[1].confidence == pytest.approx((4 * 0.9 + 2 * 0.6) / 6)
+
+
+def test_a_piece_in_which_nothing_stands_adds_no_word() -> None:
+    assert [s.text for s in whole_line([(0, 0.5, False, said("")), (0.5, 1, True, said("x"))])] == [
+        "x"
+    ]

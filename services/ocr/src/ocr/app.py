@@ -5,7 +5,8 @@ from importlib.metadata import version
 from typing import Final
 
 from ocr.beside import says
-from ocr.engines import OcrEngine, load
+from ocr.engines import OcrEngine
+from ocr.engines.choice import load
 from ocr.handlers import STAGE, TOPIC, look
 from ocr.settings import Settings
 from stagekit import Loaded, Options, Stage, serve
@@ -17,7 +18,7 @@ def with_engine(engine: OcrEngine) -> Loaded:
 
 
 def loaded(settings: Settings) -> Loaded:
-    """The ocr, with the engine that the settings name. Raises UnknownEngineError."""
+    """The ocr, with the engine that the settings name. Raises as `load` does."""
     return with_engine(load(settings))
 
 
@@ -26,8 +27,12 @@ OCR: Final = Stage(
     version=version("darkroom-ocr"),
     topic=TOPIC,
     load=loaded,
-    preload=("ocr.engines", "onnxruntime"),
-    options=Options("ocr_engine", others=("ocr_min_confidence", "ocr_detection_side")),
+    preload=("ocr.engines.choice", "onnxruntime"),
+    options=Options(
+        "ocr_engine",
+        paths=("ocr_models",),
+        others=("ocr_min_confidence", "ocr_detection_side", "ocr_languages"),
+    ),
     says=says,
 )
 

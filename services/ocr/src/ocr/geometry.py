@@ -1,65 +1,140 @@
-"""Places of lines and words: pure functions over points.
+"""Places of lines and words: pure functions over points, x to the right, y down.
 
-Points are fractions of the photo, x to the right, y down.
+The events tell places as fractions of the photo. While it is read, places are pixels of the photo
+in its full size, whatever picture of it is looked at.
 """
 
-from collections.abc import Sequence
-from typing import TypeVar
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 Point = tuple[float, float]
 Quad = tuple[Point, Point, Point, Point]
 """Corners clockwise from the top left of the text."""
 
-T = TypeVar("T")
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """An upright rectangle."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    @property
+    def width(self) -> float:
+        """Never negative."""
+        return max(0.0, self.right - self.left)
+
+    @property
+    def height(self) -> float:
+        """Never negative."""
+        return max(0.0, self.bottom - self.top)
+
+    def grown(self, by: float) -> "Box":
+        """The box with `by` added on every side."""
+        return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
+
+    def within(self, other: "Box") -> "Box":
+        """What both have in common; without width or height where that is nothing."""
+        left, top = max(self.left, other.left), max(self.top, other.top)
+        return Box(
+            left,
+            top,
+            max(left, min(self.right, other.right)),
+            max(top, min(self.bottom, other.bottom)),
+        )
+
+    def touches(self, other: "Box") -> bool:
+        """Whether they have more in common than an edge."""
+        common = self.within(other)
+        return common.width > 0 and common.height > 0
 
 
-def turned(quad: Quad, quarters: int) -> Quad:
-    """The same corners, the list beginning `quarters` corners later."""
-    first = quarters % 4
-    a, b, c, d = quad[first:] + quad[:first]
-    return a, b, c, d
-
-
-def slice_of(quad: Quad, left: float, right: float) -> Quad:
-    """The part of a line between two places along it, 0 at its left end and 1 at its right."""
-    top_left, top_right, bottom_right, bottom_left = quad
-    return (
-        _between(top_left, top_right, left),
-        _between(top_left, top_right, right),
-        _between(bottom_left, bottom_right, right),
-        _between(bottom_left, bottom_right, left),
+def around(boxes: Iterable[Box]) -> Box:
+    """The smallest box that holds all of them. Raises ValueError if there are none."""
+    lefts, tops, rights, bottoms = zip(
+        *((box.left, box.top, box.right, box.bottom) for box in boxes), strict=True
     )
+    return Box(min(lefts), min(tops), max(rights), max(bottoms))
 
 
-def _between(start: Point, end: Point, place: float) -> Point:
-    return (
-        start[0] + (end[0] - start[0]) * place,
-        start[1] + (end[1] - start[1]) * place,
-    )
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """A slanted rectangle: its centre, its extent along and across a direction, and that direction.
 
-
-def reading_order(lines: Sequence[tuple[Quad, T]]) -> list[T]:
-    """Rows from top to bottom, and each row from left to right.
-
-    A line belongs to a row if its centre is less than half a line's height away from the row's.
-    Columns of text are not told apart.
+    `angle`: radians clockwise from the x axis. Of text it is the direction in which one reads; of a
+    rectangle of which that is not known, any direction of its sides.
     """
-    rows: list[tuple[float, float, list[tuple[float, T]]]] = []
-    for quad, line in sorted(lines, key=lambda item: _centre(item[0])):
-        centre, height = _centre(quad), _height(quad)
-        left = min(x for x, _ in quad)
-        if rows and centre - rows[-1][0] < min(height, rows[-1][1]) / 2:
-            rows[-1][2].append((left, line))
-        else:
-            rows.append((centre, height, [(left, line)]))
-    return [line for _, _, row in rows for _, line in sorted(row, key=lambda item: item[0])]
+
+    x: float
+    y: float
+    length: float
+    height: float
+    angle: float
+
+    @property
+    def corners(self) -> Quad:
+        """Clockwise, beginning where reading does."""
+        cos, sin = math.cos(self.angle) / 2, math.sin(self.angle) / 2
+        along = (self.length * cos, self.length * sin)
+        across = (-self.height * sin, self.height * cos)
+        return (
+            (self.x - along[0] - across[0], self.y - along[1] - across[1]),
+            (self.x + along[0] - across[0], self.y + along[1] - across[1]),
+            (self.x + along[0] + across[0], self.y + along[1] + across[1]),
+            (self.x - along[0] + across[0], self.y - along[1] + across[1]),
+        )
+
+    @property
+    def box(self) -> Box:
+        """The upright rectangle around it."""
+        xs, ys = zip(*self.corners, strict=True)
+        return Box(min(xs), min(ys), max(xs), max(ys))
+
+    def moved(self, x: float, y: float, scale: float) -> "Strip":
+        """In the coordinates of a picture of which it was a part: shrunk by `scale`, then moved."""
+        return Strip(
+            self.x / scale + x,
+            self.y / scale + y,
+            self.length / scale,
+            self.height / scale,
+            self.angle,
+        )
+
+    def turned(self, quarters: int) -> "Strip":
+        """The same rectangle, read in a direction `quarters` quarter turns further clockwise."""
+        swapped = quarters % 2 == 1
+        return Strip(
+            self.x,
+            self.y,
+            self.height if swapped else self.length,
+            self.length if swapped else self.height,
+            self.angle + quarters * math.pi / 2,
+        )
+
+    def part(self, left: float, right: float) -> "Strip":
+        """What lies between two places along it, 0 at its beginning and 1 at its end."""
+        off = ((left + right) / 2 - 0.5) * self.length
+        return Strip(
+            self.x + off * math.cos(self.angle),
+            self.y + off * math.sin(self.angle),
+            (right - left) * self.length,
+            self.height,
+            self.angle,
+        )
 
 
-def _centre(quad: Quad) -> float:
-    return sum(y for _, y in quad) / 4
+def levelled(x: float, y: float, width: float, height: float, degrees: float) -> Strip:
+    """A rectangle as OpenCV's `minAreaRect` tells it, along its side closer to the x axis."""
+    quarters = round(degrees / 90)
+    if quarters % 2 == 1:
+        width, height = height, width
+    return Strip(x, y, width, height, math.radians(degrees - 90 * quarters))
 
 
-def _height(quad: Quad) -> float:
-    """Of the line itself, not of the box around it, which grows with its slope."""
-    (_, y0), (_, y1), (_, y2), (_, y3) = quad
-    return (abs(y3 - y0) + abs(y2 - y1)) / 2
+def fractions(quad: Quad, width: float, height: float) -> Quad:
+    """Corners in pixels of a picture as fractions of it; what lies outside goes to its edge."""
+    a, b, c, d = ((min(1.0, max(0.0, x / width)), min(1.0, max(0.0, y / height))) for x, y in quad)
+    return a, b, c, d

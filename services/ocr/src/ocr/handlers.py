@@ -17,7 +17,7 @@ def look(engine: OcrEngine, photo: Photo) -> Generator[None, None, Mapping[str, 
 
     Yields between the engine's slices. Raises Retry or Reject.
     """
-    lines = yield from engine.read(photo.rendition)
+    lines = yield from engine.read(photo)
     return {
         "text": "\n".join(line.text for line in lines),
         "lines": [

@@ -16,7 +16,19 @@ def omp_threads() -> int:
 class Settings(StageSettings):
     """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
 
-    ocr_engine: str = Field("auto", description="auto, rapidocr, or package.module:factory")
+    ocr_engine: str = Field(
+        "auto", description="auto, rapidocr, easyocr, or package.module:factory"
+    )
+    ocr_languages: str = Field(
+        "en", description="comma list of what is to be read, as en,de; an engine that can't says so"
+    )
+    ocr_models: str = Field(
+        "",
+        description="folder of EasyOCR's weights; empty: those of the installation",
+    )
+    ocr_device: str = Field(
+        "auto", description="of easyocr: auto (CUDA if there is one), cpu, cuda:N"
+    )
     ocr_threads: int = Field(
         default_factory=omp_threads,
         ge=0,
@@ -26,8 +38,8 @@ class Settings(StageSettings):
         0.7, ge=0, le=1, description="lines that the engine is less sure of are dropped"
     )
     ocr_detection_side: int = Field(
-        1600,
-        ge=320,
+        0,
+        ge=0,
         le=4096,
-        description="pixels of the long side at which lines are searched; time grows by its square",
+        description="pixels of the long side at the first look for text; 0: the engine's choice",
     )

@@ -57,6 +57,32 @@ def spans_of(line: Recognised) -> list[Span]:
     return spans
 
 
+def whole_line(pieces: Sequence[tuple[float, float, bool, Recognised]]) -> list[Span]:
+    """The words of a line that was read in pieces, in order.
+
+    Of each piece: where it lies along the line, from 0 to 1, whether a word goes on in it that the
+    piece before it began, and what was read.
+    """
+    words: list[Span] = []
+    for left, right, goes_on, read in pieces:
+        spans = [_within(span, left, right) for span in spans_of(read)]
+        if goes_on and words and spans:
+            spans[0] = _one_word(words.pop(), spans[0])
+        words += spans
+    return words
+
+
+def _within(span: Span, left: float, right: float) -> Span:
+    size = right - left
+    return Span(span.text, span.confidence, left + size * span.left, left + size * span.right)
+
+
+def _one_word(begin: Span, end: Span) -> Span:
+    first, second = len(begin.text), len(end.text)
+    confidence = (begin.confidence * first + end.confidence * second) / (first + second)
+    return Span(begin.text + end.text, confidence, begin.left, end.right)
+
+
 def _centres(line: Recognised) -> dict[int, float]:
     """Place of each visible character; evenly spread where the columns are of no use."""
     visible = [i for i, char in enumerate(line.text) if not char.isspace()]

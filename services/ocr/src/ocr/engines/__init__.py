@@ -1,14 +1,11 @@
-"""What every OCR engine is, and which ones there are."""
+"""What every OCR engine is."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Final, Protocol
-
-from PIL import Image
+from typing import Protocol
 
 from ocr.geometry import Quad
-from ocr.settings import Settings
-from streamkit import load_engine
+from stagekit import Photo
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +32,7 @@ class TextLine:
 
 
 Reading = Generator[None, None, list[TextLine]]
-"""A picture being read in slices: at each `yield` other work may go first, or close it."""
+"""A photo being read in slices: at each `yield` other work may go first, or close it."""
 
 
 class OcrEngine(Protocol):
@@ -49,37 +46,10 @@ class OcrEngine(Protocol):
     def model_version(self) -> str:
         """Names the weights: another version may answer otherwise."""
 
-    def read(self, image: Image.Image) -> Reading:
-        """Returns the lines of an upright RGB picture, in reading order; none where is no text.
+    def read(self, photo: Photo) -> Reading:
+        """Returns the lines of a photo, in reading order; none where is no text.
 
-        Yields every 100 ms or so, where the model allows it; other pictures may be read meanwhile.
-        Raises Retry where memory is short, Reject (`engine_failed`) for a picture that the model
+        Yields every 100 ms or so, where the model allows it; other photos may be read meanwhile.
+        Raises Retry where memory is short, Reject (`engine_failed`) for a photo that the model
         can't take.
         """
-
-
-EngineFactory = Callable[[Settings], OcrEngine]
-
-
-def _rapidocr(settings: Settings) -> OcrEngine:
-    from ocr.engines.rapidocr_engine import RapidOcrEngine
-
-    return RapidOcrEngine.load(
-        settings.ocr_threads, settings.ocr_detection_side, settings.ocr_min_confidence
-    )
-
-
-ENGINES: Final[Mapping[str, EngineFactory]] = {"rapidocr": _rapidocr}
-"""The built-in engines by name."""
-
-
-DEFAULT: Final = ("rapidocr", "its weights come with the installation")
-"""What `auto` means, and why."""
-
-
-def load(settings: Settings) -> OcrEngine:
-    """The engine that the settings name, loaded.
-
-    `package.module:factory` is called with the settings. Raises UnknownEngineError.
-    """
-    return load_engine(settings.ocr_engine, ENGINES, settings, default=DEFAULT)
