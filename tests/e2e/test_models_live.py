@@ -195,7 +195,7 @@ def test_photos_are_embedded_again_by_another_version_and_found_meanwhile(
     before = {photo["stages"]["embedder"]["model_version"] for photo in photos}
 
     def alike() -> int:
-        query = {"like": photos[0]["photo_id"], "limit": 100}
+        query = {"like": photos[0]["photo_id"], "limit": 200}
         return len(api.get("/v1/search", params=query).json()["items"])
 
     known = alike()
@@ -216,7 +216,7 @@ def test_photos_are_embedded_again_by_another_version_and_found_meanwhile(
     )
     fresh = importing(2)
     new = list(fresh.photos()) if fresh.finished() else []
-    query = {"like": new[0]["photo_id"], "limit": 100}
+    query = {"like": new[0]["photo_id"], "limit": 200}
     hits = api.get("/v1/search", params=query).json()["items"]
     registry.change("embedder", "rollback", {"by": "test"})
 

@@ -155,7 +155,7 @@ def test_only_stages_are_told_their_share_and_what_somebody_has_set_stays(
     plan = plan_for(tmp_path)
     assert environment_of(plan, "ocr")["DARKROOM_BULK_ENGINES"] == "2"
     assert environment_of(plan, "embedder")["DARKROOM_BULK_ENGINES"] == "1"
-    assert environment_of(plan, "embedder")["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert environment_of(plan, "embedder")["GOMP_SPINCOUNT"] == "10000"
     assert "OMP_NUM_THREADS" not in environment_of(plan, "ocr")
     assert "DARKROOM_BULK_ENGINES" not in environment_of(plan, "intake")
 

@@ -34,10 +34,12 @@ _SLOWEST = "ocr"
 _MOST_ENGINES = 4
 _ENGINES_SETTING = "DARKROOM_BULK_ENGINES"
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}
-"""Threads of torch otherwise wait for each other by computing; with more threads than cores, those
-that are waited for don't get on meanwhile. To label a photo with two threads beside other programs
-took 160 to 670 ms of CPU, so it takes 20 to 30 (2 cores)."""
+_SHORT_WAITS = {"GOMP_SPINCOUNT": "10000"}
+"""Threads of torch (GNU OpenMP on Linux) wait for each other by computing, 300,000 rounds before
+they sleep; with more threads than cores, those that are waited for don't get on meanwhile. To label
+a photo with two threads beside other programs took 160 to 670 ms of CPU, and 20 to 30 without such
+waiting. Not to wait at all is slower where nothing else runs (3.2 s instead of 1.8 s for a photo
+with EasyOCR); with 10,000 rounds, tenths of a millisecond, that took as long as ever (2 cores)."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -56,13 +58,13 @@ class Share:
 def share_of(stage: str, cores: int) -> Share:
     """How the three stages share `cores`.
 
-    Text takes ten times as long as labels and embedding together (0.2 to 1.2 s of CPU a photo
-    against 0.04 s), so text is what an import waits for, and it must fill the machine alone.
-    Engines of one thread do that best: threads of one engine wait for each other at every layer
-    (all three engines took 0.61 s of CPU a photo in two processes of one thread, 0.95 s in one of
-    two; 2 cores). Each takes memory (0.4 GB), so beyond four, engines get threads instead. The
-    other two stages get by with a third of the cores; where all have work the kernel shares out.
-    Engines of the lane `high` come on top: they don't yield, these do.
+    Text takes most of the time, labels and embedding little (0.1 to 1.5 s of CPU a photo, 0.04 s
+    together), so text is what an import waits for, and it must fill the machine alone. Engines of
+    one thread do that best: threads of one engine wait for each other at every layer (all three
+    engines took 0.61 s of CPU a photo in two processes of one thread, 0.95 s in one of two; 2
+    cores). Each takes memory (0.4 GB), so beyond four, engines get threads instead. The other two
+    stages get by with a third of the cores; where all have work the kernel shares out. Engines of
+    the lane `high` come on top: they don't yield, these do.
     """
     if stage == _SLOWEST:
         engines = max(1, min(cores, _MOST_ENGINES))
@@ -75,7 +77,7 @@ def _share_settings(stage: str) -> dict[str, str]:
     share = share_of(stage, os.cpu_count() or 1)
     settings = {
         **dict.fromkeys(_THREAD_SETTINGS, str(share.threads)),
-        **_PATIENT,
+        **_SHORT_WAITS,
         _ENGINES_SETTING: str(share.engines),
     }
     return {name: value for name, value in settings.items() if name not in os.environ}
