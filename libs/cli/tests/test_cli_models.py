@@ -15,6 +15,7 @@ from darkroom_cli.calibrating import Examples, as_version
 from darkroom_cli.client import Gateway, GatewayError
 from darkroom_cli.models_door import ModelsDoor
 from darkroom_cli.paths import DataFolder
+from darkroom_cli.show_models import CALIBRATION as CALIBRATION_OPTION
 
 HOSTILE = "[bold]x\x1b[31m"
 OLD, NEW = "efficientnet-lite0@0123456789ab", "siglip@2c26b46b68ff"
@@ -213,12 +214,12 @@ CALIBRATION = {"n": 240, "temperature": 1.4, "ece_before": 0.2, "ece_after": 0.0
 
 def test_a_calibrated_version_is_what_held_with_its_confidences() -> None:
     file = {"path": "model.safetensors", "sha256": "ab", "byte_size": 1}
-    before = version(NEW, files=[file], options={"detector_labels": "3", calibrating.OPTION: "old"})
+    before = version(NEW, files=[file], options={"detector_labels": "3", CALIBRATION_OPTION: "old"})
 
     wanted = as_version(before, CALIBRATION, "ada")
 
     assert wanted["options"]["detector_labels"] == "3"
-    assert json.loads(wanted["options"][calibrating.OPTION]) == CALIBRATION
+    assert json.loads(wanted["options"][CALIBRATION_OPTION]) == CALIBRATION
     assert (wanted["engine"], wanted["files"]) == ("siglip", [file])
     assert wanted["metrics"]["calibration"]["n"] == 240
 
@@ -231,7 +232,7 @@ def test_calibrating_runs_the_detector_s_program_with_the_version_s_settings(
     held = version(
         NEW,
         files=[{"path": "model.safetensors", "sha256": sha256, "byte_size": 7}],
-        options={"detector_boxes": "./detr", calibrating.OPTION: "old"},
+        options={"detector_boxes": "./detr", CALIBRATION_OPTION: "old"},
     )
     gateway.models = iter([model(active=NEW, versions=[held])] * 3)
     ran: list[tuple[list[str], dict[str, str]]] = []

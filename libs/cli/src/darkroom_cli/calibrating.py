@@ -14,7 +14,7 @@ from darkroom_cli.client import GatewayError, Json
 from darkroom_cli.models_door import ModelsDoor, files_of
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.plan import service_environment
-from darkroom_cli.show_models import CALIBRATION as OPTION
+from darkroom_cli.show_models import CALIBRATION
 from darkroom_cli.supervision.state import read_state
 
 MODEL: Final = "detector"
@@ -60,7 +60,7 @@ def as_version(version: Json, calibration: Json, by: str) -> Json:
     """What to register: the version as it was, with these confidences."""
     return {
         "engine": version["engine"],
-        "options": {**version["options"], OPTION: json.dumps(calibration)},
+        "options": {**version["options"], CALIBRATION: json.dumps(calibration)},
         "files": version["files"],
         "licence": version["licence"],
         "source": version["source"],
@@ -93,7 +93,7 @@ def _services(data: DataFolder) -> Mapping[str, str]:
 def _settings(version: Json, checkpoint: Path | None) -> dict[str, str]:
     """The version's options as the settings of the program."""
     options: dict[str, Any] = {**version["options"]}
-    options.pop(OPTION, None)
+    options.pop(CALIBRATION, None)
     if version["files"]:
         if checkpoint is None:
             raise GatewayError(
