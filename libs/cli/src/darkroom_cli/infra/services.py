@@ -38,8 +38,8 @@ _SHORT_WAITS = {"GOMP_SPINCOUNT": "10000"}
 """Threads of torch (GNU OpenMP on Linux) wait for each other by computing, 300,000 rounds before
 they sleep; with more threads than cores, those that are waited for don't get on meanwhile. To label
 a photo with two threads beside other programs took 160 to 670 ms of CPU, and 20 to 30 without such
-waiting. Not to wait at all is slower where nothing else runs (3.2 s instead of 1.8 s for a photo
-with EasyOCR); with 10,000 rounds, tenths of a millisecond, that took as long as ever (2 cores)."""
+waiting (2 cores). Not to wait at all is slower where nothing else runs, so they wait for tenths of
+a millisecond."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

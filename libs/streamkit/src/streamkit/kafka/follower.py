@@ -180,4 +180,6 @@ def _settings(kafka: str, client: str) -> dict[str, Any]:
         "auto.offset.reset": "earliest",
         "allow.auto.create.topics": False,
         "queued.max.messages.kbytes": 1024,
+        # A record is sent at once all the same: this is how often nothing is asked for.
+        "fetch.wait.max.ms": 5000,
     }
