@@ -125,23 +125,80 @@ def test_activating_what_holds_changes_nothing(
     assert len(activated(conn, codec)) == 1
 
 
+Hold = Callable[[str], None]
+
+
+@pytest.fixture
+def hold(conn: db.Conn, outbox: Outbox, report: Callable[..., None]) -> Hold:
+    """Activates a version, which a replica then has."""
+
+    def activating(version: str) -> None:
+        done = models.activate(conn, outbox, "detector", version, ADA)
+        report(generation=done.generation, wanted=done.generation, version=version)
+
+    return activating
+
+
 def test_roll_backs_go_back_one_activation_at_a_time(
-    conn: db.Conn, outbox: Outbox, codec: Codec, report: Callable[..., None]
+    conn: db.Conn, outbox: Outbox, codec: Codec, report: Callable[..., None], hold: Hold
 ) -> None:
     report()
     one, two = (models.register(conn, wanted(labels))[0].version for labels in ("a", "b"))
-    models.activate(conn, outbox, "detector", one, ADA)
-    models.activate(conn, outbox, "detector", two, ADA)
+    hold(one)
+    hold(two)
 
     back = [models.roll_back(conn, outbox, "detector", ADA).version for _ in range(2)]
 
     assert back == [one, BUILT_IN]
-    with pytest.raises(RegistryError, match="No other version of detector has held before"):
+    with pytest.raises(RegistryError, match="No other version of detector"):
         models.roll_back(conn, outbox, "detector", ADA)
     events = activated(conn, codec)
     assert [event["active"]["version"] for event in events] == [one, two, one, BUILT_IN]
     assert [event["generation"] for event in events] == [2, 3, 4, 5]
     assert events[-1]["active"]["options"] == {}
+    assert [event["active"]["built_in"] for event in events] == [False, False, False, True]
+
+
+def test_a_roll_back_never_goes_round_in_circles(
+    conn: db.Conn, outbox: Outbox, report: Callable[..., None], hold: Hold
+) -> None:
+    report()
+    one, two = (models.register(conn, wanted(labels))[0].version for labels in ("a", "b"))
+    for version in (one, two, one, two):
+        hold(version)
+
+    back = [models.roll_back(conn, outbox, "detector", ADA).version for _ in range(4)]
+
+    assert back == [one, two, one, BUILT_IN]
+
+
+def test_a_roll_back_passes_over_versions_that_never_worked_or_are_retired(
+    conn: db.Conn, outbox: Outbox, report: Callable[..., None], hold: Hold
+) -> None:
+    report()
+    names_ = ("good", "retired", "broken", "broken too")
+    good, old, *broken = (models.register(conn, wanted(one))[0].version for one in names_)
+    hold(good)
+    hold(old)
+    for version in broken:
+        models.activate(conn, outbox, "detector", version, ADA)
+    models.retire(conn, "detector", old, ADA)
+
+    assert models.roll_back(conn, outbox, "detector", ADA).version == good
+    assert models.roll_back(conn, outbox, "detector", ADA).version == BUILT_IN
+
+
+def test_a_shadow_set_meanwhile_makes_no_version_one_that_never_worked(
+    conn: db.Conn, outbox: Outbox, report: Callable[..., None]
+) -> None:
+    report()
+    one, two, beside = (models.register(conn, wanted(x))[0].version for x in ("a", "b", "c"))
+    models.activate(conn, outbox, "detector", one, ADA)
+    later = models.shadow(conn, outbox, "detector", beside, 1.0, ADA)
+    report(generation=later.generation, wanted=later.generation, version=one)
+    models.activate(conn, outbox, "detector", two, ADA)
+
+    assert models.roll_back(conn, outbox, "detector", ADA).version == one
 
 
 def test_a_shadow_is_told_beside_what_holds_and_ends_when_it_is_activated(
@@ -433,11 +490,12 @@ def test_a_checkpoint_is_sent_registered_activated_and_rolled_back(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"files": [{"path": "pytorch_model.bin"}]}, "weights as safetensors or ONNX"),
+        ({"files": [{"path": "sub/pytorch_model.bin"}]}, "sub/pytorch_model.bin: weights as saf"),
+        ({"engine": "auto"}, "one of the stage's built-in engines"),
+        ({"engine": "siglip+owlv2"}, "one of the stage's built-in engines"),
         ({"files": [{"path": "../model.safetensors"}]}, "a path below the checkpoint's folder"),
         ({"files": [{"path": "/model.safetensors"}]}, "a path below the checkpoint's folder"),
         ({"engine": "os:system", "options": {"a": "b"}}, "one of the stage's built-in engines"),
-        ({}, "options or files"),
         ({"options": {"a": "x" * 200_001}}, "at most 200000 characters"),
     ],
 )
@@ -450,6 +508,28 @@ def test_a_version_that_could_do_harm_or_means_nothing_is_refused(
     answer = client.post("/v1/models/detector/versions", json=body)
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
+
+
+def test_an_engine_as_it_comes_can_be_registered(client: httpx.Client) -> None:
+    made = client.post("/v1/models/ocr/versions", json={"engine": "easyocr"})
+    assert (made.status_code, made.json()["built_in"]) == (201, False)
+
+
+@pytest.mark.parametrize("damage", ["gone", "changed"])
+def test_a_file_that_has_gone_or_was_changed_is_stored_anew(
+    client: httpx.Client, objects: Path, damage: str
+) -> None:
+    data = b"weights" * 1000
+    assert put(client, data).status_code == 201
+    (stored,) = (path for path in (objects / "models").rglob("*") if path.is_file())
+    stored.unlink()
+    if damage == "changed":
+        stored.write_bytes(b"otherly" * 1000)
+
+    assert [put(client, data).status_code for _ in range(2)] == [201, 200]
+
+    left = [path for path in (objects / "models").rglob("*") if path.is_file()]
+    assert [path.read_bytes() for path in left] == [data]
 
 
 def test_bytes_that_came_wrong_are_not_kept(client: httpx.Client, objects: Path) -> None:

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from darkroom_cli import calibrating
 from darkroom_cli.app import build
-from darkroom_cli.calibrating import Examples, as_version
+from darkroom_cli.calibrating import Examples, Fitted, as_version
 from darkroom_cli.client import Gateway, GatewayError
 from darkroom_cli.models_door import ModelsDoor
 from darkroom_cli.paths import DataFolder
@@ -25,6 +25,7 @@ def version(name: str, **more: Any) -> dict[str, Any]:
     return {
         **{"version": name, "engine": name.partition("@")[0], "options": {}, "files": []},
         **{"licence": None, "source": None, "metrics": {}, "stage": "candidate"},
+        "built_in": False,
         **more,
     }
 
@@ -110,6 +111,8 @@ def test_a_checkpoint_s_files_are_sent_and_registered_with_its_options(
     (tmp_path / "sub").mkdir()
     (tmp_path / "sub" / "model.safetensors").write_bytes(b"weights")
     (tmp_path / ".hidden").write_bytes(b"no")
+    (tmp_path / "README.md").write_bytes(b"no")
+    (tmp_path / "pytorch_model.bin").write_bytes(b"no")
     labels = tmp_path.parent / "labels.txt"
     labels.write_text("receipt\nwhiteboard\n", encoding="utf-8")
 
@@ -132,6 +135,7 @@ def test_a_checkpoint_s_files_are_sent_and_registered_with_its_options(
     }
     assert (body["engine"], body["licence"], body["by"]) == ("siglip", "Apache-2.0", "ada")
     assert f"darkroom models activate detector {NEW}" in done.output
+    assert "leaves README.md out" in done.output
 
 
 def test_activating_waits_until_every_replica_has_it(gateway: FakeGateway, run: Run) -> None:
@@ -216,7 +220,7 @@ def test_a_calibrated_version_is_what_held_with_its_confidences() -> None:
     file = {"path": "model.safetensors", "sha256": "ab", "byte_size": 1}
     before = version(NEW, files=[file], options={"detector_labels": "3", CALIBRATION_OPTION: "old"})
 
-    wanted = as_version(before, CALIBRATION, "ada")
+    wanted = as_version(Fitted(before, 7, CALIBRATION, True), "ada")
 
     assert wanted["options"]["detector_labels"] == "3"
     assert json.loads(wanted["options"][CALIBRATION_OPTION]) == CALIBRATION
@@ -252,7 +256,8 @@ def test_calibrating_runs_the_detector_s_program_with_the_version_s_settings(
     found = calibrating.calibrate(registry, data, Examples(Path("/labelled"), tmp_path))
 
     ((command, environment),) = ran
-    assert found == CALIBRATION
+    assert (found.calibration, found.version, found.generation) == (CALIBRATION, held, 1)
+    assert found.calibrated is False
     assert command[-1] == "/labelled"
     assert environment["DARKROOM_DETECTOR_ENGINE"] == "siglip"
     assert environment["DARKROOM_DETECTOR_CHECKPOINT"] == str(tmp_path)
@@ -263,6 +268,55 @@ def test_calibrating_runs_the_detector_s_program_with_the_version_s_settings(
     (tmp_path / "model.safetensors").write_bytes(b"other")
     with pytest.raises(GatewayError, match=f"is not the file of {NEW}"):
         calibrating.calibrate(registry, data, Examples(None, tmp_path))
+
+
+def test_an_engine_made_by_other_settings_is_registered_before_it_is_calibrated(
+    gateway: FakeGateway, tmp_path: Path
+) -> None:
+    served = version("siglip@1+owlv2@2", engine="siglip+owlv2", built_in=True)
+    gateway.models = iter([model(active="siglip@1+owlv2@2", versions=[served])])
+    with pytest.raises(GatewayError, match=r"register it .darkroom models register detector"):
+        calibrating.calibrate(
+            ModelsDoor(gateway), DataFolder.at(tmp_path), Examples(Path("/labelled"))
+        )
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_calibration_is_activated_for_what_it_was_fitted_for_and_only_if_it_counts(
+    gateway: FakeGateway,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    calibrated: bool,
+) -> None:
+    fitted = Fitted(version(OLD), 7, CALIBRATION, calibrated)
+    monkeypatch.setattr(calibrating, "calibrate", lambda *_: fitted)
+
+    done = run("calibrate", str(tmp_path), "--activate", "--by", "ada")
+
+    changes = [body for _, path, body in gateway.asked if path.endswith("/activate")]
+    assert done.exit_code == (0 if calibrated else 3), done.output
+    assert [one["expected_generation"] for one in changes] == ([7] if calibrated else [])
+
+
+def test_a_shadow_that_a_replica_can_t_load_is_an_error_with_its_own_cure(
+    gateway: FakeGateway,
+) -> None:
+    told = replica(generation=2, shadow=None, message="The shadow x can't be loaded: no")
+    gateway.models = iter([model(generation=2, shadow="x", replicas=[told])])
+    with pytest.raises(GatewayError, match=r"can't be loaded: no\nWhat holds works .* --off"):
+        ModelsDoor(gateway).everywhere("detector", 2, 1.0, lambda _: None)
+
+
+def test_a_folder_without_weights_is_told_before_anything_is_sent(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(b"no")
+    done = run("register", "detector", "--engine", "siglip", "--files", str(tmp_path))
+    assert done.exit_code == 1
+    assert "leaves pytorch_model.bin out" in done.output
+    assert "has no weights that a version can have: .safetensors or .onnx" in done.output
+    assert gateway.asked == []
 
 
 def test_what_could_not_be_fitted_changes_nothing(

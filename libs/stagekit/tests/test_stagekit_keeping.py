@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def keeping(said: Said, tmp_path: Path) -> Iterator[Keeping]:
         def make(idle_s: float = 0.0, wanted: Activation | None = None) -> Keeper:
             store = ObjectStore(f"file://{tmp_path}/objects")
             settings = Settings(models_cache=tmp_path / "cache")
-            means = Means(load, Options("demo_engine", (), ("demo_labels",)), settings, store)
+            means = Means(load, Options("demo_engine", others=("demo_labels",)), settings, store)
             keeper = Keeper(means, Reporter("demo", said, "demo-1"), idle_s)
             stack.callback(keeper.close)
             if wanted is not None:
@@ -174,10 +175,34 @@ def test_other_weights_than_those_that_were_activated_are_refused(
     keeping()
     keeper = keeping()
 
-    keeper.told(Activation(1, Version("new@other-weights", "new", {})))
+    keeper.told(Activation(1, Version("new@other-weights", "new", {}, built_in=True)))
 
     until(lambda: said.values[-1]["state"] == "failed", "it says so")
-    assert "new@other-weights does not come with this installation" in said.values[-1]["message"]
+    message = "new@other-weights is not what this service is set to: old@w is"
+    assert message in said.values[-1]["message"]
+
+
+def test_a_service_that_was_set_to_something_else_since_starts_with_that_and_says_so(
+    keeping: Keeping, said: Said
+) -> None:
+    keeper = keeping(wanted=Activation(3, Version("earlier@w", "a+b", {}, built_in=True)))
+
+    assert keeper.servings.now.version == "old@w"
+    until(lambda: ("ready", 3, "old@w") in said.states(), "it says so")
+
+
+def test_a_shadow_that_can_t_be_loaded_is_told_and_stops_nothing(
+    keeping: Keeping, said: Said
+) -> None:
+    wanted = Activation(2, Version("new@w", "new", {}), Version("x@y", "broken", {}), 1.0)
+    keeper = keeping(wanted=wanted)
+
+    assert keeper.servings.now.version == "new@w"
+    assert keeper.servings.now.shadow is None
+    until(lambda: said.values[-1]["state"] == "ready", "it works")
+    assert said.values[-1]["message"].startswith("The shadow x@y can't be loaded: RuntimeError")
+    keeper.told(replace(wanted, generation=3))
+    until(lambda: ("ready", 3, "new@w") in said.states(), "it goes on")
 
 
 def test_code_by_its_name_is_never_run_for_an_activation(keeping: Keeping, said: Said) -> None:

@@ -18,12 +18,21 @@ class Settings(StageSettings):
     demo_engine: str = "auto"
     demo_checkpoint: str = ""
     demo_boxes: str = ""
+    demo_list: str = ""
+    demo_calibration: str = ""
     demo_labels: int = Field(5, ge=1, le=9)
     demo_device: str = "cpu"
     demo_prompts: tuple[str, ...] = ("a",)
 
 
-OPTIONS = Options("demo_engine", ("demo_checkpoint", "demo_boxes"), ("demo_labels", "demo_prompts"))
+OPTIONS = Options(
+    "demo_engine",
+    paths=("demo_checkpoint", "demo_boxes"),
+    files=("demo_list",),
+    texts=("demo_calibration",),
+    others=("demo_labels", "demo_prompts"),
+)
+HUB = f"owner/name@{'0' * 40}"
 
 
 def version(files: tuple[File, ...] = (), **options: str) -> Version:
@@ -52,12 +61,12 @@ def test_checkpoints_lie_among_the_version_s_files(tmp_path: Path) -> None:
     parts = OPTIONS.settings(
         Settings(), version(demo_checkpoint="./labels", demo_boxes="./boxes/detr"), tmp_path
     )
-    hub = OPTIONS.settings(Settings(), version(demo_boxes="owner/name@0123"), tmp_path)
+    hub = OPTIONS.settings(Settings(), version(demo_boxes=HUB), tmp_path)
 
     assert whole.demo_checkpoint == str(tmp_path)
     assert parts.demo_checkpoint == str(tmp_path / "labels")
     assert parts.demo_boxes == str(tmp_path / "boxes/detr")
-    assert hub.demo_boxes == "owner/name@0123"
+    assert hub.demo_boxes == HUB
 
 
 @pytest.mark.parametrize(
@@ -69,6 +78,11 @@ def test_checkpoints_lie_among_the_version_s_files(tmp_path: Path) -> None:
         ({"demo_boxes": "/etc"}, "/etc lies outside the version's own files"),
         ({"demo_boxes": "./../../etc"}, "lies outside the version's own files"),
         ({"demo_boxes": "~/weights"}, "lies outside the version's own files"),
+        ({"demo_boxes": "weights"}, "lies outside the version's own files"),
+        ({"demo_boxes": "owner/name@main"}, "lies outside the version's own files"),
+        ({"demo_list": "README.md"}, "lies outside the version's own files"),
+        ({"demo_list": HUB}, "lies outside the version's own files"),
+        ({"demo_calibration": "/etc/calibration.json"}, "has to be the JSON itself"),
     ],
 )
 def test_a_version_can_t_reach_beyond_its_options(
@@ -149,7 +163,7 @@ def test_bytes_that_are_not_those_that_were_registered_are_refused_and_not_kept(
 def test_a_missing_file_leaves_nothing_half(tmp_path: Path) -> None:
     file = File("model.safetensors", "nowhere", "0" * 64)
 
-    with pytest.raises(Reject):
+    with pytest.raises(VersionError, match=r"can't be had: .* Register the same folder again"):
         fetched((file,), Store().open, tmp_path)
 
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
@@ -167,7 +181,13 @@ def test_no_path_leads_out_of_the_folder(path: str, tmp_path: Path) -> None:
 def test_an_event_says_what_holds_and_what_looks_beside() -> None:
     def said(version: str) -> dict[str, object]:
         file = {"path": "a.json", "uri": "file:///a", "sha256": "ab", "byte_size": 2}
-        return {"version": version, "engine": "siglip", "options": {"x": "1"}, "files": [file]}
+        return {
+            "version": version,
+            "engine": "siglip",
+            "options": {"x": "1"},
+            "files": [file],
+            "built_in": False,
+        }
 
     event = {"generation": 4, "active": said("a"), "shadow": said("b"), "shadow_share": 0.25}
 

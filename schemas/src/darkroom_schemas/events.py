@@ -199,6 +199,8 @@ class ModelVersion(TypedDict):
     """Settings of the stage by name, for this version."""
     files: list[ModelFile]
     """The checkpoint; empty where the engine brings its weights along."""
+    built_in: bool
+    """Whether it is what services have by their own settings."""
 
 
 class ModelActivated(TypedDict):

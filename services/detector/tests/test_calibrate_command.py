@@ -13,7 +13,7 @@ from PIL import Image
 from backbones import BackboneError
 from colour_labeller import COLOURS, Colours
 from detector import calibrate_look
-from detector.calibrate import MISUSED, OK, TOO_FEW, Command, calibrate
+from detector.calibrate import DOUBTFUL, MISUSED, OK, Command, calibrate
 from detector.calibrate_examples import CalibrateError, Example
 from detector.calibrate_look import look
 from detector.calibration import ENOUGH, calibration_of
@@ -72,7 +72,7 @@ def test_enough_photos_make_the_model_as_sure_as_it_is_right(photos: Path, tmp_p
 
 def test_too_few_photos_are_fitted_and_it_says_how_many_are_needed(tmp_path: Path) -> None:
     code, said = run(str(fill(tmp_path / "p", each=4)), "--json", str(tmp_path / "c.json"))
-    assert code == TOO_FEW
+    assert code == DOUBTFUL
     assert said.endswith(f"verdict      uncalibrated: needs {ENOUGH - 12} more photos (200 in all)")
     assert not calibration_of(str(tmp_path / "c.json")).calibrated
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import sample_crops
-from detector.calibrate import TOO_FEW
+from detector.calibrate import DOUBTFUL
 from detector.calibration import NONE_OF_THESE, Calibration, calibration_of
 from detector.engines import DetectorEngine, load
 from detector.settings import Settings
@@ -35,7 +35,7 @@ def fitted(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(
         [*words, ENGINE, CPU], capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == TOO_FEW, done.stderr
+    assert done.returncode == DOUBTFUL, done.stderr
     assert "n = 12: 24 photos are in 12 groups" in done.stdout
     assert "verdict      uncalibrated: needs 188 more photos (200 in all)" in done.stdout
     assert "24 of 24 photos" in done.stderr

@@ -20,8 +20,12 @@ from darkroom_cli.supervision.state import read_state
 MODEL: Final = "detector"
 
 _PROGRAM: Final = "detector.calibrate"
-_FITTED: Final = (0, 3)
-"""Its exit codes: calibrated; fitted, but to too few photos to count as that."""
+_CALIBRATED: Final = 0
+_DOUBTFUL: Final = 3
+"""Its exit codes: calibrated; fitted, but to too few photos or for the worse."""
+
+_PACKAGED: Final = ("efficientnet-lite0",)
+"""Engines that are the same without any setting."""
 
 _SHOWN: Final = ("n", "temperature", "ece_before", "ece_after", "source", "fitted_at")
 
@@ -35,12 +39,23 @@ class Examples:
     """Where the active version's files lie here, if it has any."""
 
 
-def calibrate(registry: ModelsDoor, data: DataFolder, examples: Examples) -> Json:
-    """A calibration of what holds, as the detector writes it; it tells a person what it does.
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A calibration as the detector writes it, and the version that it was fitted for, which held
+    as of `generation`. `calibrated`: whether its confidences will count as that."""
+
+    version: Json
+    generation: int
+    calibration: Json
+    calibrated: bool
+
+
+def calibrate(registry: ModelsDoor, data: DataFolder, examples: Examples) -> Fitted:
+    """A calibration of what holds; the program tells a person what it does.
 
     Raises GatewayError where there is nothing to calibrate, or the program does not fit it.
     """
-    version = active_version(registry)
+    version, generation = active_version(registry)
     with TemporaryDirectory() as folder:
         file = Path(folder, "calibration.json")
         command = [sys.executable, "-m", _PROGRAM, "--json", str(file)]
@@ -50,14 +65,15 @@ def calibrate(registry: ModelsDoor, data: DataFolder, examples: Examples) -> Jso
             command += ["--reviews", registry.gateway.url]
         environment = {**os.environ, **_services(data), **_settings(version, examples.checkpoint)}
         code = subprocess.run(command, env=environment, check=False).returncode
-        if code not in _FITTED:
+        if code not in (_CALIBRATED, _DOUBTFUL):
             raise GatewayError("the confidences were not fitted; nothing is changed")
         found: Json = json.loads(file.read_text(encoding="utf-8"))
-        return found
+    return Fitted(version, generation, found, code == _CALIBRATED)
 
 
-def as_version(version: Json, calibration: Json, by: str) -> Json:
+def as_version(fitted: Fitted, by: str) -> Json:
     """What to register: the version as it was, with these confidences."""
+    version, calibration = fitted.version, fitted.calibration
     return {
         "engine": version["engine"],
         "options": {**version["options"], CALIBRATION: json.dumps(calibration)},
@@ -73,14 +89,13 @@ def as_version(version: Json, calibration: Json, by: str) -> Json:
     }
 
 
-def active_version(registry: ModelsDoor) -> Json:
-    """The version of the detector that holds. Raises GatewayError."""
+def active_version(registry: ModelsDoor) -> tuple[Json, int]:
+    """The version of the detector that holds, and since which generation. Raises GatewayError."""
     model = registry.one(MODEL)
     found = [one for one in model["versions"] if one["version"] == model["active"]]
     if not found:
         raise GatewayError("no version of the detector is known to work yet: is it up?")
-    version: Json = found[0]
-    return version
+    return found[0], model["generation"]
 
 
 def _services(data: DataFolder) -> Mapping[str, str]:
@@ -92,6 +107,11 @@ def _services(data: DataFolder) -> Mapping[str, str]:
 
 def _settings(version: Json, checkpoint: Path | None) -> dict[str, str]:
     """The version's options as the settings of the program."""
+    if version["built_in"] and version["engine"] not in _PACKAGED:
+        raise GatewayError(
+            f"{version['version']} comes from the detector's own settings, which are not known"
+            " here: register it (darkroom models register detector), activate that, and calibrate"
+        )
     options: dict[str, Any] = {**version["options"]}
     options.pop(CALIBRATION, None)
     if version["files"]:
@@ -109,9 +129,13 @@ def _settings(version: Json, checkpoint: Path | None) -> dict[str, str]:
     return {"DARKROOM_DETECTOR_ENGINE": version["engine"], **named}
 
 
+def _quiet(_what: str) -> None:
+    """Which files are left out was told when they were registered."""
+
+
 def _check(version: Json, checkpoint: Path) -> None:
     """Raises GatewayError unless the folder has exactly the version's files."""
-    here = {path: file.sha256 for path, file in files_of(checkpoint).items()}
+    here = {path: file.sha256 for path, file in files_of(checkpoint, _quiet).items()}
     wanted = {one["path"]: one["sha256"] for one in version["files"]}
     if apart := sorted(path for path, sha256 in wanted.items() if here.get(path) != sha256):
         raise GatewayError(f"{checkpoint / apart[0]} is not the file of {version['version']}")

@@ -3,12 +3,13 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
 from darkroom_cli.client import Gateway, GatewayError, Json
+from darkroom_schemas.model_files import WEIGHTS, is_safe
 
 _POLL_S: Final = 1.0
 
@@ -43,9 +44,9 @@ class ModelsDoor:
         self, name: str, wanted: Mapping[str, Any], folder: Path | None, tell: Callable[[str], None]
     ) -> Json:
         """Register a version with a folder's files, which are sent unless they are known."""
-        files = {} if folder is None else files_of(folder)
+        files = {} if folder is None else files_of(folder, tell)
         for path, file in files.items():
-            tell(f"{path} ({file.byte_size / 1e6:.1f} MB)")
+            tell(f"sends {path} ({file.byte_size / 1e6:.1f} MB)")
             self._send(file)
         listed = [
             {"path": path, "sha256": file.sha256, "byte_size": file.byte_size}
@@ -79,6 +80,7 @@ class ModelsDoor:
             if found["generation"] > generation:
                 raise GatewayError(f"{name} was changed again meanwhile; see darkroom models show")
             if found["everywhere"]:
+                _check_shadow(found)
                 return found
             failed = [
                 one
@@ -120,18 +122,40 @@ class CheckpointFile:
     byte_size: int
 
 
-def files_of(folder: Path) -> dict[str, CheckpointFile]:
-    """The files of a checkpoint by their paths; hidden ones are left out."""
+def _check_shadow(found: Json) -> None:
+    """Raises GatewayError where a replica does not have the shadow that it shall have."""
+    for one in found["replicas"]:
+        if one["live"] and found["shadow"] and one["shadow"] != found["shadow"]:
+            raise GatewayError(
+                f"{one['replica']}: {one['message']}\nWhat holds works as ever."
+                f" darkroom models shadow {found['name']} --off"
+            )
+
+
+def files_of(folder: Path, tell: Callable[[str], None]) -> dict[str, CheckpointFile]:
+    """The files of a checkpoint by their paths.
+
+    Hidden ones are left out, and told those that a version can't have (notes, pickled weights).
+    Raises GatewayError where no weights are left.
+    """
     found = {}
+    for path in _paths(folder):
+        if not is_safe(path):
+            tell(f"leaves {path} out")
+            continue
+        place = folder / path
+        with place.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        found[path] = CheckpointFile(place, digest, place.stat().st_size)
+    if not any(path.endswith(WEIGHTS) for path in found):
+        kinds = " or ".join(WEIGHTS)
+        raise GatewayError(f"{folder} has no weights that a version can have: {kinds}")
+    return found
+
+
+def _paths(folder: Path) -> Iterator[str]:
     for root, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
             if not name.startswith("."):
-                place = Path(root, name)
-                with place.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
-                path = place.relative_to(folder).as_posix()
-                found[path] = CheckpointFile(place, digest, place.stat().st_size)
-    if not found:
-        raise GatewayError(f"{folder} has no files")
-    return found
+                yield Path(root, name).relative_to(folder).as_posix()

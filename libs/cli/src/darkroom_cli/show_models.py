@@ -79,7 +79,7 @@ def _versions(found: Json) -> Table:
             plain(one["version"]),
             stage,
             plain("\n".join(_options(one))),
-            f"{len(one['files'])} ({size / 1e6:.1f} MB)" if one["files"] else "built in",
+            f"{len(one['files'])} ({size / 1e6:.1f} MB)" if one["files"] else "",
             plain(one["licence"] or ""),
         )
     return table

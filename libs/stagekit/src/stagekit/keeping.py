@@ -49,39 +49,49 @@ class Means(Generic[S]):
         resident = Resident(loaded, lambda: self.load(self.settings), time.monotonic)
         return replace(Serving.of(loaded), resident=resident)
 
-    def serving(self, activation: Activation) -> Serving:
-        """What an activation asks for, loaded. Raises what loading raises, VersionError."""
-        active = activation.active
-        loaded, resident = self._version(active)
-        shadow = None
-        if activation.shadow is not None:
-            _, beside = self._version(activation.shadow)
-            shadow = Shadow(activation.shadow.version, beside, activation.share)
-        return Serving(activation.generation, active.version, loaded.engine.name, resident, shadow)
+    def serving(self, activation: Activation, *, starting: bool = False) -> Serving:
+        """What an activation asks for, loaded. Raises what loading raises, VersionError.
 
-    def _version(self, version: Version) -> tuple[Loaded, Resident]:
+        Where services shall have what their settings say, one that is `starting` takes that,
+        whatever it is by now. A shadow that can't be loaded is a finding, and no trouble.
+        """
+        serving = self._version(activation.active, starting=starting)
+        shadow, finding = self._shadow(activation)
+        return replace(serving, generation=activation.generation, shadow=shadow, finding=finding)
+
+    def _shadow(self, activation: Activation) -> tuple[Shadow | None, str | None]:
+        wanted = activation.shadow
+        if wanted is None:
+            return None, None
+        try:
+            resident = self._version(wanted).resident
+        except Exception as error:  # noqa: BLE001 - a candidate may have any defect
+            _log.error("shadow_failed", version=wanted.version, reason=reason(error))
+            return None, f"The shadow {wanted.version} can't be loaded: {reason(error)}"
+        return Shadow(wanted.version, resident, activation.share), None
+
+    def _version(self, version: Version, *, starting: bool = False) -> Serving:
+        if version.built_in:
+            return self._built_in(version, starting=starting)
         loaded = self._loaded(version)
-        return loaded, Resident(loaded, lambda: self._loaded(version), time.monotonic)
+        resident = Resident(loaded, lambda: self._loaded(version), time.monotonic)
+        return Serving(0, version.version, loaded.engine.name, resident)
 
     def _loaded(self, version: Version) -> Loaded:
-        if version.built_in:
-            return self._built_in(version)
         if ":" in version.engine:
             raise VersionError(f"{version.engine} is code of one machine, no built-in engine")
         folder = fetched(version.files, self.store.open, self.settings.models_cache)
         return self.load(self.options.settings(self.settings, version, folder))
 
-    def _built_in(self, version: Version) -> Loaded:
-        """What the service brings along: by its own settings, or by their defaults."""
-        loaded = self.load(self.settings)
-        if loaded.engine.model_version != version.version and ":" not in version.engine:
-            loaded = self.load(self.options.settings(self.settings, version, None))
-        here = loaded.engine.model_version
-        if here != version.version:
-            raise VersionError(
-                f"{version.version} does not come with this installation: {here} does"
-            )
-        return loaded
+    def _built_in(self, version: Version, *, starting: bool) -> Serving:
+        """What the service's own settings give, if it is that version."""
+        own = self.own()
+        if own.version != version.version:
+            said = f"{version.version} is not what this service is set to: {own.version} is"
+            if not starting:
+                raise VersionError(f"{said}. Activate that one, or put the settings back.")
+            _log.warning("settings_changed", reason=said)
+        return own
 
 
 class Keeper:
@@ -114,7 +124,9 @@ class Keeper:
         asked = 0 if wanted is None else wanted.generation
         self._reporter.say(Report("loading", 0, asked, None, None))
         try:
-            serving = self._means.own() if wanted is None else self._means.serving(wanted)
+            serving = (
+                self._means.own() if wanted is None else self._means.serving(wanted, starting=True)
+            )
         except Exception as error:
             self._reporter.say(Report("failed", 0, asked, None, None, message=reason(error)))
             self._reporter.flush()
@@ -236,7 +248,15 @@ def _told(keeper: Keeper, codec: Codec, value: bytes) -> None:
 def _ready(serving: Serving) -> Report:
     shadow = serving.shadow.version if serving.shadow is not None else None
     generation = serving.generation
-    return Report("ready", generation, generation, serving.version, serving.engine, shadow)
+    return Report(
+        "ready",
+        generation,
+        generation,
+        serving.version,
+        serving.engine,
+        shadow,
+        message=serving.finding,
+    )
 
 
 def reason(error: Exception) -> str:

@@ -108,6 +108,7 @@ class Serving:
     """What makes parts now. `generation`: of the activation that it obeys, 0: of none.
 
     `version` is what its parts say as their model_version, `engine` the name of its engine.
+    `finding`: why the shadow that was asked for does not look.
     """
 
     generation: int
@@ -115,6 +116,7 @@ class Serving:
     engine: str
     resident: Resident
     shadow: Shadow | None = None
+    finding: str | None = None
 
     @classmethod
     def of(cls, loaded: Loaded) -> Self:

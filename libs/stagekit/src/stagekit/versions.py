@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -12,9 +13,13 @@ from typing import Any, BinaryIO, Final, Self, TypeVar, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from streamkit import WorkerSettings
+from streamkit import Reject, WorkerSettings
 
 _PIECE: Final = 1 << 20
+_CURE: Final = "Register the same folder again: what is missing or changed is stored anew."
+
+_IN_A_HUB: Final = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}(#sha256:[0-9a-f]{64})?")
+"""A checkpoint of a model hub, pinned by its commit."""
 
 S = TypeVar("S", bound=WorkerSettings)
 
@@ -34,23 +39,23 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """All that an engine needs to be this version; `options` are settings of the stage by name."""
+    """All that an engine needs to be this version; `options` are settings of the stage by name.
+
+    `built_in`: it is what services have by their own settings.
+    """
 
     version: str
     engine: str
     options: Mapping[str, str]
     files: tuple[File, ...] = ()
+    built_in: bool = False
 
     @classmethod
     def of(cls, value: Mapping[str, Any]) -> Self:
         """From a `ModelVersion` of the schema."""
         files = tuple(File(one["path"], one["uri"], one["sha256"]) for one in value["files"])
-        return cls(value["version"], value["engine"], dict(value["options"]), files)
-
-    @property
-    def built_in(self) -> bool:
-        """Whether it is an engine as it comes with the installation."""
-        return not self.options and not self.files
+        options = dict(value["options"])
+        return cls(value["version"], value["engine"], options, files, value["built_in"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +83,23 @@ class Activation:
 class Options:
     """Which settings of a stage a version may set.
 
-    `engine` names its engine. `paths` name files and folders: the first one is the folder of the
-    version's files unless the version says otherwise, `./PATH` lies below it. `others` are plain,
-    lists as JSON. What a version does not set has the setting's default, whatever the service was
-    started with: a version is the same everywhere.
+    `engine` names its engine. `paths` are checkpoints: the first one is the folder of the version's
+    files unless the version says otherwise, `./PATH` lies below it, or one of a hub by its commit.
+    `files` are single files, `./PATH` too. `texts` may be files for a service, but a version holds
+    the JSON itself. `others` are plain, lists as JSON. What a version does not set has the
+    setting's default, whatever the service was started with: a version is the same everywhere, so
+    it names nothing that may lie or be otherwise on one machine.
     """
 
     engine: str
     paths: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
 
     def settings(self, own: S, version: Version, folder: Path | None) -> S:
         """The service's settings for this version, its files in `folder`. Raises VersionError."""
-        allowed = (*self.paths, *self.others)
+        allowed = (*self.paths, *self.files, *self.texts, *self.others)
         if unknown := sorted(set(version.options) - set(allowed)):
             known = ", ".join(allowed) or "none"
             raise VersionError(f"{unknown[0]} is no option of this model; there are: {known}")
@@ -101,15 +110,22 @@ class Options:
         if folder is not None and self.paths:
             values[self.paths[0]] = str(folder)
         for name, value in version.options.items():
-            values[name] = (
-                _below(folder, value) if name in self.paths else _plain(value, fields[name])
-            )
+            values[name] = self._value(name, value, folder, fields[name])
         try:
             return type(own)(**{**own.model_dump(), **values, self.engine: version.engine})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
             raise VersionError(f"{place}: {first['msg']}") from error
+
+    def _value(self, name: str, value: str, folder: Path | None, field: FieldInfo) -> Any:
+        if name in self.paths and _IN_A_HUB.fullmatch(value):
+            return value
+        if name in self.paths or name in self.files:
+            return _below(folder, value)
+        if name in self.texts and not value.lstrip().startswith("{"):
+            raise VersionError(f"{name} has to be the JSON itself, not where it lies")
+        return _plain(value, field)
 
 
 def _plain(value: str, field: FieldInfo) -> Any:
@@ -123,12 +139,12 @@ def _plain(value: str, field: FieldInfo) -> Any:
 
 
 def _below(folder: Path | None, value: str) -> str:
-    """A checkpoint's place: one of the version's own folders, or a reference to a hub."""
+    """The place of one of the version's own files or folders."""
     path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or value.startswith("~"):
-        raise VersionError(f"{value} lies outside the version's own files")
-    if not value.startswith("./"):
-        return value
+    if not value.startswith("./") or ".." in path.parts:
+        raise VersionError(
+            f"{value} lies outside the version's own files: ./PATH is below their folder"
+        )
     if folder is None:
         raise VersionError(f"{value} is no file of this version, which has none")
     return str(folder / path)
@@ -142,7 +158,7 @@ def fetched(files: Sequence[File], open_: Open, cache: Path) -> Path | None:
     """A folder with these files, fetched unless they are there; None if there are none.
 
     Bytes are kept once below `cache`, by their hash. Raises VersionError for bytes that are not
-    those that were registered, and what `open_` raises.
+    there, or not those that were registered; Retry as `open_` does.
     """
     if not files:
         return None
@@ -165,14 +181,18 @@ def _bytes_of(file: File, open_: Open, cache: Path) -> Path:
         return place
     cache.mkdir(parents=True, exist_ok=True)
     digest = hashlib.sha256()
+    try:
+        stored = open_(file.uri)
+    except Reject as error:
+        raise VersionError(f"{file.path} can't be had: {error.message} {_CURE}") from error
     # Under another name until it is whole and right: another process may be fetching it too.
-    with open_(file.uri) as source, NamedTemporaryFile(dir=cache, delete=False) as target:
+    with stored as source, NamedTemporaryFile(dir=cache, delete=False) as target:
         try:
             while piece := source.read(_PIECE):
                 digest.update(piece)
                 target.write(piece)
             if digest.hexdigest() != file.sha256:
-                raise VersionError(f"{file.path} is not the file that was registered")
+                raise VersionError(f"{file.path} is not the file that was registered. {_CURE}")
             Path(target.name).rename(place)
         except BaseException:
             Path(target.name).unlink(missing_ok=True)

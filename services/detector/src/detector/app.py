@@ -30,19 +30,15 @@ DETECTOR: Final = Stage(
     preload=("detector.engines.efficientnet_lite0", "backbones.onnx_network"),
     options=Options(
         "detector_engine",
-        paths=(
-            "detector_checkpoint",
-            "detector_boxes",
-            "detector_caption",
-            "detector_labels_file",
-        ),
+        paths=("detector_checkpoint", "detector_boxes", "detector_caption"),
+        files=("detector_labels_file",),
+        texts=("detector_calibration",),
         others=(
             "detector_labels",
             "detector_label_list",
             "detector_prompts",
             "detector_boxes_threshold",
             "detector_boxes_most",
-            "detector_calibration",
         ),
     ),
     says=says,

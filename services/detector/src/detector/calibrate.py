@@ -1,6 +1,6 @@
 """`python -m detector.calibrate FOLDER`: fit the confidences of the detector's model to photos
 whose labels are known. Exit codes: 0 calibrated, 1 nothing was fitted, 2 wrong use, 3 fitted, but
-to too few photos to count as calibrated.
+to too few photos, or for the worse: that does not count as calibrated.
 """
 
 import os
@@ -33,7 +33,7 @@ from streamkit import Codec, SchemaIds
 OK: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
-TOO_FEW: Final = 3
+DOUBTFUL: Final = 3
 
 
 class Command(Settings):
@@ -42,7 +42,7 @@ class Command(Settings):
     Give a FOLDER with a folder of photos for each label (`none` for what no label fits), or
     `--reviews` to take people's answers. The result is for the setting
     DARKROOM_DETECTOR_CALIBRATION. Ends with 0: calibrated; 1: nothing was fitted; 2: wrong use;
-    3: fitted, but to too few photos to count as calibrated.
+    3: fitted, but to too few photos or for the worse, which does not count as calibrated.
     """
 
     folder: CliPositionalArg[Path | None] = Field(None, description="LABEL/photo.jpg below it")
@@ -85,7 +85,7 @@ def calibrate(command: Command, load: Load, say: Callable[[str], None], progress
     if command.file is not None:
         _write(command.file, calibration.to_json() + "\n")
     say(text)
-    return OK if calibration.calibrated else TOO_FEW
+    return OK if calibration.calibrated else DOUBTFUL
 
 
 def _loaded(load: Load, settings: Settings) -> Labeller:

@@ -16,6 +16,8 @@ def verdict(calibration: Calibration) -> str:
     """Whether confidences will count as calibrated."""
     if calibration.calibrated:
         return "calibrated"
+    if calibration.worse:
+        return "uncalibrated: on photos that were left out, confidences meant less than before"
     return f"uncalibrated: needs {ENOUGH - calibration.n} more photos ({ENOUGH} in all)"
 
 

@@ -61,8 +61,15 @@ class Calibration:
 
     @property
     def calibrated(self) -> bool:
-        """Whether it rests on enough photos to be believed."""
-        return self.n >= ENOUGH
+        """Whether it rests on enough photos to be believed, and did not make things worse."""
+        return self.n >= ENOUGH and not self.worse
+
+    @property
+    def worse(self) -> bool:
+        """Whether confidences of other photos meant less after it than before."""
+        if self.ece_before is None or self.ece_after is None:
+            return False
+        return self.ece_after > self.ece_before
 
     def for_model(self, model_version: str) -> Self:
         """Itself, if it was fitted for these weights and labels. Raises CalibrationError.

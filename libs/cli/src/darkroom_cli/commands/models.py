@@ -233,22 +233,29 @@ def calibrate(  # noqa: PLR0913, PLR0917 - a command's options are its parameter
     """Fit the detector's confidences to photos whose labels are known.
 
     The result is a version of its own: what holds now, with these confidences. Nothing uses it
-    until it is activated.
+    until it is activated. Exit code 3 if it would count as uncalibrated (too few photos, or for
+    the worse): then --activate does not.
     """
     if reviews is (folder is not None):
         raise typer.BadParameter("name a folder, or --reviews")
     with explained():
         registry = models_door(url, data)
-        calibration = calibrating.calibrate(
+        fitted = calibrating.calibrate(
             registry, DataFolder.at(data), calibrating.Examples(folder, files)
         )
-        version = calibrating.active_version(registry)
-        made = registry.add(calibrating.MODEL, calibrating.as_version(version, calibration, by))
+        made = registry.add(calibrating.MODEL, calibrating.as_version(fitted, by))
         shown = (plain(f"{made['version']} ({made['stage']})"), _next(calibrating.MODEL, made))
+        use = use and fitted.calibrated
         _print(made, as_json, *(shown[:1] if use else shown))
         if use:
-            wanted = {"version": made["version"], "by": by, "reason": "calibrated"}
+            wanted = {
+                **{"version": made["version"], "by": by, "reason": "calibrated"},
+                "expected_generation": fitted.generation,
+            }
             _change(registry, calibrating.MODEL, "activate", wanted, timeout, as_json)
+        elif not fitted.calibrated:
+            typer.echo("Not activated: it would count as uncalibrated, see above.", err=True)
+            raise typer.Exit(3)
 
 
 @models.command("retire")
@@ -298,13 +305,15 @@ def _waits(found: Json) -> None:
 
 
 def _told(what: str) -> None:
-    typer.echo(f"sends {plain(what)}", err=True)
+    typer.echo(plain(what), err=True)
 
 
 def _next(name: str, made: Json) -> str:
+    use = f"Use it: darkroom models activate {name} {made['version']}"
+    if name == "embedder":  # vectors of two versions can't be compared
+        return plain(use)
     return plain(
-        f"Try it beside the one that holds: darkroom models shadow {name} {made['version']}\n"
-        f"Use it: darkroom models activate {name} {made['version']}"
+        f"Try it beside the one that holds: darkroom models shadow {name} {made['version']}\n{use}"
     )
 
 

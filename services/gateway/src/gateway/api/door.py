@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, BinaryIO, Protocol
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
@@ -24,6 +24,10 @@ class Objects(Protocol):
 
     def get(self, uri: str, *, limit: int) -> bytes:
         """The bytes at a URI."""
+        ...
+
+    def open(self, uri: str) -> BinaryIO:
+        """What is stored at a URI, as a seekable file."""
         ...
 
     def put(self, key: str, data: bytes) -> str:

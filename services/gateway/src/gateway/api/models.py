@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field, field_validator, model_validator
 
+from darkroom_schemas.model_files import SAFE_SUFFIXES, is_safe
 from gateway.api.door import Door, Wired
 from gateway.api.problems import ProblemError, documented
 from gateway.catalog import comparisons, model_reports, models
@@ -28,6 +29,7 @@ from gateway.catalog.models import By, FilesMissingError, RegistryError, Wanted
 from gateway.catalog.shapes import Shape
 from gateway.db import Conn
 from gateway.texts import Name, Reason
+from streamkit import Reject
 
 router = APIRouter(prefix="/v1", tags=["models"])
 
@@ -37,9 +39,6 @@ MOST_FILES: Final = 200
 MOST_OPTIONS: Final = 50
 LONGEST_OPTION: Final = 200_000
 """Characters: a list of labels, a calibration; together they have to fit the broker's 1 MiB."""
-
-SAFE_SUFFIXES: Final = (".safetensors", ".json", ".txt", ".model", ".onnx", ".tsv", ".jinja")
-"""Of files that hold data alone; pickled weights run code where they are loaded."""
 
 _NAMES: Final[tuple[ModelName, ...]] = get_args(ModelName)
 
@@ -72,9 +71,11 @@ class FileRequest(BaseModel):
         path = PurePosixPath(value)
         if path.is_absolute() or {"..", "."} & set(value.split("/")) or not value.isprintable():
             raise ValueError("a path below the checkpoint's folder, / between its parts")
-        if path.suffix.lower() not in SAFE_SUFFIXES:
+        if not is_safe(value):
             known = ", ".join(SAFE_SUFFIXES)
-            raise ValueError(f"weights as safetensors or ONNX; kinds that are taken: {known}")
+            raise ValueError(
+                f"{value}: weights as safetensors or ONNX; kinds that are taken: {known}"
+            )
         return value
 
 
@@ -98,10 +99,8 @@ class RegisterRequest(ByRequest):
 
     @model_validator(mode="after")
     def _means_something(self) -> Self:
-        if ":" in self.engine or "@" in self.engine:
+        if {":", "@", "+"} & set(self.engine) or self.engine == "auto":
             raise ValueError("engine: one of the stage's built-in engines, by its name")
-        if not self.options and not self.files:
-            raise ValueError("options or files: an engine as it comes is registered by its service")
         if len({one.path for one in self.files}) < len(self.files):
             raise ValueError("files: a path is there twice")
         if sum(map(len, self.options.values())) > LONGEST_OPTION:
@@ -284,12 +283,14 @@ async def put_model_file(
     door: Wired,
     response: Response,
 ) -> None:
-    """The raw bytes, kept once; 200 where they are known already."""
+    """The raw bytes, kept once; 200 where they are there already. What has gone from the store, or
+    was changed there, is stored anew."""
 
-    def known(conn: Conn, _owner: str) -> bool:
-        return models.has_file(conn, sha256)
+    def known(conn: Conn, _owner: str) -> str | None:
+        return models.file_uri(conn, sha256)
 
-    if await door.catalog.ask(known):
+    before = await door.catalog.ask(known)
+    if before is not None and await asyncio.to_thread(_is_whole, door, before, sha256):
         response.status_code = 200
         return
     declared = int(request.headers.get("content-length", 0))
@@ -298,16 +299,25 @@ async def put_model_file(
         key = f"models/{sha256[:2]}/{sha256}-{uuid4().hex[:8]}"
         uri = await asyncio.to_thread(door.objects.put_file, key, file)
 
-    def keeping(conn: Conn, _owner: str) -> bool:
-        return models.keep_file(conn, sha256, size, uri)
+    def keeping(conn: Conn, _owner: str) -> None:
+        models.keep_file(conn, sha256, size, uri)
 
-    if not await door.catalog.ask(keeping):  # somebody else has sent them meanwhile
-        await asyncio.to_thread(door.objects.delete, uri)
+    await door.catalog.ask(keeping)
+    if before is not None:
+        await asyncio.to_thread(door.objects.delete, before)
 
 
 def is_file(method: str, path: str) -> bool:
     """Whether a request's body is a file of a checkpoint."""
     return method == "PUT" and path.startswith(FILES_PATH)
+
+
+def _is_whole(door: Door, uri: str, sha256: str) -> bool:
+    try:
+        with door.objects.open(uri) as stored:
+            return hashlib.file_digest(stored, "sha256").hexdigest() == sha256  # type: ignore[arg-type] # typeshed wants more of a file than is used
+    except Reject:
+        return False
 
 
 def _checked(file: Path, sha256: str) -> int:

@@ -29,6 +29,7 @@ def record_reports(conn: Conn, *events: ModelReported) -> None:
             _BUILT_IN,
             [one for one in ordered if one["generation"] == 0 and one["version"] is not None],
         )
+        cursor.executemany(_HELD, [one for one in ordered if one["state"] == "ready"])
 
 
 # A replica's reports come in order, but may come twice. seen_at stays where nothing is new: a
@@ -43,6 +44,12 @@ ON CONFLICT (replica) DO UPDATE SET name = excluded.name, state = excluded.state
   engine = excluded.engine, shadow = excluded.shadow, message = excluded.message,
   reported_at = excluded.reported_at, seen_at = clock_timestamp()
 WHERE excluded.reported_at > model_replicas.reported_at
+"""
+
+_HELD: Final = """
+UPDATE model_activations SET held_at = %(reported_at)s
+WHERE name = %(name)s AND version = %(version)s AND generation <= %(generation)s
+  AND held_at IS NULL
 """
 
 _BUILT_IN: Final = """

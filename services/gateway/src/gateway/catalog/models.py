@@ -174,36 +174,51 @@ def activate(conn: Conn, outbox: Outbox, name: str, version: str, by: By) -> Act
 
 
 def roll_back(conn: Conn, outbox: Outbox, name: str, by: By) -> Activation:
-    """Have the version hold that did before the present one. Raises RegistryError."""
+    """Have the version hold that did before the present one was activated. Raises RegistryError.
+
+    Versions that no replica ever had, and retired ones, are passed over. Each roll back undoes one
+    activation more.
+    """
     with conn.transaction():
         before = _locked(conn, name, by)
-        row = conn.execute(
-            """
-            SELECT version FROM model_activations a WHERE name = %(name)s
-              AND version <> %(version)s AND generation < coalesce(
-                (SELECT max(generation) FROM model_activations r
-                 WHERE r.name = %(name)s AND r.change IN ('served', 'activated')
-                   AND r.version = %(version)s),
-                %(generation)s)
-            ORDER BY generation DESC LIMIT 1
-            """,
-            {
-                "name": name,
-                "version": before and before.version,
-                "generation": before and before.generation,
-            },
-        ).fetchone()
-        if before is None or row is None:
+        retired = {one.version for one in versions(conn, name) if one.stage == "retired"}
+        earlier = [
+            one.version
+            for one in activations(conn, name)[:-1]
+            if one.held and one.version not in retired
+        ]
+        if before is None or not earlier:
             raise RegistryError(
-                "nothing_before", f"No other version of {name} has held before: activate one."
+                "nothing_before",
+                f"No other version of {name} that is not retired has held before: activate one.",
             )
-        return _changed(
-            conn,
-            outbox,
-            name,
-            _Next(row["version"], None, 0.0, "rolled_back"),
-            by,
-        )
+        return _changed(conn, outbox, name, _Next(earlier[-1], None, 0.0, "rolled_back"), by)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An activation that is not undone; `held`: whether a replica ever had it."""
+
+    version: str
+    held: bool
+
+
+def activations(conn: Conn, name: str) -> list[Held]:
+    """Those that no roll back has undone, in order: the last one holds."""
+    rows = conn.execute(
+        "SELECT version, change, held_at IS NOT NULL AS held FROM model_activations"
+        " WHERE name = %s AND change <> 'shadowed' ORDER BY generation",
+        (name,),
+    )
+    standing: list[Held] = []
+    for row in rows:
+        if row["change"] != "rolled_back":
+            standing.append(Held(row["version"], row["held"]))
+            continue
+        standing.pop()
+        while standing and (standing[-1].version != row["version"] or not standing[-1].held):
+            standing.pop()
+    return standing
 
 
 def shadow(
@@ -318,9 +333,10 @@ def _insert(conn: Conn, name: str, activation: Activation) -> None:
         """
         INSERT INTO model_activations (
           name, generation, version, shadow, shadow_share, change, reason, activated_by,
-          activated_at)
+          activated_at, held_at)
         VALUES (%(name)s, %(generation)s, %(version)s, %(shadow)s, %(shadow_share)s, %(change)s,
-          %(reason)s, %(activated_by)s, %(activated_at)s)
+          %(reason)s, %(activated_by)s, %(activated_at)s,
+          CASE WHEN %(change)s = 'served' THEN now() END)
         """,
         {"name": name, **activation.model_dump()},
     )
@@ -353,21 +369,20 @@ def _as_event(conn: Conn, version: ModelVersion) -> dict[str, Any]:
         "engine": version.engine,
         "options": version.options,
         "files": files,
+        "built_in": version.built_in,
     }
 
 
-def keep_file(conn: Conn, sha256: str, byte_size: int, uri: str) -> bool:
-    """Bytes of a checkpoint are stored; whether they were not before."""
-    added = conn.execute(
+def keep_file(conn: Conn, sha256: str, byte_size: int, uri: str) -> None:
+    """Bytes of a checkpoint are stored, perhaps anew."""
+    conn.execute(
         "INSERT INTO model_files (sha256, byte_size, uri) VALUES (%s, %s, %s)"
-        " ON CONFLICT DO NOTHING",
+        " ON CONFLICT (sha256) DO UPDATE SET uri = excluded.uri, stored_at = now()",
         (sha256, byte_size, uri),
     )
-    return added.rowcount == 1
 
 
-def has_file(conn: Conn, sha256: str) -> bool:
-    """Whether these bytes are stored."""
-    return (
-        conn.execute("SELECT FROM model_files WHERE sha256 = %s", (sha256,)).fetchone() is not None
-    )
+def file_uri(conn: Conn, sha256: str) -> str | None:
+    """Where these bytes are stored; None if they never were."""
+    row = conn.execute("SELECT uri FROM model_files WHERE sha256 = %s", (sha256,)).fetchone()
+    return None if row is None else str(row["uri"])

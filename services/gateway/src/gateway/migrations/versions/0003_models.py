@@ -27,11 +27,12 @@ CREATE TABLE model_versions (
   created_by text NOT NULL, created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (name, version));
 
--- Every change of a model; the newest generation holds.
+-- Every change of a model; the newest generation holds. held_at: since a replica has it
 CREATE TABLE model_activations (
   name text, generation bigint, version text NOT NULL, shadow text, shadow_share float8 NOT NULL,
   change text NOT NULL CHECK (change IN ('served', 'activated', 'rolled_back', 'shadowed')),
   reason text, activated_by text NOT NULL, activated_at timestamptz NOT NULL,
+  held_at timestamptz,
   PRIMARY KEY (name, generation),
   FOREIGN KEY (name, version) REFERENCES model_versions (name, version));
 """
