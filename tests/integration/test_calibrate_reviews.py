@@ -14,7 +14,7 @@ from colour_labeller import COLOURS, Colours
 from darkroom_cli.contracts import Subjects, Topics
 from darkroom_schemas import avro, catalogue
 from darkroom_schemas.names import REVIEW_ANSWERED
-from detector.calibrate import TOO_FEW, Command, calibrate
+from detector.calibrate import DOUBTFUL, Command, calibrate
 from detector.calibrate_examples import CalibrateError
 from detector.calibrate_reviews import AnswerTopic
 from detector.calibration import calibration_of
@@ -92,7 +92,7 @@ def test_a_calibration_is_fitted_to_what_people_answered(
     asked = command(infrastructure, settings, *flags)
     code = calibrate(asked, lambda _: Colours(), said.append, lambda *_: None)
 
-    assert code == TOO_FEW
+    assert code == DOUBTFUL
     written = calibration_of(str(tmp_path / "c.json"))
     assert (written.n, written.source, written.model_version) == (12, "reviews", "colours@1")
     text = "\n".join(said)

@@ -67,7 +67,8 @@ class Installation:
         self._stack.callback(self.publisher.close)
 
     def activate(self, engine: str, generation: int, name: str = "demo") -> None:
-        version = {"version": f"{engine}@w", "engine": engine, "options": {}, "files": []}
+        about = {"version": f"{engine}@w", "engine": engine, "built_in": False}
+        version = {**about, "options": {}, "files": []}
         value = self._example(
             names.MODEL_ACTIVATED,
             **{"name": name, "generation": generation, "active": version, "shadow": None},
