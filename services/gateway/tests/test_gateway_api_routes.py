@@ -1,11 +1,12 @@
 """The routes of the api door against a catalog that the test makes up."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 from uuid import UUID
 
 import httpx
@@ -74,6 +75,9 @@ class Shelf:
 
     def get(self, uri: str, *, limit: int) -> bytes:
         return self.kept[uri]
+
+    def open(self, uri: str) -> BinaryIO:
+        return io.BytesIO(self.kept[uri])
 
     def put(self, key: str, data: bytes) -> str:
         self.kept[f"mem://{key}"] = data
