@@ -383,6 +383,8 @@ def test_photos_without_the_active_version_are_asked_for_once_and_a_few_at_a_tim
     assert reembedder.turn(conn) == 0  # nothing was activated
     generation = models.activate(conn, outbox, "embedder", made.version, ADA).generation
     assert reembedder.turn(conn) == 0  # the version before would answer
+    report("embedder-bulk@a:1", name="embedder", version="stub@2", generation=generation)
+    assert reembedder.turn(conn) == 0  # so would what a service was set to since
     report("embedder-bulk@a:1", name="embedder", version=made.version, generation=generation)
 
     def asked() -> list[Mapping[str, Any]]:

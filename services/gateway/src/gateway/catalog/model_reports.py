@@ -99,11 +99,12 @@ def model(conn: Conn, owner: str, name: ModelName) -> Model:
     )
 
 
-def is_everywhere(conn: Conn, name: str, generation: int) -> bool:
-    """Whether every live replica makes all that it has in hand with a generation, or a later one;
-    False where there is no replica."""
+def is_made_everywhere(conn: Conn, name: str, generation: int, version: str) -> bool:
+    """Whether every live replica makes all that it has in hand by this version of a generation;
+    False where there is no replica, or one was set to something else since."""
     live = [one for one in replicas(conn, name) if one.live]
-    return bool(live) and not _behind(live, generation)
+    made = {one.version for one in live}
+    return made == {version} and not _behind(live, generation)
 
 
 def detail(conn: Conn, owner: str, name: ModelName) -> ModelDetail:

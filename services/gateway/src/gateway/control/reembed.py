@@ -47,8 +47,8 @@ class Reembedder:
         active = models.current(conn, MODEL)
         if active is None or active.change == "served":
             return 0
-        if not model_reports.is_everywhere(conn, MODEL, active.generation):
-            return 0  # else the version before would answer
+        if not model_reports.is_made_everywhere(conn, MODEL, active.generation, active.version):
+            return 0  # else another version would answer
         generation, after = self._round
         if generation != active.generation or (after is None and monotonic() >= self._next_at):
             after = _FIRST
