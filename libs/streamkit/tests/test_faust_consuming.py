@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import faust
 import pytest
@@ -55,11 +55,37 @@ async def test_the_app_has_these_parts(app: faust.App, consumer: Any) -> None:
     assert isinstance(app.producer, Producer)
 
 
-async def test_the_broker_may_hold_a_fetch_back_only_for_a_moment(
-    app: faust.App, consumer: Any
+async def test_the_broker_may_hold_back_for_long_only_a_fetch_that_leaves_nothing_wanted_out(
+    app: faust.App, consumer: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kafka = consumer._thread._create_worker_consumer(consumer.transport)
-    assert kafka._fetch_max_wait_ms == consuming.LONG_POLL_MS
+    thread = consumer._thread
+    kafka = thread._create_worker_consumer(consumer.transport)
+    assert kafka._fetch_max_wait_ms == consuming.IMPATIENT_MS
+    waits: list[int] = []
+
+    class Fetcher:
+        _records: ClassVar[dict[Any, str]] = {}
+        _fetch_max_wait_ms = consuming.IMPATIENT_MS
+
+        def _get_actions_per_node(self, assignment: str) -> str:
+            waits.append(self._fetch_max_wait_ms)
+            return assignment
+
+    async def started(_self: Any) -> None:
+        thread._consumer = SimpleNamespace(_fetcher=Fetcher())
+
+    async def fetched(*_: Any, **_options: Any) -> None: ...
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_start", started)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetched)
+    await thread.on_start()
+    await thread._fetch_records(thread._consumer, {OURS, FRESH})
+    fetcher = thread._consumer._fetcher
+    for not_taken in ({}, {THEIRS: "of a table"}, {THEIRS: "", OURS: "not yet taken"}, {}):
+        Fetcher._records = not_taken
+        assert fetcher._get_actions_per_node("assignment") == "assignment"
+    long, short = consuming.PATIENT_MS, consuming.IMPATIENT_MS
+    assert waits == [long, long, short, long]
 
 
 @pytest.fixture
@@ -116,12 +142,12 @@ async def test_a_fetch_is_of_the_epoch_in_which_it_returns(
 ) -> None:
     thread = consumer._thread
 
-    async def fetch_records(self: Any) -> str:
+    async def fetch_records(self: Any, _consumer: Any, _active: set[Any]) -> str:
         self.epoch += 1
         return "records"
 
     monkeypatch.setattr(driver.AIOKafkaConsumerThread, "_fetch_records", fetch_records)
-    assert await thread._fetch_records() == "records"
+    assert await thread._fetch_records(None, {OURS}) == "records"
     assert thread.fetched_in == thread.epoch == 1
 
 

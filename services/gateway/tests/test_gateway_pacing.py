@@ -146,3 +146,13 @@ def test_many_uploads_share_what_may_be_under_way() -> None:
     for number in range(20):
         windows.see(UUID(int=number), 0, 0)
     assert windows.see(UUID(int=0), 0, 10_000) == 4 * 100 // 20
+
+
+def test_the_next_end_is_expected_after_what_lies_between_two() -> None:
+    pacer = Pacer(100, WAIT_S, 0.0, 50)
+    for second in range(1, 100):
+        pacer.saw(float(second), 4, 50)
+    assert pacer.next_end_s == pytest.approx(0.25, rel=0.01)
+    for second in range(100, 10_000):
+        pacer.saw(float(second), 0, 50)
+    assert pacer.next_end_s > 1e6

@@ -60,6 +60,11 @@ class Pacer:
         return self._ended / self._seconds
 
     @property
+    def next_end_s(self) -> float:
+        """Seconds from one end to the next, on average."""
+        return self._seconds / self._ended if self._ended else math.inf
+
+    @property
     def window(self) -> int:
         """Photos that may be under way."""
         return min(self.most, max(self.least, round(self.rate * self.wait_s)))

@@ -45,6 +45,10 @@ group.consumer.min.heartbeat.interval.ms=2000
 group.consumer.heartbeat.interval.ms=2000
 group.min.session.timeout.ms=2000
 group.initial.rebalance.delay.ms=0
+# Threads for one machine's few clients; the defaults are for a server, and each polls.
+num.network.threads=2
+num.io.threads=4
+group.coordinator.threads=1
 # Small segments, so that retention and compaction have something to work on.
 log.segment.bytes=67108864
 log.retention.hours=336

@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 
 from streamkit import tracing
+from streamkit.engine.allocation import keep_freed_memory
 from streamkit.engine.basket import Basket
 from streamkit.engine.desk import Codes
 from streamkit.engine.handling import Handling
@@ -84,6 +85,7 @@ def _settle_in(setup: Setup) -> None:
         signal.signal(number, lambda _number, _frame: None)
     _die_with_worker()
     os.nice(setup.nice)
+    keep_freed_memory()
     configure_logs(setup.source, setup.log_level, setup.engine)
     dump_on_signal()
     tracing.configure(setup.source, sample=setup.trace_sample, engine=setup.engine)

@@ -8,7 +8,7 @@ an offset is committed when what was read before it, in order, is finished.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from typing import Any, Final
 
 import faust
@@ -19,8 +19,12 @@ from mode.utils.queues import FlowControlEvent
 
 from streamkit.faust.inbox import Chunk, Inbox
 
-LONG_POLL_MS: Final = 50
-"""Longest wait of the broker for records to answer with: bounds what they may be delayed by.
+PATIENT_MS: Final = 1_000
+"""Longest wait of the broker for records to answer with, if no partition is left out: one that is
+assigned or wanted meanwhile waits for it, but nothing else does."""
+
+IMPATIENT_MS: Final = 50
+"""The same if one is: bounds what its records may be delayed by.
 
 aiokafka has one fetch request under way to a broker. A partition that was being read when the
 request was made is not in it, so its new records wait until the request returns: after 1.5 s, as
@@ -60,16 +64,25 @@ class _Thread(driver.AIOKafkaConsumerThread):
     epoch = 0
     fetched_in = 0
     inboxes: Mapping[str, Inbox]
+    _wanted: Collection[Any] = ()
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer: Any = super()._create_worker_consumer(transport)
         # Neither Faust nor a public name of aiokafka lets it be set once the consumer exists;
         # it is read when the consumer starts.
-        consumer._fetch_max_wait_ms = LONG_POLL_MS
+        consumer._fetch_max_wait_ms = IMPATIENT_MS
         return consumer
 
-    async def _fetch_records(self, *args: Any, **options: Any) -> Any:
-        records = await super()._fetch_records(*args, **options)
+    async def on_start(self) -> None:
+        """Start the consumer."""
+        await super().on_start()
+        wait_by_what_is_asked(self._ensure_consumer(), lambda: self._wanted)
+
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[Any], *args: Any, **options: Any
+    ) -> Any:
+        self._wanted = active_partitions
+        records = await super()._fetch_records(consumer, active_partitions, *args, **options)
         self.fetched_in = self.epoch
         return records
 
@@ -100,6 +113,23 @@ class _Thread(driver.AIOKafkaConsumerThread):
                 consumer.seek(place, offset)
         self.epoch += 1
         return offsets
+
+
+def wait_by_what_is_asked(consumer: Any, wanted: Callable[[], Collection[Any]]) -> None:
+    """Have a started AIOKafkaConsumer's fetches wait long if no wanted partition is left out.
+
+    Nothing public says that of one something was fetched and not yet taken. (Of tables' partitions
+    something always is: Faust takes no more of them once they are recovered.)
+    """
+    fetcher = consumer._fetcher
+    actions = fetcher._get_actions_per_node
+
+    def with_patience(assignment: Any) -> Any:
+        left_out = not fetcher._records.keys().isdisjoint(wanted())
+        fetcher._fetch_max_wait_ms = IMPATIENT_MS if left_out else PATIENT_MS
+        return actions(assignment)
+
+    fetcher._get_actions_per_node = with_patience
 
 
 class Consumer(driver.Consumer):

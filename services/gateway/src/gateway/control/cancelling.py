@@ -24,6 +24,11 @@ class Cancelling:
         """None are waited for any more."""
         return 0
 
+    @property
+    def next_end_s(self) -> float:
+        """It does not wait for ends."""
+        return 0.0
+
     def step(self, most: int) -> Step:  # noqa: ARG002 - begins nothing
         """Publish the final totals, then cancel slice by slice. Raises psycopg.Error."""
         if self._after is None:

@@ -22,6 +22,11 @@ class Collecting:
         """Photos that waited for their end at the last look."""
         return self._open
 
+    @property
+    def next_end_s(self) -> float:
+        """It does not wait for ends."""
+        return self._every_s
+
     def step(self, most: int) -> Step:  # noqa: ARG002 - begins nothing
         """Announce, if it is time and files have come. Raises psycopg.Error."""
         if self._clock() >= self._not_before:

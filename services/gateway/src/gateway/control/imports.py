@@ -26,8 +26,8 @@ _log = structlog.get_logger("gateway.imports")
 _POLL_S: Final = 1.0
 """A notice of a new import that got lost costs this much at most."""
 
-_FULL_POLL_S: Final = 0.05
-"""How often ends are looked for while too many photos are under way."""
+_FULL_POLL_S: Final = (0.05, 0.25)
+"""How often, at least and at most, ends are looked for while too many photos are under way."""
 
 
 def work_of(conn: Conn, batch: Import, means: Means) -> Work:
@@ -98,9 +98,14 @@ class ImportRunner:
     def _rest(self, conn: Conn, steps: set[Step]) -> None:
         if steps & {Step.WORKED, Step.SEALED, Step.STOPPED}:
             return
-        seconds = _FULL_POLL_S if Step.WAITING in steps else _POLL_S
+        seconds = self._next_look_s() if Step.WAITING in steps else _POLL_S
         if wait_for_notice(conn, seconds) or not steps:
             self._looked_at = 0.0
+
+    def _next_look_s(self) -> float:
+        """No sooner than something may have changed: each look is a query."""
+        least, most = _FULL_POLL_S
+        return max(least, min(most, *(work.next_end_s for work in self._works.values())))
 
 
 def _about(batch: Import) -> Mapping[str, str]:

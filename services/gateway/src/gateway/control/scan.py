@@ -67,6 +67,11 @@ class Scan:
         """Photos that, as far as is known, wait for their end."""
         return len(self._open)
 
+    @property
+    def next_end_s(self) -> float:
+        """As its photos have ended lately."""
+        return self._pacer.next_end_s
+
     def step(self, most: int) -> Step:
         """Record a few files, if that is allowed now. Blocks while they are read and stored.
 

@@ -80,6 +80,11 @@ class Work(Protocol):
         """Photos that, as far as is known, wait for their end."""
         ...
 
+    @property
+    def next_end_s(self) -> float:
+        """Seconds until another of them may be expected to have its end."""
+        ...
+
     def step(self, most: int) -> Step:
         """Do a bounded piece, with no more than `most` photos under way. Raises psycopg.Error."""
         ...
