@@ -15,7 +15,7 @@ import pytest
 from catalog_seed import OWNER, Look, Seed, picture
 from darkroom_schemas import names
 from gateway import db
-from gateway.catalog import comparisons, model_reports, models, reembedding, search
+from gateway.catalog import comparisons, model_options, model_reports, models, reembedding, search
 from gateway.catalog.model_reports import LIVE_S
 from gateway.catalog.model_shapes import ModelFile
 from gateway.catalog.models import By, FilesMissingError, RegistryError, Wanted
@@ -84,7 +84,7 @@ def test_a_version_s_files_have_to_be_there_first(conn: db.Conn) -> None:
 
     with pytest.raises(FilesMissingError) as refused:
         models.register(conn, wanted(files=[file]))
-    assert refused.value.sha256s == [sha256]
+    assert refused.value.more == {"missing": [sha256]}
     assert models.versions(conn, "detector") == []
 
     models.keep_file(conn, sha256, 7, "file:///objects/models/x")
@@ -378,7 +378,7 @@ def test_photos_without_the_active_version_are_asked_for_once_and_a_few_at_a_tim
     photos = {seed.analyzed(f"{n}.jpg", picture(f"#0000{n * 40:02x}")).photo_id for n in range(5)}
     seed.requested("not-embedded.jpg", picture("red"))
     report("embedder-bulk@a:1", name="embedder", version="stub@1")
-    made, _ = models.register(conn, wanted(name="embedder", options={"x": "1"}))
+    made, _ = models.register(conn, wanted(name="embedder", options={}))
     reembedder = Reembedder(outbox, in_flight=3)
     assert reembedder.turn(conn) == 0  # nothing was activated
     generation = models.activate(conn, outbox, "embedder", made.version, ADA).generation
@@ -512,9 +512,87 @@ def test_a_version_that_could_do_harm_or_means_nothing_is_refused(
     assert said in answer.json()["detail"]
 
 
-def test_an_engine_as_it_comes_can_be_registered(client: httpx.Client) -> None:
+def test_an_engine_as_it_comes_can_be_registered_and_that_it_is_unchecked_is_told(
+    client: httpx.Client, report: Callable[..., None]
+) -> None:
+    report()  # of the detector
+    report("ocr-bulk@a:1", name="ocr", engines=[], options={})  # by an older ocr
     made = client.post("/v1/models/ocr/versions", json={"engine": "easyocr"})
     assert (made.status_code, made.json()["built_in"]) == (201, False)
+    assert "no replica of ocr has said yet" in made.json()["unchecked"]
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said", "known"),
+    [
+        (
+            {"engine": "siglib"},
+            "unknown_engine",
+            "siglib is no engine of this model; there are: efficientnet-lite0, siglip."
+            " Did you mean siglip?",
+            ["efficientnet-lite0", "siglip"],
+        ),
+        (
+            {"engine": "siglip", "options": {"detector_lables": "3"}},
+            "unknown_option",
+            "detector_lables is no option of this model; there are: detector_label_list,"
+            " detector_labels. Did you mean detector_labels?",
+            ["detector_label_list", "detector_labels"],
+        ),
+        (
+            {"engine": "siglip", "options": {"detector_labels": "101"}},
+            "bad_option",
+            "detector_labels: Input should be less than or equal to 100",
+            None,
+        ),
+    ],
+)
+def test_what_is_misspelt_is_refused_with_what_there_is_and_nothing_is_registered(
+    client: httpx.Client,
+    report: Callable[..., None],
+    body: Mapping[str, Any],
+    code: str,
+    said: str,
+    known: list[str] | None,
+) -> None:
+    report()
+    file = {"path": "model.safetensors", "sha256": "0" * 64, "byte_size": 1}
+    answer = client.post("/v1/models/detector/versions", json={**body, "files": [file]})
+
+    found = answer.json()
+    assert (answer.status_code, found["code"], found["detail"]) == (422, code, said)
+    assert found.get("known") == known
+    versions = client.get("/v1/models/detector").json()["versions"]
+    assert [one["version"] for one in versions] == [BUILT_IN]
+
+
+def test_what_replicas_say_that_there_is_can_be_registered_and_is_checked(
+    client: httpx.Client, report: Callable[..., None]
+) -> None:
+    report()
+    body = {"engine": "siglip", "options": {"detector_labels": "3"}}
+    made = client.post("/v1/models/detector/versions", json=body)
+    assert (made.status_code, made.json()["unchecked"]) == (201, None)
+
+
+def test_the_newest_word_of_a_stage_holds_and_silence_takes_nothing_back(
+    conn: db.Conn, example: Example
+) -> None:
+    at = datetime.now(UTC)
+
+    def say(seconds: int, *engines: str) -> None:
+        about = {"name": "detector", "reported_at": at + timedelta(seconds=seconds)}
+        value: Any = example(names.MODEL_REPORTED, engines=list(engines), **about)
+        model_reports.record_reports(conn, value)
+
+    say(1, "siglip", "next")
+    say(0, "siglip")  # comes late
+    say(2)  # a replica of before it was told
+
+    assert model_options.check(conn, wanted(engine="next")) is None
+    say(3, "siglip")
+    with pytest.raises(RegistryError, match="next is no engine of this model; there are: siglip"):
+        model_options.check(conn, wanted(engine="next"))
 
 
 @pytest.mark.parametrize("damage", ["gone", "changed"])

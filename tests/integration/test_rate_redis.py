@@ -15,7 +15,13 @@ from darkroom_cli.stack import Stack
 from infrastructure import Infrastructure
 from streamkit.clock import SystemClock
 from streamkit.rate import Rate, SharedBucket, TokensAwayError
-from streamkit.rate_redis import TIMEOUT_S, RedisTokens, connect_redis
+from streamkit.rate_redis import (
+    TIMEOUT_S,
+    AsyncRedisTokens,
+    RedisTokens,
+    connect_async_redis,
+    connect_redis,
+)
 
 CLOCK = SystemClock()
 DEADLINE_S = 30.0
@@ -136,10 +142,35 @@ def test_tokens_are_granted_up_to_the_burst_and_can_be_given_back(
     answer = tokens.ask(3, rate)
     assert answer.granted == 0
     assert 90 < answer.wait_s <= 100
+    assert answer.left == pytest.approx(1 - answer.wait_s * rate.per_s, abs=1e-4)
     tokens.ask(-2, rate)
     assert tokens.ask(3, rate).granted == 2
     tokens.ask(-100, rate)
     assert tokens.ask(100, rate).granted == 5
+
+
+async def test_an_event_loop_shares_tokens_with_threads(
+    infrastructure: Infrastructure, client: "redis.Redis", key: str
+) -> None:
+    rate = Rate(0.01, 5)
+    thread, loop = (
+        RedisTokens(client, key),
+        AsyncRedisTokens(connect_async_redis(infrastructure.redis), key),
+    )
+    assert thread.ask(2, rate).granted == 2
+    answer = await loop.ask(2, rate)
+    assert (answer.granted, answer.workers, int(answer.left)) == (2, 2, 1)
+    assert thread.ask(2, rate).granted == 1
+    assert (await loop.ask(2, rate)).granted == 0
+    await loop.leave()
+    assert thread.ask(0, rate).workers == 1
+
+
+async def test_an_event_loop_is_told_that_redis_is_away() -> None:
+    tokens = AsyncRedisTokens(connect_async_redis("redis://127.0.0.1:1/0"), "nobody")
+    with pytest.raises(TokensAwayError, match="ConnectionError"):
+        await tokens.ask(1, Rate(1.0, 1))
+    await tokens.leave()
 
 
 def test_a_rate_that_is_raised_holds_at_once(client: "redis.Redis", key: str) -> None:

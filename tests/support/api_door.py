@@ -33,7 +33,8 @@ def remember_ids(cache: Path, prefix: str) -> None:
 def door_settings(
     infrastructure: Infrastructure, database: str, folder: Path, **changes: Any
 ) -> Settings:
-    """Settings of a door that needs no registry, with its files in `folder`."""
+    """Settings of a door that needs no registry, with its files in `folder`; without rate limits,
+    which would make tests of other things wait."""
     prefix = f"t{uuid4().hex[:8]}."
     remember_ids(folder / "ids", prefix)
     settled = {
@@ -45,6 +46,8 @@ def door_settings(
         "objects": f"file://{folder}/objects",
         "api_port": free_port(),
         "topic_prefix": prefix,
+        "rate_single": "none",
+        "rate_imports": "none",
     }
     return Settings(_cli_parse_args=[], **{**settled, **changes})
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from darkroom_cli import calibrating
 from darkroom_cli.app import build
 from darkroom_cli.calibrating import Examples, Fitted, as_version
-from darkroom_cli.client import Gateway, GatewayError
+from darkroom_cli.client import Gateway, GatewayError, RefusedError
 from darkroom_cli.models_door import ModelsDoor
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.show_models import CALIBRATION as CALIBRATION_OPTION
@@ -55,6 +55,8 @@ class FakeGateway(Gateway):
         self.asked: list[tuple[str, str, Any]] = []
         self.models: Iterator[dict[str, Any]] | None = None
         self.change: Mapping[str, Any] = {"version": NEW, "generation": 2, "shadow": None}
+        self.refusals: list[RefusedError] = []
+        self.unchecked: str | None = None
 
     def ask(self, method: str, path: str, **request: Any) -> Any:
         body = request.get("json", request.get("params"))
@@ -66,7 +68,9 @@ class FakeGateway(Gateway):
         if method == "GET" and path == "/v1/models/detector":
             return model() if self.models is None else next(self.models)
         if path.endswith("/versions"):
-            return version(NEW)
+            if self.refusals:
+                raise self.refusals.pop()
+            return {**version(NEW), "unchecked": self.unchecked}
         return self.change
 
 
@@ -115,6 +119,7 @@ def test_a_checkpoint_s_files_are_sent_and_registered_with_its_options(
     (tmp_path / "pytorch_model.bin").write_bytes(b"no")
     labels = tmp_path.parent / "labels.txt"
     labels.write_text("receipt\nwhiteboard\n", encoding="utf-8")
+    gateway.refusals = [RefusedError("Send these 1 files first", 422, "files_missing", None)]
 
     done = run(
         *("register", "detector", "--engine", "siglip", "--files", str(tmp_path)),
@@ -124,7 +129,8 @@ def test_a_checkpoint_s_files_are_sent_and_registered_with_its_options(
 
     assert done.exit_code == 0, done.output
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    sent, registered = gateway.asked
+    asked, sent, registered = gateway.asked
+    assert asked == registered
     assert sent == ("PUT", f"/v1/model-files/{sha256}", b"weights")
     assert registered[1] == "/v1/models/detector/versions"
     body = registered[2]
@@ -136,6 +142,37 @@ def test_a_checkpoint_s_files_are_sent_and_registered_with_its_options(
     assert (body["engine"], body["licence"], body["by"]) == ("siglip", "Apache-2.0", "ada")
     assert f"darkroom models activate detector {NEW}" in done.output
     assert "leaves README.md out" in done.output
+
+
+def test_a_version_that_is_refused_is_told_before_anything_is_sent(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    said = "siglib is no engine of this model; there are: siglip. Did you mean siglip?"
+    gateway.refusals = [RefusedError(said, 422, "unknown_engine", None)]
+
+    done = run("register", "detector", "--engine", "siglib", "--files", str(tmp_path))
+
+    assert done.exit_code == 1
+    assert said in done.output
+    assert [method for method, _, _ in gateway.asked] == ["POST"]
+
+
+def test_files_of_a_version_that_is_known_are_sent_again_and_it_is_not_asked_for_twice(
+    gateway: FakeGateway, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    assert run("register", "ocr", "--engine", "x", "--files", str(tmp_path)).exit_code == 0
+    assert [method for method, _, _ in gateway.asked] == ["POST", "PUT"]
+
+
+def test_what_could_not_be_checked_is_told_beside_the_answer(
+    gateway: FakeGateway, run: Run
+) -> None:
+    gateway.unchecked = f"could not be checked {HOSTILE}"
+    done = run("register", "ocr", "--engine", "easyocr", "--json")
+    assert json.loads(done.stdout)["version"] == NEW
+    assert "could not be checked [bold]x\\x1b[31m" in done.stderr
 
 
 def test_activating_waits_until_every_replica_has_it(gateway: FakeGateway, run: Run) -> None:

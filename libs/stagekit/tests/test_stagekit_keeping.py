@@ -17,7 +17,7 @@ from stagekit.keeping import Keeper, Means
 from stagekit.reporting import Report, Reporter
 from stagekit.serving import Resident, Serving, Servings
 from stagekit.versions import Activation, Version
-from streamkit import Busy, Emit, ObjectStore, PublishError
+from streamkit import Busy, Emit, EngineLoadError, ObjectStore, PublishError
 
 WITHIN_S = 20.0
 
@@ -46,6 +46,8 @@ def look(_photo: Photo) -> dict[str, Any]:
 
 def load(settings: Settings) -> Loaded:
     """An engine's weights are named by its name; `broken` has none."""
+    if settings.demo_engine == "without":
+        raise EngineLoadError("It has no weights: name a folder.")
     if settings.demo_engine == "broken":
         raise RuntimeError("no  weights\nhere")
     return Loaded(Engine(f"{settings.demo_engine}@w"), look)
@@ -177,7 +179,7 @@ def test_other_weights_than_those_that_were_activated_are_refused(
 
     keeper.told(Activation(1, Version("new@other-weights", "new", {}, built_in=True)))
 
-    until(lambda: said.values[-1]["state"] == "failed", "it says so")
+    until(lambda: said.values and said.values[-1]["state"] == "failed", "it says so")
     message = "new@other-weights is not what this service is set to: old@w is"
     assert message in said.values[-1]["message"]
 
@@ -199,7 +201,7 @@ def test_a_shadow_that_can_t_be_loaded_is_told_and_stops_nothing(
 
     assert keeper.servings.now.version == "new@w"
     assert keeper.servings.now.shadow is None
-    until(lambda: said.values[-1]["state"] == "ready", "it works")
+    until(lambda: said.values and said.values[-1]["state"] == "ready", "it works")
     assert said.values[-1]["message"].startswith("The shadow x@y can't be loaded: RuntimeError")
     keeper.told(replace(wanted, generation=3))
     until(lambda: ("ready", 3, "new@w") in said.states(), "it goes on")
@@ -210,16 +212,26 @@ def test_code_by_its_name_is_never_run_for_an_activation(keeping: Keeping, said:
 
     keeper.told(Activation(1, Version("x@y", "os:system", {"demo_labels": "1"})))
 
-    until(lambda: said.values[-1]["state"] == "failed", "it says so")
+    until(lambda: said.values and said.values[-1]["state"] == "failed", "it says so")
     assert "os:system is code of one machine" in said.values[-1]["message"]
 
 
 def test_a_process_that_starts_with_a_broken_version_waits_for_another_one(
     keeping: Keeping, said: Said
 ) -> None:
-    with pytest.raises(Busy, match="can't be loaded: RuntimeError: no weights here"):
+    with pytest.raises(Busy, match="can't be loaded: RuntimeError: no weights here") as caught:
         keeping(wanted=activation(1, "broken"))
     assert said.values[-1]["state"] == "failed"
+    assert caught.value.unforeseen
+
+
+def test_a_sentence_of_why_a_version_is_not_to_be_had_needs_no_name_of_an_exception(
+    keeping: Keeping, said: Said
+) -> None:
+    with pytest.raises(Busy, match="x@y can't be loaded: It has no weights: name a folder") as one:
+        keeping(wanted=Activation(1, Version("x@y", "without", {})))
+    assert not one.value.unforeseen
+    assert said.values[-1]["message"] == "It has no weights: name a folder."
 
 
 def test_an_engine_that_nobody_needs_gives_its_memory_back_and_is_loaded_again(
@@ -260,6 +272,18 @@ def test_reports_are_repeated_and_a_lost_one_is_no_trouble() -> None:
     first = said.values[0]
     assert (first["replica"], first["name"], first["state"]) == ("demo-1", "demo", "ready")
     assert said.values[-1]["state"] == "gone"
+
+
+def test_every_report_says_what_versions_may_be() -> None:
+    said = Said()
+    options = Options("demo_engine", others=("demo_labels",), engines=lambda: ("old", "new"))
+    reporter = Reporter("demo", said, "demo-1", takes=options.takes(Settings))
+    reporter.say(Report("failed", 0, 0, None, None, message="no weights"))
+    reporter.close()
+
+    (value,) = said.values
+    assert value["engines"] == ("old", "new")
+    assert value["options"] == {"demo_labels": '{"type": "integer"}'}
 
 
 def test_no_work_is_mixed_while_versions_change_under_load() -> None:

@@ -2,7 +2,10 @@
 
 import hashlib
 import io
+import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,6 +76,7 @@ def test_checkpoints_lie_among_the_version_s_files(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"demo_device": "cuda:1"}, "demo_device is no option of this model; there are"),
+        ({"demo_label": "3"}, r"demo_label is no option .* Did you mean demo_labels\?"),
         ({"kafka": "evil:9092"}, "kafka is no option"),
         ({"demo_labels": "99"}, "demo_labels: Input should be less than or equal to 9"),
         ({"demo_boxes": "/etc"}, "/etc lies outside the version's own files"),
@@ -90,6 +94,37 @@ def test_a_version_can_t_reach_beyond_its_options(
 ) -> None:
     with pytest.raises(VersionError, match=said):
         OPTIONS.settings(Settings(), Version("v", "siglip", options), tmp_path)
+
+
+def test_what_versions_may_be_is_told_by_the_settings_themselves() -> None:
+    takes = replace(OPTIONS, engines=lambda: ["a", "b"]).takes(Settings)
+    told = {name: json.loads(schema) for name, schema in takes.options.items()}
+
+    assert takes.engines == ("a", "b")
+    assert set(told) == set(OPTIONS.names)
+    assert told["demo_labels"] == {"type": "integer", "minimum": 1, "maximum": 9}
+    assert told["demo_prompts"] == {"type": "array", "items": {"type": "string"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "fits"),
+    [
+        *(("demo_boxes", value, True) for value in ("./boxes", "./", HUB)),
+        *(("demo_boxes", value, False) for value in ("/etc", "boxes", "a/b@main", f"{HUB}x", "")),
+        *(("demo_list", value, value == "./labels.txt") for value in ("./labels.txt", HUB, "a")),
+        *(("demo_calibration", value, value[0] != "/") for value in (' {"n": 1}', "/etc/{")),
+    ],
+)
+def test_what_is_told_of_files_is_what_is_taken(
+    name: str, value: str, fits: bool, tmp_path: Path
+) -> None:
+    pattern = json.loads(OPTIONS.takes(Settings).options[name])["pattern"]
+    assert (re.search(pattern, value) is not None) is fits
+    if fits:
+        assert OPTIONS.settings(Settings(), Version("v", "siglip", {name: value}), tmp_path)
+    else:
+        with pytest.raises(VersionError):
+            OPTIONS.settings(Settings(), Version("v", "siglip", {name: value}), tmp_path)
 
 
 def test_lists_are_json_as_in_the_environment() -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from scripted_stage import LANES, SERVICE, ScriptedStage
-from streamkit.core import EngineLoadError
 from streamkit.dispatch import Slot
 from streamkit.engine.direct import DirectEngine, EngineDies, EngineHangs
 from streamkit.engine.work import Result, Work
+from streamkit.engines import EngineLoadError
 from streamkit.errors import Busy, Reject, Retry
 from streamkit.job import Job, Lane
 from streamkit.messages import Events, Failure, Handlers, Message

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+from structlog.testing import capture_logs
 
 from engine_doubles import (
     DEADLINE_S,
@@ -310,6 +311,32 @@ def test_handlers_that_cannot_be_loaded_are_fatal(start: Start, how: str, reason
     assert heard.gone() == EngineGone("bulk", (), why, fatal=True)
 
 
+def load_failures(start: Start, how: str) -> list[Any]:
+    """What the log says once a process could not be loaded three times."""
+    with capture_logs() as logs:
+        _, heard = start(partial(no_handlers, how))
+        for _ in range(3 if how == "busy" else 1):
+            heard.gone()
+    return [one for one in logs if one["event"] in ("load_failed", "engine_gone")]
+
+
+def test_a_trouble_that_lasts_is_one_line_without_a_traceback(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.engine.process.delay_s", lambda _deaths: 0.0)
+    monkeypatch.setattr("streamkit.engine.trouble._FIRST_S", 10 * DEADLINE_S)
+    (line,) = load_failures(start, "busy")
+    assert (line["event"], line["log_level"]) == ("load_failed", "warning")
+    assert line["reason"] == "The handlers of test can't be loaded: the store sleeps"
+    assert "exception" not in line
+
+
+def test_the_traceback_of_what_nobody_foresaw_comes_from_the_process(start: Start) -> None:
+    (line,) = load_failures(start, "missing")
+    assert (line["event"], line["log_level"]) == ("load_failed", "error")
+    assert "in no_handlers\n" in line["exception"]
+
+
 def test_handlers_that_cannot_be_sent_to_a_process_are_fatal(start: Start) -> None:
     _, heard = start(lambda: handlers())  # noqa: PLW0108 - it is what can't be sent
     gone = heard.gone()
@@ -327,7 +354,7 @@ def test_a_module_that_cannot_be_preloaded_is_fatal_and_not_silent(start: Start)
 
 def test_loading_waits_for_what_is_away(start: Start, tmp_path: Path) -> None:
     _, heard = start(partial(handlers_of_the_second_try, str(tmp_path / "tried"), "busy"))
-    why = "The handlers of test can't be loaded: Busy: the store sleeps"
+    why = "The handlers of test can't be loaded: the store sleeps"
     assert heard.gone() == EngineGone("bulk", (), why)
     heard.ready()
 

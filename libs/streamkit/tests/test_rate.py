@@ -14,9 +14,11 @@ from streamkit.rate import (
     IDLE_S,
     Answer,
     LocalBucket,
+    Quota,
     Rate,
     SharedBucket,
     TokensAwayError,
+    parse_quota,
     parse_rate,
 )
 from streamkit.testing import FakeClock
@@ -38,6 +40,19 @@ def test_what_is_no_rate_is_refused(text: str) -> None:
         parse_rate(text)
 
 
+def test_a_quota_is_read_and_may_be_used_at_once_after_a_rest() -> None:
+    assert parse_quota("100/m") == Quota(100, 60)
+    assert parse_quota("100/m").rate == Rate(100 / 60, 100)
+    assert parse_quota("5/s").rate == Rate(5.0, 5)
+    assert parse_quota("10/h").rate == Rate(10 / 3600, 10)
+
+
+@pytest.mark.parametrize("text", ["0/m", "2.5/s", "ten/m", "none", "100"])
+def test_what_is_no_quota_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is no (rate|quota)"):
+        parse_quota(text)
+
+
 def test_a_worker_has_its_share_of_a_rate() -> None:
     assert Rate(10.0, 10).share(4) == Rate(2.5, 2)
     assert Rate(1.0, 1).share(4) == Rate(0.25, 1)
@@ -53,7 +68,9 @@ def test_a_rested_bucket_gives_its_burst_and_then_as_the_rate_says(clock: FakeCl
     assert bucket.take(100) == 5
     assert bucket.take(1) == 0
     assert bucket.next_at() == pytest.approx(clock.now + 0.1)
-    clock.now += 0.1
+    clock.now += 0.05
+    assert bucket.left == pytest.approx(0.5)
+    clock.now += 0.05
     assert bucket.next_at() == clock.now
     assert bucket.take(100) == 1
 
@@ -126,7 +143,8 @@ class Shelf:
         if wanted < 0:
             self.given_back -= wanted
         granted = self.bucket.take(wanted)
-        return Answer(granted, self.bucket.next_at() - self.clock.now, self.workers)
+        wait_s = self.bucket.next_at() - self.clock.now
+        return Answer(granted, wait_s, self.workers, self.bucket.left)
 
     def leave(self) -> None:
         self.left = True

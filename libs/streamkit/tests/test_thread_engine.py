@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from engine_doubles import (
     DEADLINE_S,
@@ -149,6 +150,28 @@ def test_loading_waits_for_what_is_away(tmp_path: Path) -> None:
     engine.start()
     heard.ready()
     engine.close(DEADLINE_S)
+
+
+def test_what_is_away_for_long_is_one_line_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+    enough = threading.Event()
+
+    def delay(tries: int) -> float:
+        tried.append(tries)
+        if tries == 3:
+            enough.set()
+        return DEADLINE_S if tries >= 3 else 0.0
+
+    monkeypatch.setattr("streamkit.engine.thread.delay_s", delay)
+    monkeypatch.setattr("streamkit.engine.trouble._FIRST_S", 10 * DEADLINE_S)
+    engine = ThreadEngine("all", partial(no_handlers, "busy"), codec, Heard(), source="test")
+    with capture_logs() as logs:
+        engine.start()
+        assert enough.wait(DEADLINE_S)
+        engine.close(DEADLINE_S)
+    told = [one["log_level"] for one in logs if one["event"] == "load_failed"]
+    assert tried == [1, 2, 3]
+    assert [level for level in told if level != "debug"] == ["warning"]
 
 
 def test_it_can_be_closed_while_what_it_loads_is_away(monkeypatch: pytest.MonkeyPatch) -> None:

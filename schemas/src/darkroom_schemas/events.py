@@ -223,7 +223,7 @@ class ModelActivated(TypedDict):
 
 
 class ModelReported(TypedDict):
-    """Which version of its model a replica has; said at every change and every few seconds."""
+    """Which version of its model a replica has, and what one may be; said at every change and every few seconds."""
 
     replica: str
     """An engine process: service, host, process id, engine; the key."""
@@ -245,6 +245,10 @@ class ModelReported(TypedDict):
     """Why it failed, for people."""
     reported_at: datetime
     """When."""
+    engines: list[str]
+    """The stage's built-in engines, by which a version can be registered; empty: not told."""
+    options: dict[str, str]
+    """What a version may set, by name: the JSON Schema of its value, which is text (lists as JSON)."""
 
 
 class Control(TypedDict):
@@ -266,6 +270,27 @@ class Control(TypedDict):
     """Why, for the next person."""
     changed_at: datetime
     """When it was set."""
+
+
+class LaneLoad(TypedDict):
+    """How much of a lane is not done yet, and whether new work of it is taken in. Told when that changes, for those who write into photo.submitted topics themselves."""
+
+    lane: str
+    """high, default, batch, learning. The key."""
+    state: str
+    """open, warned (more than usual waits), closed (hand nothing in)."""
+    records: int
+    """Photos that wait: outbox, intake and the most loaded stage together."""
+    cause: str | None
+    """Why it is not open, for people."""
+    retry_after_s: int
+    """When it may be open again, if it is closed; else 0."""
+    warn_at: int
+    """Records from which on it is warned of, and below which it opens again."""
+    refuse_at: int
+    """Records from which on it is closed."""
+    measured_at: datetime
+    """When."""
 
 
 class Notice(TypedDict):

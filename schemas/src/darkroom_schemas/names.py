@@ -30,6 +30,7 @@ MODEL_REPORTED: Final = "model.reported.v1"
 REVIEW_ANSWERED: Final = "review.answered.v1"
 TRAINING_REQUESTED: Final = "training.requested.v1"
 OPS_POLICY: Final = "ops.policy.v1"
+OPS_LOAD: Final = "ops.load.v1"
 OPS_CONTROL: Final = "ops.control.v1"
 OPS_NOTIFIED: Final = "ops.notified.v1"
 PHOTO_SUBMITTED: Final = {

@@ -197,3 +197,4 @@ def test_what_a_calibration_does_is_a_part_of_the_version() -> None:
     assert one.version.startswith("calibration@")
     assert one.version != other.version
     assert one.version == Calibration.from_json(one.to_json()).version
+    assert Calibration(temperature=2.0).version != "", "nobody fitted it, and yet it is used"

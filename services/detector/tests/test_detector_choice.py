@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 import tiny_checkpoints
 import tiny_detectors
-from backbones import Policy, cuda, offline
+from backbones import Policy, cuda, find, offline
 from detector.app import loaded
 from detector.calibration import Calibration
 from detector.engines import load, load_labeller
@@ -114,6 +114,7 @@ def test_an_engine_of_all_skills_answers_with_all(made: Path) -> None:
         "siglip",
         "detr",
         "blip",
+        "options",
     ]
     (found,) = engine.detect([photograph()])
     assert {label.name for label in found.labels} == {"cat", "dog", "car", "none of these"}
@@ -132,6 +133,61 @@ def test_what_boxes_are_asked_for_is_in_the_list_of_labels(made: Path) -> None:
     assert engine.name == "efficientnet-lite0+owlv2"
     assert found.objects
     assert {thing.name for thing in found.objects} <= {"cat", "dog", "car"}
+
+
+def _version(*flags: str) -> str:
+    return load(_settings(*flags)).model_version
+
+
+def test_the_version_of_an_engine_as_it_is_by_default_names_its_weights_alone(made: Path) -> None:
+    siglip = ("--detector-label-list=", f"--detector-checkpoint={made / 'siglip'}")
+    labeller = load_labeller(_settings(*siglip)).model_version
+    boxes = find(str(made / "owlv2")).version
+    assert _version() == "efficientnet-lite0@579344248a93"
+    assert _version(*siglip) == labeller
+    assert _version(*siglip, f"--detector-boxes={made / 'owlv2'}") == f"{labeller}+{boxes}"
+
+
+@pytest.mark.parametrize(
+    ("boxes", "one", "other"),
+    [
+        ("owlv2", "--detector-label-list=cat,dog", "--detector-label-list=cat,car"),
+        ("owlv2", "--detector-label-list=cat,dog", "--detector-label-list="),
+        ("owlv2", "--detector-boxes-threshold=0.1", "--detector-boxes-threshold=0.3"),
+        ("detr", "--detector-boxes-threshold=0.1", "--detector-boxes-threshold=0.2"),
+        ("detr", "--detector-boxes-most=3", "--detector-boxes-most=4"),
+        ("", "--detector-labels=3", "--detector-labels=5"),
+    ],
+)
+def test_engines_that_differ_in_one_option_have_different_versions(
+    made: Path, boxes: str, one: str, other: str
+) -> None:
+    both = [f"--detector-boxes={made / boxes}"] if boxes else []
+    assert _version(*both, one) == _version(*both, one) != _version(*both, other)
+
+
+@pytest.mark.parametrize(
+    "said", ["--detector-boxes-threshold=0.1", "--detector-boxes-most=3", "--detector-prompts=[]"]
+)
+def test_what_no_skill_heeds_is_not_in_the_version(said: str) -> None:
+    said = said.replace("[]", '["only {}"]')
+    assert _version("--detector-label-list=cat", said) == _version("--detector-label-list=dog")
+
+
+def test_prompts_and_categories_of_labels_are_in_the_version_of_siglip(
+    made: Path, tmp_path: Path
+) -> None:
+    siglip = ("--detector-label-list=", f"--detector-checkpoint={made / 'siglip'}")
+    versions = {_version(*siglip, '--detector-prompts=["only {}"]')}
+    labellers = set()
+    for at, text in enumerate(("cat\tpet\ndog\n", "cat\tpet\ndog\tpet\n")):
+        file = tmp_path / f"{at}.tsv"
+        file.write_text(text)
+        flags = (*siglip, f"--detector-labels-file={file}")
+        versions.add(_version(*flags))
+        labellers.add(load_labeller(_settings(*flags)).model_version)
+    assert len(versions) == 3
+    assert len(labellers) == 1, "a calibration is for labels, whatever their categories"
 
 
 def test_boxes_are_looked_for_in_more_pixels_than_labels(made: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from fastapi import WebSocket
 
 from darkroom_schemas.ids import LOCAL_OWNER
+from gateway.api.admission import Admission
 from gateway.api.application import application
 from gateway.api.bodies import FORM_OVERHEAD, UploadBudget
 from gateway.api.catalog import Catalog
@@ -22,13 +23,17 @@ from gateway.api.door import Door
 from gateway.api.events import events
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub, Notice, Thing
+from gateway.api.limits import class_of
 from gateway.api.problems import unavailable
+from gateway.api.quotas import Quotas
 from gateway.api.system import System
 from gateway.api.writes import Writes
-from gateway.catalog import read, read_batches, search
+from gateway.catalog import loads, read, read_batches, search
+from gateway.catalog.loads import Standing
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.shapes import Links, Photo
 from gateway.catalog.submissions import Status, Submission, Submitted
+from gateway.load import Intake
 from gateway.settings import Settings
 
 HOST = "http://127.0.0.1:8080"
@@ -60,7 +65,9 @@ class MadeUp(Catalog):
 
     def __init__(self) -> None:
         self.owner = LOCAL_OWNER
-        self.answers: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.answers: dict[Callable[..., Any], Callable[..., Any]] = {
+            loads.standing: lambda _lane, _most: None
+        }
 
     async def ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         known = getattr(question, "__func__", question)
@@ -117,15 +124,18 @@ def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
         return {}
 
     hub = Hub(nothing, bound=10)
+    admission = Admission(catalog, settings.lag_refuse)
     return Door(
         settings=settings,
         catalog=catalog,
         objects=shelf,
-        writes=Writes(cast(Outbox, None), 10),
+        writes=Writes(cast(Outbox, None), 10, admission),
+        admission=admission,
         hub=hub,
         feed=Feed("redis://127.0.0.1:1", "events", nothing, hub.deliver),
         system=System(settings, catalog),
         uploads=UploadBudget(LIMIT + FORM_OVERHEAD),
+        quotas=Quotas({}),
     )
 
 
@@ -158,6 +168,26 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     assert told["title"]
     assert told["detail"]
     return told
+
+
+async def test_a_full_lane_takes_nothing_in_and_reads_no_body(
+    client: httpx.AsyncClient, catalog: MadeUp, shelf: Shelf
+) -> None:
+    full = Standing(Intake.CLOSED, 1_200, "detector is not running.", 60)
+    catalog.answers[loads.standing] = lambda lane, _most: full if lane == "default" else None
+    accepts(catalog, cat())
+    sent: list[bool] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        sent.append(True)
+        yield PNG
+
+    answer = await client.post("/v1/photos?lane=default", content=body())
+    told = problem(answer, 503, "lane_full")
+    assert answer.headers["retry-after"] == "60"
+    assert (told["lane"], told["records"]) == ("default", 1_200)
+    assert (sent, shelf.kept) == ([], {})
+    assert (await client.post("/v1/photos", content=PNG)).status_code == 202, "high is its own"
 
 
 async def test_a_photo_is_accepted_and_has_an_address(
@@ -511,6 +541,18 @@ async def test_the_description_names_every_route_and_its_problems(
         "/v1/imports/{batch_id}/photos",
         "/v1/system",
     } <= set(told["paths"])
+    limited = {
+        (method.upper(), path)
+        for path, methods in told["paths"].items()
+        for method, operation in methods.items()
+        if "429" in operation["responses"]
+    }
+    assert limited == {
+        (method.upper(), path)
+        for path, methods in told["paths"].items()
+        for method in methods
+        if class_of(method.upper(), path.replace("{name}", "sync:nas")) is not None
+    }
     refusals = told["paths"]["/v1/photos"]["post"]["responses"]
     assert {"200", "202", "413", "415", "422", "503"} <= set(refusals)
     assert "application/problem+json" in refusals["413"]["content"]

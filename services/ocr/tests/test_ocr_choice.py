@@ -56,6 +56,20 @@ def test_another_engine_is_made_by_its_factory_from_the_settings(
     assert load(settings).name == "mine"
 
 
+def _version(*flags: str) -> str:
+    return load(_settings("--ocr-engine=rapidocr", *flags)).model_version
+
+
+def test_the_version_names_what_of_the_settings_changes_what_is_read() -> None:
+    usual = _version()
+    assert "options" not in usual
+    assert _version("--ocr-languages=de,en") == usual, "it reads all of its own at once"
+    sure, side = _version("--ocr-min-confidence=0.9"), _version("--ocr-detection-side=960")
+    assert sure.startswith(f"{usual}+options@")
+    assert len({usual, sure, side}) == 3
+    assert sure == _version("--ocr-min-confidence=0.90")
+
+
 @pytest.mark.parametrize(
     ("setting", "languages"),
     [("en", ("en",)), (" en , de,,en ", ("en", "de")), ("ch_sim,en", ("ch_sim", "en"))],

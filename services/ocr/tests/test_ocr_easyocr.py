@@ -10,7 +10,7 @@ from easyocr import Reader as StockReader
 from PIL import Image, ImageDraw, ImageFont
 
 from ocr.engines import OcrEngine, easyocr_engine
-from ocr.engines.choice import load
+from ocr.engines.choice import ENGINES, load
 from ocr.settings import Settings
 from stage_part import whole
 from stagekit import Photo
@@ -38,6 +38,33 @@ def engine() -> OcrEngine:
 def test_the_engine_names_its_weights(engine: OcrEngine) -> None:
     assert engine.name == "easyocr"
     assert engine.model_version == "easyocr-1.7.2@1984b598e4c9"
+
+
+@pytest.mark.parametrize(
+    ("flag", "differs"),
+    [
+        ("--ocr-languages= en, en", False),
+        ("--ocr-languages=de", True),
+        ("--ocr-min-confidence=0.5", True),
+        ("--ocr-device=auto", False),
+    ],
+)
+def test_its_version_names_the_languages_and_what_else_changes_what_it_reads(
+    monkeypatch: pytest.MonkeyPatch, flag: str, differs: bool
+) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(easyocr_engine, "load", lambda *given: made.append(given[-1]))
+    ENGINES["easyocr"](Settings.from_command_line("ocr", [*FLAGS, flag]))
+    assert bool(made[0]) is differs
+
+
+def test_the_order_of_its_languages_is_no_other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    monkeypatch.setattr(easyocr_engine, "load", lambda *given: made.append(given[-1]))
+    for languages in ("de,en", "en,de", "de,fr"):
+        flag = f"--ocr-languages={languages}"
+        ENGINES["easyocr"](Settings.from_command_line("ocr", [*FLAGS, flag]))
+    assert made[0] == made[1] != made[2]
 
 
 def test_words_are_found_read_and_joined_to_lines(engine: OcrEngine) -> None:

@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "search": "photos.search",
     "photo": "photos.photo",
     "reprocess": "reprocess.reprocess",
+    "load": "load.load",
     "audit": "policy.audit",
     "test": "tests.run_tests",
 }

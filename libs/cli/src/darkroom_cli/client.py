@@ -1,6 +1,7 @@
 """The gateway's REST door, as the commands use it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from urllib.parse import quote
@@ -15,6 +16,9 @@ _TIMEOUT_S: Final = 90.0
 
 _LONG: Final = httpx.Timeout(_TIMEOUT_S, read=600.0)
 """For answers that take their time: an archive is stored, a million files are read."""
+
+_PATIENCE_S: Final = 120.0
+"""So long a command waits, all in all, for a gateway that has taken in its number for now."""
 
 Json = dict[str, Any]
 
@@ -37,18 +41,26 @@ class RefusedError(GatewayError):
         self.retry_after_s = retry_after_s
 
 
-class Gateway:
-    """Calls that block. All raise GatewayError with a sentence for a person."""
+def _nobody(_line: str) -> None:
+    """Tell nobody."""
 
-    def __init__(self, url: str) -> None:
+
+class Gateway:
+    """Calls that block. All raise GatewayError with a sentence for a person.
+
+    Calls that begin work wait where the gateway's rate limits want that; `tell` is given a line
+    that says so.
+    """
+
+    def __init__(self, url: str, tell: Callable[[str], None] = _nobody) -> None:
         self.url = url
+        self._tell = tell
         self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S)
 
     def analyze(self, file: Path) -> Json:
         """Hand a photo in and wait for what becomes of it; `status` may still be pending."""
         with file.open("rb") as body:
-            return self.ask(
-                "POST",
+            return self._begin(
                 "/v1/photos",
                 content=body,
                 params={"lane": "high", "file_name": file.name},
@@ -65,18 +77,17 @@ class Gateway:
         """Begin an import of files and folders on the gateway's machine; `patterns` may have
         `include`, `exclude` and `hidden`."""
         body = {"paths": [str(path) for path in paths], "lane": lane, **(patterns or {})}
-        return self.ask("POST", "/v1/imports", json=body)
+        return self._begin("/v1/imports", json=body)
 
     def start_store(self, uri: str, lane: str, patterns: Mapping[str, Any]) -> Json:
         """Begin an import of the objects below a store's prefix."""
         body = {"kind": "store", "uri": uri, "lane": lane, **patterns}
-        return self.ask("POST", "/v1/imports", json=body)
+        return self._begin("/v1/imports", json=body)
 
     def start_archive(self, file: Path, lane: str, patterns: Mapping[str, Any]) -> Json:
         """Send an archive and begin the import of its files."""
         with file.open("rb") as body:
-            return self.ask(
-                "POST",
+            return self._begin(
                 "/v1/imports/archive",
                 content=body,
                 params={"name": file.name, "lane": lane, **patterns},
@@ -85,7 +96,7 @@ class Gateway:
             )
 
     def start_upload(self, name: str, expected: int, lane: str) -> Json:
-        """Begin an import of files that are sent one by one."""
+        """Begin an import of files that are sent one by one. Doesn't wait: `upload` does."""
         body = {"kind": "upload", "name": name, "expected": expected, "lane": lane}
         return self.ask("POST", "/v1/imports", json=body)
 
@@ -168,6 +179,10 @@ class Gateway:
         query = {"limit": str(limit)} | ({"q": text} if text else {"like": like or ""})
         return cast(list[Json], self.ask("GET", "/v1/search", params=query)["items"])
 
+    def load(self) -> Json:
+        """How much of each lane waits, and what is refused."""
+        return self.ask("GET", "/v1/load")
+
     def policy(self) -> Json:
         """The confidence policy in force."""
         return self.ask("GET", "/v1/policy")
@@ -186,7 +201,7 @@ class Gateway:
 
     def reprocess(self, wanted: Json) -> Json:
         """Have photos analysed again: the batch, or of a dry run what it would be."""
-        return self.ask("POST", "/v1/reprocess", json=wanted)
+        return self._begin("/v1/reprocess", json=wanted)
 
     def channels(self) -> list[Json]:
         """By which ways people are told."""
@@ -231,7 +246,7 @@ class Gateway:
 
     def run_schedule(self, name: str, by: str) -> Json:
         """Ask for a run of a job now."""
-        return self.ask("POST", f"/v1/schedules/{quote(name, safe='')}/run", json={"by": by})
+        return self._begin(f"/v1/schedules/{quote(name, safe='')}/run", json={"by": by})
 
     def runs(self, name: str) -> Iterator[Json]:
         """The runs of a job, the newest first."""
@@ -243,7 +258,7 @@ class Gateway:
 
     def add_source(self, wanted: Json) -> Json:
         """Add a source; gives it."""
-        return self.ask("POST", "/v1/sources", json=wanted)
+        return self._begin("/v1/sources", json=wanted)
 
     def change_source(self, source_id: str, change: Json) -> Json:
         """Change what is named of a source."""
@@ -266,6 +281,24 @@ class Gateway:
             if page["next"] is None:
                 return
             query["cursor"] = str(page["next"])
+
+    def _begin(self, path: str, **request: Any) -> Json:
+        """The answer to a POST; comes back when a rate limit says so, if that is soon enough."""
+        left_s = _PATIENCE_S
+        while True:
+            try:
+                return self.ask("POST", path, **request)
+            except RefusedError as error:
+                wait_s = error.retry_after_s
+                if error.status != 429 or wait_s is None:
+                    raise
+                left_s -= max(1.0, wait_s)  # sending takes time, too: no try is for nothing
+                if left_s < 0:
+                    raise
+                self._tell(f"{error} Waiting.")
+                time.sleep(wait_s)
+            if "content" in request:
+                request["content"].seek(0)
 
     def ask(self, method: str, path: str, **request: Any) -> Json:
         """The answer to a request as httpx makes it; {} for an empty one."""

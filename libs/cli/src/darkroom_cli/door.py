@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import typer
+
 from darkroom_cli.client import Gateway, GatewayError
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.supervision.state import read_state
@@ -17,11 +19,15 @@ def gateway(url: str | None, data: DataFolder) -> Gateway:
     Raises GatewayError when neither is known.
     """
     if url is not None:
-        return Gateway(url)
+        return Gateway(url, _tell)
     state = read_state(data.state_file)
     if state is None or "api" not in state.addresses:
         raise GatewayError("Darkroom is not up; start it with `./darkroom up --detach`")
-    return Gateway(state.addresses["api"])
+    return Gateway(state.addresses["api"], _tell)
+
+
+def _tell(line: str) -> None:
+    typer.echo(f"darkroom: {line}", err=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
-from darkroom_cli.client import Gateway, GatewayError, Json
+from darkroom_cli.client import Gateway, GatewayError, Json, RefusedError
 from darkroom_schemas.model_files import WEIGHTS, is_safe
 
 _POLL_S: Final = 1.0
@@ -43,16 +43,27 @@ class ModelsDoor:
     def register(
         self, name: str, wanted: Mapping[str, Any], folder: Path | None, tell: Callable[[str], None]
     ) -> Json:
-        """Register a version with a folder's files, which are sent unless they are known."""
+        """Register a version with a folder's files.
+
+        It is asked for before they are sent: what is refused anyway costs no gigabytes. They are
+        sent also if they are known, since the store may have lost them.
+        """
         files = {} if folder is None else files_of(folder, tell)
-        for path, file in files.items():
-            tell(f"sends {path} ({file.byte_size / 1e6:.1f} MB)")
-            self._send(file)
         listed = [
             {"path": path, "sha256": file.sha256, "byte_size": file.byte_size}
             for path, file in files.items()
         ]
-        return self.add(name, {**wanted, "files": listed})
+        whole = {**wanted, "files": listed}
+        try:
+            made = self.add(name, whole)
+        except RefusedError as error:
+            if error.code != "files_missing":
+                raise
+            made = None
+        for path, file in files.items():
+            tell(f"sends {path} ({file.byte_size / 1e6:.1f} MB)")
+            self._send(file)
+        return made or self.add(name, whole)
 
     def add(self, name: str, wanted: Mapping[str, Any]) -> Json:
         """Register a version whose files are known already."""

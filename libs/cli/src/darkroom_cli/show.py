@@ -4,7 +4,7 @@ Names and texts come from files and photos of any origin: they are shown, never 
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rich.box import SIMPLE_HEAD
@@ -19,6 +19,9 @@ OUTCOMES: Final = {
     "review": ("to review", "magenta"),
 }
 
+
+MOST_OBJECTS: Final = 10
+"""Boxes of a photo that are shown, the surest; --json has all."""
 
 LEAST_HITS: Final = 3
 """Search results that are always shown."""
@@ -36,9 +39,11 @@ def _harmless(one: str) -> bool:
     return one == "\n" or unicodedata.category(one) not in ("Cc", "Cf", "Cs")
 
 
-def percent(confidence: float | None) -> str:
-    """`86 %`, empty for None."""
-    return "" if confidence is None else f"{confidence:.0%}".replace("%", " %")
+def percent(confidence: float | None, *, calibrated: bool = True) -> str:
+    """`86 %`, `≈ 86 %` where it is uncalibrated, empty for None."""
+    if confidence is None:
+        return ""
+    return f"{'' if calibrated else '≈ '}{confidence:.0%}".replace("%", " %")
 
 
 def one_line(text: str | None, width: int = 36) -> str:
@@ -53,10 +58,34 @@ def outcome_of(photo: Json) -> Text:
     return Text(words + (" (partial)" if photo["partial"] else ""), style=colour)
 
 
-def labels_of(photo: Json, count: int = 2) -> str:
+def labels_of(photo: Json, count: int = 2, *, calibrated: bool = True) -> str:
     """The best labels with their confidence."""
     best = photo["labels"][:count]
-    return plain(", ".join(f"{one['name']} {percent(one['confidence'])}" for one in best))
+    return plain(", ".join(_sure(one, calibrated=calibrated) for one in best))
+
+
+def _sure(found: Json, *, calibrated: bool) -> str:
+    """A name and its confidence."""
+    return f"{found['name']} {percent(found['confidence'], calibrated=calibrated)}"
+
+
+def _objects(photo: Json) -> Iterator[str]:
+    """A line for each thing and its box in pixels; nothing calibrates their confidences."""
+    every = photo["objects"]
+    for one in every[:MOST_OBJECTS]:
+        yield f"{_sure(one, calibrated=False)}{_box(one, photo['width'], photo['height'])}"
+    if len(every) > MOST_OBJECTS:
+        yield f"and {len(every) - MOST_OBJECTS} more"
+
+
+def _box(one: Json, width: int | None, height: int | None) -> str:
+    """Its size, and where its top left corner is; empty where the photo's size is not known."""
+    if not width or not height:
+        return ""
+    left, top = round(one["x"] * width), round(one["y"] * height)
+    right = round((one["x"] + one["width"]) * width)
+    bottom = round((one["y"] + one["height"]) * height)
+    return f" · {right - left} × {bottom - top} at {left}, {top}"
 
 
 def items_table(items: list[Json], title: str) -> Table:
@@ -127,7 +156,7 @@ def photo_table(photo: Json) -> Table:
 
 
 def _facts(photo: Json) -> list[tuple[str, Text | str]]:
-    error = photo["error"]
+    error, unsure = photo["error"], photo["calibrated"] is False
     stages = ", ".join(
         f"{name} {stage['ms']:.0f} ms ({stage['engine']})"
         for name, stage in photo["stages"].items()
@@ -139,7 +168,9 @@ def _facts(photo: Json) -> list[tuple[str, Text | str]]:
         ("because", photo["reason"] or ""),
         ("rejected", error["message"] if error else ""),
         ("category", photo["category"] or ""),
-        ("labels", labels_of(photo, 5)),
+        ("labels", labels_of(photo, 5, calibrated=not unsure)),
+        ("objects", "\n".join(_objects(photo))),
+        ("≈", "uncalibrated: the model's own estimate" if unsure or photo["objects"] else ""),
         ("text", photo["text"] or ""),
         ("taken", " ".join(filter(None, (photo["taken_at"], photo["camera_model"])))),
         ("size", f"{photo['width']} × {photo['height']}" if photo["width"] else ""),

@@ -2,6 +2,7 @@
 
 from stagekit.beside import Said
 from stagekit.loaded import Engine, Found, Loaded
+from stagekit.naming import changed, with_options
 from stagekit.photo import Photo
 from stagekit.run import job, serve
 from stagekit.serving import Servings
@@ -20,7 +21,9 @@ __all__ = [
     "Servings",
     "Stage",
     "StageSettings",
+    "changed",
     "handlers",
     "job",
     "serve",
+    "with_options",
 ]

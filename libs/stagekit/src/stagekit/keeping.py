@@ -14,7 +14,17 @@ from stagekit.loaded import Loaded
 from stagekit.reporting import Report, Reporter
 from stagekit.serving import Resident, Serving, Servings, Shadow, give_memory_back
 from stagekit.versions import Activation, Options, Version, VersionError, fetched
-from streamkit import Busy, Codec, ObjectStore, Publisher, Reject, Retry, SchemaIds
+from streamkit import (
+    Busy,
+    Codec,
+    EngineLoadError,
+    ObjectStore,
+    Publisher,
+    Reject,
+    Retry,
+    SchemaIds,
+    UnknownEngineError,
+)
 from streamkit.kafka.follower import Follower
 
 _log = structlog.get_logger("stagekit.models")
@@ -30,6 +40,9 @@ _AGAIN_S: Final = 30.0
 """After so long a version that could not be loaded is tried again."""
 
 _LONGEST_REASON: Final = 500
+
+_FORESEEN: Final = (VersionError, EngineLoadError, UnknownEngineError, Reject, Busy, Retry)
+"""What says by itself what is wrong, and what to do."""
 
 S = TypeVar("S", bound=Any)
 
@@ -134,8 +147,10 @@ class Keeper:
                 raise
             # Another version may be activated at any moment, so this process does not end for good.
             raise Busy(
-                f"version {wanted.active.version} can't be loaded: {reason(error)}",
+                f"version {wanted.active.version} can't be loaded: {reason(error)}"
+                " (It is tried again; put that right, or activate another version.)",
                 dependency=MODEL,
+                unforeseen=not isinstance(error, _FORESEEN),
             ) from error
         self.servings = Servings(serving)
         self._reporter.say(_ready(serving))
@@ -214,7 +229,8 @@ def keep(name: str, means: Means[Any]) -> Keeper:
     settings = means.settings
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
     publisher = Publisher(settings.kafka, source=name, codec=codec, prefix=settings.topic_prefix)
-    keeper = Keeper(means, Reporter(name, publisher), settings.idle_unload_s)
+    takes = means.options.takes(type(settings))
+    keeper = Keeper(means, Reporter(name, publisher, takes=takes), settings.idle_unload_s)
 
     def tell(key: bytes | None, value: bytes | None) -> None:
         if value is not None and key == name.encode():
@@ -262,5 +278,6 @@ def _ready(serving: Serving) -> Report:
 def reason(error: Exception) -> str:
     """Why loading failed, in one line."""
     said = " ".join(str(error).split()) or type(error).__name__
-    known = isinstance(error, VersionError | Reject | Busy | Retry)
-    return (said if known else f"{type(error).__name__}: {said}")[:_LONGEST_REASON]
+    return (said if isinstance(error, _FORESEEN) else f"{type(error).__name__}: {said}")[
+        :_LONGEST_REASON
+    ]

@@ -18,7 +18,7 @@ class Engine(Protocol):
 
     @property
     def model_version(self) -> str:
-        """Names the weights: another version may answer otherwise."""
+        """Names all that changes its answers: see `with_options`."""
 
 
 Found = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Says which version an engine process has, by `model.reported.v1`."""
+"""Says which version an engine process has, and what one may be, by `model.reported.v1`."""
 
 import multiprocessing
 import os
@@ -12,6 +12,7 @@ import structlog
 
 from darkroom_schemas.names import MODEL_REPORTED
 from darkroom_schemas.stages import now
+from stagekit.versions import Takes
 from streamkit import Busy, Emit, PublishError, Reject
 
 _log = structlog.get_logger("stagekit.models")
@@ -20,6 +21,8 @@ EVERY_S: Final = 10.0
 """A replica that is silent for three times as long is taken for gone."""
 
 _LAST_S: Final = 2.0
+
+_NOT_TOLD: Final = Takes()
 
 
 class Publishes(Protocol):
@@ -53,16 +56,23 @@ def replica_name() -> str:
 class Reporter:
     """Publishes the last report at once and then every few seconds, in a thread of its own.
 
+    Each says too what versions of the model may be (`takes`), for whoever registers one.
     Reports that can't be published are dropped: the next one says all that they said.
     """
 
     def __init__(
-        self, model: str, publisher: Publishes, replica: str = "", every_s: float = EVERY_S
+        self,
+        model: str,
+        publisher: Publishes,
+        replica: str = "",
+        every_s: float = EVERY_S,
+        takes: Takes = _NOT_TOLD,
     ) -> None:
         self._model = model
         self._publisher = publisher
         self._replica = replica or replica_name()
         self._every_s = every_s
+        self._takes = asdict(takes)
         self._lock = threading.Condition()
         self._report: Report | None = None
         self._said = 0
@@ -115,6 +125,7 @@ class Reporter:
             "replica": self._replica,
             "name": self._model,
             **asdict(report),
+            **self._takes,
             "reported_at": now(),
         }
         name = str(uuid5(NAMESPACE_URL, f"{self._replica}:{uuid4()}"))

@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, Final, Self, TypeVar, get_origin
@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, Final, Self, TypeVar, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
+from darkroom_schemas.model_options import unknown
 from streamkit import Reject, WorkerSettings
 
 _PIECE: Final = 1 << 20
@@ -20,6 +21,22 @@ _CURE: Final = "Register the same folder again: what is missing or changed is st
 
 _IN_A_HUB: Final = re.compile(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}(#sha256:[0-9a-f]{64})?")
 """A checkpoint of a model hub, pinned by its commit."""
+
+_FILE: Final = {
+    "type": "string",
+    "pattern": r"^\./",
+    "description": "./PATH below the version's own files",
+}
+_CHECKPOINT: Final = {
+    "type": "string",
+    "pattern": rf"^(\./.*|{_IN_A_HUB.pattern})$",
+    "description": "./PATH below the version's own files, or owner/name@COMMIT at a model hub",
+}
+_TEXT: Final = {
+    "type": "string",
+    "pattern": r"^\s*\{",
+    "description": "the JSON itself, not where it lies",
+}
 
 S = TypeVar("S", bound=WorkerSettings)
 
@@ -80,6 +97,20 @@ class Activation:
 
 
 @dataclass(frozen=True, slots=True)
+class Takes:
+    """What versions of a stage's model may be: engines by name, options with the JSON Schema of
+    their values, which are texts."""
+
+    engines: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+def _not_told() -> tuple[str, ...]:
+    """No names of engines."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """Which settings of a stage a version may set.
 
@@ -88,7 +119,8 @@ class Options:
     `files` are single files, `./PATH` too. `texts` may be files for a service, but a version holds
     the JSON itself. `others` are plain, lists as JSON. What a version does not set has the
     setting's default, whatever the service was started with: a version is the same everywhere, so
-    it names nothing that may lie or be otherwise on one machine.
+    it names nothing that may lie or be otherwise on one machine. `engines` gives the names of the
+    built-in engines; it is called in engine processes alone, since finding them may import much.
     """
 
     engine: str
@@ -96,13 +128,30 @@ class Options:
     files: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    engines: Callable[[], Iterable[str]] = _not_told
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all settings that a version may set."""
+        return (*self.paths, *self.files, *self.texts, *self.others)
+
+    def takes(self, settings: type[WorkerSettings]) -> Takes:
+        """What is told to whoever registers versions, derived from the settings themselves."""
+        properties = settings.model_json_schema()["properties"]
+        schemas = {
+            **{name: _shown(properties[name]) for name in self.others},
+            **dict.fromkeys(self.paths, _CHECKPOINT),
+            **dict.fromkeys(self.files, _FILE),
+            **dict.fromkeys(self.texts, _TEXT),
+        }
+        options = {name: json.dumps(schemas[name]) for name in self.names}
+        return Takes(tuple(self.engines()), options)
 
     def settings(self, own: S, version: Version, folder: Path | None) -> S:
         """The service's settings for this version, its files in `folder`. Raises VersionError."""
-        allowed = (*self.paths, *self.files, *self.texts, *self.others)
-        if unknown := sorted(set(version.options) - set(allowed)):
-            known = ", ".join(allowed) or "none"
-            raise VersionError(f"{unknown[0]} is no option of this model; there are: {known}")
+        allowed = self.names
+        if strange := sorted(set(version.options) - set(allowed)):
+            raise VersionError(unknown("option", strange[0], allowed))
         fields = type(own).model_fields
         values: dict[str, Any] = {
             name: fields[name].get_default(call_default_factory=True) for name in allowed
@@ -126,6 +175,11 @@ class Options:
         if name in self.texts and not value.lstrip().startswith("{"):
             raise VersionError(f"{name} has to be the JSON itself, not where it lies")
         return _plain(value, field)
+
+
+def _shown(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A setting's schema without what says nothing of its values."""
+    return {name: value for name, value in schema.items() if name not in ("title", "default")}
 
 
 def _plain(value: str, field: FieldInfo) -> Any:

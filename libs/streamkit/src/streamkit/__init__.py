@@ -5,9 +5,8 @@ It knows records, lanes, retries and dead letters; it does not know what they ar
 
 from streamkit.backoff import Stopped, delay_s, wait
 from streamkit.codec import Codec, RegistryRefusesError, SchemaIds, UnregisteredSchemaError
-from streamkit.core import EngineLoadError
 from streamkit.deadletters import dead_letter
-from streamkit.engines import UnknownEngineError, load_engine
+from streamkit.engines import EngineLoadError, UnknownEngineError, load_engine
 from streamkit.errors import (
     Busy,
     DeadlineExceeded,

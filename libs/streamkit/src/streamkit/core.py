@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from streamkit.dispatch import Dispatcher, Slot
+from streamkit.engines import EngineLoadError
 from streamkit.events import (
     Assigned,
     Controlled,
@@ -42,10 +43,6 @@ _CHECK_S = 1.0
 
 def _nothing(_event: Event, _now: float) -> None:
     """Only that the core turns."""
-
-
-class EngineLoadError(RuntimeError):
-    """The handlers can't be loaded: a setting or an installation has to be put right."""
 
 
 class Core:

@@ -13,6 +13,11 @@ S = TypeVar("S")
 E = TypeVar("E", bound="Named")
 
 
+class EngineLoadError(RuntimeError):
+    """The handlers can't be loaded: a setting or an installation has to be put right. Says what is
+    wrong, and what to do."""
+
+
 class UnknownEngineError(ValueError):
     """A name that is neither known nor `package.module:factory`."""
 

@@ -42,12 +42,16 @@ class Reject(Instruction):
 class Busy(Instruction):
     """Something that every record needs is away: wait for as long as it takes.
 
-    `dependency` names it; its breaker opens at once. No attempt is counted.
+    `dependency` names it; its breaker opens at once. No attempt is counted. `unforeseen`: what it
+    was raised from is nothing that was to be expected, so a log needs its traceback.
     """
 
-    def __init__(self, message: str, *, dependency: str = "a dependency") -> None:
+    def __init__(
+        self, message: str, *, dependency: str = "a dependency", unforeseen: bool = False
+    ) -> None:
         super().__init__(message)
         self.dependency = _plain(dependency)
+        self.unforeseen = unforeseen
 
 
 class OutOfMemory(Instruction):

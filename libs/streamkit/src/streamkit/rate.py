@@ -38,11 +38,41 @@ def parse_rate(text: str) -> Rate:
     May burst by what a second brings, at least one: in any minute `100/m` lets 102 pass at most.
     Raises ValueError for what is none, zero included: to stop a lane is to pause it.
     """
-    match = _RATE.fullmatch(text)
-    per_s = float(match[1]) / _SECONDS[match[2]] if match else 0.0
-    if per_s <= 0:
-        raise ValueError(f"{text[:40]!r} is no rate: write for example 100/m, 2.5/s or 1000/h")
+    count, window_s = _read(text)
+    per_s = count / window_s
     return Rate(per_s, max(1, round(per_s)))
+
+
+class Quota(NamedTuple):
+    """So many in so many seconds, as people are told of it: all at once after a rest, if they like.
+
+    What was used comes back evenly, one after the other, so that a window which begins with a rest
+    may see nearly twice the number, and all that follow together no more than the rate.
+    """
+
+    amount: int
+    window_s: int
+
+    @property
+    def rate(self) -> Rate:
+        """As a bucket keeps it."""
+        return Rate(self.amount / self.window_s, self.amount)
+
+
+def parse_quota(text: str) -> Quota:
+    """The quota that a text such as `100/m` says: whole numbers only. Raises ValueError."""
+    count, window_s = _read(text)
+    if not count.is_integer():
+        raise ValueError(f"{text!r} is no quota: {count:g} is no whole number")
+    return Quota(int(count), window_s)
+
+
+def _read(text: str) -> tuple[float, int]:
+    """How many in how many seconds. Raises ValueError."""
+    match = _RATE.fullmatch(text)
+    if match is None or not float(match[1]):
+        raise ValueError(f"{text[:40]!r} is no rate: write for example 100/m, 2.5/s or 1000/h")
+    return float(match[1]), _SECONDS[match[2]]
 
 
 class Bucket(Protocol):
@@ -91,6 +121,12 @@ class LocalBucket:
     def close(self) -> None:
         """See Bucket; it holds nothing."""
 
+    @property
+    def left(self) -> float:
+        """The tokens in it, and the part of the next one that has come."""
+        self._fill()
+        return self._tokens
+
     def _fill(self) -> None:
         now = self._clock.monotonic()
         # Without the hair a token that is due now may lack one part in 10^16 and come late.
@@ -100,12 +136,13 @@ class LocalBucket:
 
 
 class Answer(NamedTuple):
-    """What the shared tokens say: how many were granted, seconds until there is another one, and
-    how many workers asked lately."""
+    """What the shared tokens say: how many were granted, seconds until there is another one, how
+    many workers asked lately, and the tokens left with the part of the next one that has come."""
 
     granted: int
     wait_s: float
     workers: int
+    left: float
 
 
 class TokensAwayError(Exception):
@@ -121,6 +158,16 @@ class Tokens(Protocol):
 
     def leave(self) -> None:
         """This worker goes. Raises nothing."""
+
+
+class AsyncTokens(Protocol):
+    """Tokens, asked from an event loop. Answers within a moment."""
+
+    async def ask(self, wanted: int, rate: Rate) -> Answer:
+        """See Tokens."""
+
+    async def leave(self) -> None:
+        """See Tokens."""
 
 
 HELLO_S: Final = 3.0

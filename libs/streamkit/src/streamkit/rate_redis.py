@@ -1,10 +1,13 @@
-"""A stage's tokens in Redis, by Redis' own clock."""
+"""Tokens in Redis, by Redis' own clock: for the threads of workers, and for event loops."""
 
 import contextlib
-from typing import Final, cast
+from collections.abc import Sequence
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -13,6 +16,12 @@ from streamkit.rate import Answer, Rate, TokensAwayError
 TIMEOUT_S: Final = 0.2
 """Only the bucket's own thread waits so long. More than Redis ever takes, so that a busy machine
 is not taken for an absent Redis."""
+
+_LOOP_TIMEOUT_S: Final = 0.5
+"""An event loop may be held up itself, which must not be taken for that either."""
+
+_CONNECTIONS: Final = 8
+"""Of an event loop; who finds none free waits for one."""
 
 _ALIVE_S: Final = 10
 """A worker that Redis has not heard of for so long no longer counts."""
@@ -36,7 +45,7 @@ empty = math.min(math.max(empty + granted * interval, full), now)
 local life_ms = burst * interval / 1000 + 1000
 redis.call('SET', empty_key, string.format('%.3f', empty), 'PX', string.format('%.0f', life_ms))
 return {granted, math.ceil(math.max(0, empty + interval - now)),
-        redis.call('ZCARD', members_key)}
+        redis.call('ZCARD', members_key), string.format('%.6f', (now - empty) / interval)}
 """
 """The generic cell rate algorithm (ITU-T I.371), kept as the moment at which the bucket was empty:
 one token for each `interval` since, at most `burst`. Microseconds. A negative `wanted` gives
@@ -56,34 +65,81 @@ def connect_redis(url: str) -> "redis.Redis":
     )
 
 
+def connect_async_redis(url: str) -> "redis.asyncio.Redis":
+    """The same for an event loop; it answers within half a second or fails."""
+    pool = redis.asyncio.BlockingConnectionPool.from_url(
+        url,
+        max_connections=_CONNECTIONS,
+        timeout=_LOOP_TIMEOUT_S,
+        socket_timeout=_LOOP_TIMEOUT_S,
+        socket_connect_timeout=_LOOP_TIMEOUT_S,
+        retry=AsyncRetry(NoBackoff(), 0),
+    )
+    return redis.asyncio.Redis.from_pool(pool)
+
+
+class _Call:
+    """The script's keys and arguments, and how its answer is read."""
+
+    def __init__(self, key: str, member: str) -> None:
+        # One hash tag, so that both keys lie on one node of a cluster.
+        self.keys = [f"{{{key}}}:empty", f"{{{key}}}:workers"]
+        self.member = member or uuid4().hex
+
+    def arguments(self, wanted: int, rate: Rate) -> list[str | int]:
+        interval_us = 1e6 / rate.per_s
+        return [wanted, repr(interval_us), rate.burst, self.member, _ALIVE_S * 1_000_000]
+
+    @staticmethod
+    def answer(told: Sequence[Any]) -> Answer:
+        granted, wait_us, workers, left = told
+        return Answer(granted, wait_us / 1e6, workers, float(left))
+
+
 class RedisTokens:
     """Tokens under `key`, of which all who name that key have part. See Tokens."""
 
     def __init__(self, client: "redis.Redis", key: str, member: str = "") -> None:
         self._client = client
         self._script = client.register_script(_SCRIPT)
-        # One hash tag, so that both keys lie on one node of a cluster.
-        self._keys = [f"{{{key}}}:empty", f"{{{key}}}:workers"]
-        self._member = member or uuid4().hex
+        self._call = _Call(key, member)
 
     def ask(self, wanted: int, rate: Rate) -> Answer:
         """See Tokens."""
-        interval_us = 1e6 / rate.per_s
-        arguments: list[str | int] = [
-            wanted,
-            repr(interval_us),
-            rate.burst,
-            self._member,
-            _ALIVE_S * 1_000_000,
-        ]
+        arguments = self._call.arguments(wanted, rate)
         try:
-            answer = cast(list[int], self._script(keys=self._keys, args=arguments))
+            told = cast(Sequence[Any], self._script(keys=self._call.keys, args=arguments))
         except redis.RedisError as error:
             raise TokensAwayError(f"{type(error).__name__}: {error}") from error
-        granted, wait_us, workers = answer
-        return Answer(granted, wait_us / 1e6, workers)
+        return self._call.answer(told)
 
     def leave(self) -> None:
         """See Tokens."""
         with contextlib.suppress(redis.RedisError):
-            self._client.zrem(self._keys[1], self._member)
+            self._client.zrem(self._call.keys[1], self._call.member)
+
+
+class AsyncRedisTokens:
+    """The same tokens for an event loop, by a client of their own. See AsyncTokens."""
+
+    def __init__(self, client: "redis.asyncio.Redis", key: str, member: str = "") -> None:
+        self._client = client
+        self._script = client.register_script(_SCRIPT)
+        self._call = _Call(key, member)
+
+    async def ask(self, wanted: int, rate: Rate) -> Answer:
+        """See AsyncTokens."""
+        arguments = self._call.arguments(wanted, rate)
+        try:
+            told = cast(Sequence[Any], await self._script(keys=self._call.keys, args=arguments))
+        # A connection that breaks inside asyncio raises more than RedisError, and a limit must not
+        # fail who asks.
+        except Exception as error:
+            raise TokensAwayError(f"{type(error).__name__}: {error}") from error
+        return self._call.answer(told)
+
+    async def leave(self) -> None:
+        """See AsyncTokens."""
+        with contextlib.suppress(Exception):
+            await self._client.zrem(self._call.keys[1], self._call.member)
+            await self._client.aclose()

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Final
 
 from detector.beside import says
-from detector.engines import DetectorEngine, load
+from detector.engines import DetectorEngine, load, names
 from detector.handlers import ENOUGH_FOR_BOXES, ENOUGH_PIXELS, STAGE, TOPIC, look
 from detector.settings import Settings
 from stagekit import Loaded, Options, Stage, serve
@@ -40,6 +40,7 @@ DETECTOR: Final = Stage(
             "detector_boxes_threshold",
             "detector_boxes_most",
         ),
+        engines=names,
     ),
     says=says,
 )

@@ -113,7 +113,7 @@ class Calibration:
     @property
     def version(self) -> str:
         """Names what it does to confidences; empty where it does nothing."""
-        if not self.n:
+        if self == UNCALIBRATED:
             return ""
         return f"calibration@{hashlib.sha256(self.to_json().encode()).hexdigest()[:8]}"
 

@@ -5,7 +5,7 @@ from importlib.metadata import version
 from typing import Final
 
 from embedder.again import AGAIN
-from embedder.engines import EmbedderEngine, load
+from embedder.engines import EmbedderEngine, load, names
 from embedder.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
 from embedder.settings import Settings
 from stagekit import Loaded, Options, Stage, serve
@@ -27,7 +27,7 @@ EMBEDDER: Final = Stage(
     topic=TOPIC,
     load=loaded,
     preload=("embedder.engines.efficientnet_lite0", "backbones.onnx_network"),
-    options=Options("embedder_engine", paths=("embedder_checkpoint",)),
+    options=Options("embedder_engine", paths=("embedder_checkpoint",), engines=names),
     also=(AGAIN,),
 )
 

@@ -23,6 +23,9 @@ POLICIES: Final = 0x6461726B_00000010
 MODELS: Final = 0x6461726B_00000011
 """Held by the one control door that has photos embedded again."""
 
+LOADS: Final = 0x6461726B_00000012
+"""Held by the one control door that measures how much waits."""
+
 SCHEDULES: Final = 0x6461726B_00000008
 """Held by the one control door that begins jobs."""
 

@@ -42,3 +42,28 @@ RECONCILED: Final = Counter(
     " deadlines.",
     ["what"],
 )
+LANE_LOAD: Final = Gauge(
+    "darkroom_lane_load",
+    "Photos of a lane that wait: outbox, intake and the most loaded stage together.",
+    ["lane"],
+)
+LANE_STATE: Final = Gauge(
+    "darkroom_lane_state",
+    "Whether a lane takes new photos in: 0 open, 1 warned, 2 closed.",
+    ["lane"],
+)
+STAGE_WAITING: Final = Gauge(
+    "darkroom_stage_waiting",
+    "Records of a lane that a stage has not done yet, those it works on included.",
+    ["service", "lane"],
+)
+STAGE_DONE_RATE: Final = Gauge(
+    "darkroom_stage_done_per_second",
+    "Records of a lane that a stage does a second, by its committed offsets.",
+    ["service", "lane"],
+)
+STAGE_OLDEST: Final = Gauge(
+    "darkroom_stage_oldest_waiting_seconds",
+    "For how long the first of them has waited; 0 if none waits.",
+    ["service", "lane"],
+)

@@ -1,15 +1,17 @@
 """Settings of the gateway's doors."""
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
+from gateway import load
 from gateway.notifications.mail_server import mail_server, sender
 from gateway.origins import ArchiveLimits
 from imaging.limits import LIMITS, Limits
 from streamkit import ObjectSettings, WorkerSettings
+from streamkit.rate import Quota, parse_quota
 
 SERVICE: Final = "gateway"
 """Name of the service in groups, dead letters, events and metrics."""
@@ -72,6 +74,21 @@ class Settings(ObjectSettings, WorkerSettings):
     outbox_limit: int = Field(
         10_000, ge=1, description="events that may wait for Kafka before new photos are refused"
     )
+    rate_single: str = Field(
+        "100/m",
+        description="single photos that all api doors together take in, as 100/m or 5/s; none: "
+        "no limit",
+    )
+    rate_imports: str = Field("10/m", description="imports that may be begun, in the same way")
+    lag_warn: int = Field(
+        500, ge=1, description="photos of a lane that may wait before it is warned of that"
+    )
+    lag_refuse: int = Field(
+        1_000, ge=1, description="the same before new ones are refused, until lag_warn is reached"
+    )
+    lag_every_s: float = Field(
+        2.0, gt=0, description="seconds from one look at how much waits to the next"
+    )
     keep_days: int = Field(
         90, ge=1, description="days for which notices and runs of scheduled jobs are kept"
     )
@@ -93,6 +110,18 @@ class Settings(ObjectSettings, WorkerSettings):
         None, description="sender of notices, such as Darkroom <darkroom@example.com>"
     )
 
+    @field_validator("rate_single", "rate_imports")
+    @classmethod
+    def _check_rate(cls, text: str) -> str:
+        _quota(text)
+        return text
+
+    @model_validator(mode="after")
+    def _check_lag(self) -> Self:
+        if self.lag_warn > self.lag_refuse:
+            raise ValueError("lag_warn is above lag_refuse")
+        return self
+
     @field_validator("spool")
     @classmethod
     def _expand_spool(cls, folder: Path) -> Path:
@@ -111,6 +140,21 @@ class Settings(ObjectSettings, WorkerSettings):
         return None if address is None else sender(address)
 
     @property
+    def single_quota(self) -> Quota | None:
+        """Single photos that may be handed in; None: any number."""
+        return _quota(self.rate_single)
+
+    @property
+    def imports_quota(self) -> Quota | None:
+        """Imports that may be begun; None: any number."""
+        return _quota(self.rate_imports)
+
+    @property
+    def lag_limits(self) -> load.Limits:
+        """Photos of a lane that may wait."""
+        return load.Limits(self.lag_warn, self.lag_refuse)
+
+    @property
     def sends_mail(self) -> bool:
         """Whether there is a mail server for notices."""
         return self.smtp_url is not None and self.smtp_from is not None
@@ -124,3 +168,8 @@ class Settings(ObjectSettings, WorkerSettings):
     def photo_limits(self) -> Limits:
         """What an upload's header is checked against."""
         return Limits(max_bytes=self.photo_max_bytes, max_pixels=self.photo_max_pixels)
+
+
+def _quota(text: str) -> Quota | None:
+    """Raises ValueError."""
+    return None if text == "none" else parse_quota(text)

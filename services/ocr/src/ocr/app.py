@@ -6,7 +6,7 @@ from typing import Final
 
 from ocr.beside import says
 from ocr.engines import OcrEngine
-from ocr.engines.choice import load
+from ocr.engines.choice import load, names
 from ocr.handlers import STAGE, TOPIC, look
 from ocr.settings import Settings
 from stagekit import Loaded, Options, Stage, serve
@@ -32,6 +32,7 @@ OCR: Final = Stage(
         "ocr_engine",
         paths=("ocr_models",),
         others=("ocr_min_confidence", "ocr_detection_side", "ocr_languages"),
+        engines=names,
     ),
     says=says,
 )

@@ -1,9 +1,9 @@
 """Reading a photo with the two networks of any engine: one finds lines, one reads them."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from ocr.cropping import Piece, pieces
 from ocr.engines import Reading, TextLine, TextWord
@@ -14,7 +14,7 @@ from ocr.order import reading_order
 from ocr.search import SearchPolicy, search
 from ocr.sheet import Pixels, Sheet
 from ocr.words import Recognised, Span, whole_line
-from stagekit import Photo
+from stagekit import Photo, with_options
 from streamkit import Instruction, Reject, Retry
 
 _LEAST_SIDE: Final = 8
@@ -78,11 +78,16 @@ class _Line:
 
 
 class Reader:
-    """An OcrEngine made of an engine's networks."""
+    """An OcrEngine made of an engine's networks.
 
-    def __init__(self, networks: Networks, policy: ReaderPolicy) -> None:
+    `options`: what else of the settings changes what it reads; see `with_options`.
+    """
+
+    def __init__(
+        self, networks: Networks, policy: ReaderPolicy, options: Mapping[str, Any] | None = None
+    ) -> None:
         self.name = networks.name
-        self.model_version = networks.model_version
+        self.model_version = with_options(networks.model_version, options or {})
         self._networks = networks
         self._policy = policy
 

@@ -1,10 +1,13 @@
 """Settings of the ocr."""
 
 import os
+from typing import Final
 
 from pydantic import Field
 
 from stagekit import StageSettings
+
+DEFAULT_LANGUAGES: Final = "en"
 
 
 def omp_threads() -> int:
@@ -20,7 +23,8 @@ class Settings(StageSettings):
         "auto", description="auto, rapidocr, easyocr, or package.module:factory"
     )
     ocr_languages: str = Field(
-        "en", description="comma list of what is to be read, as en,de; an engine that can't says so"
+        DEFAULT_LANGUAGES,
+        description="comma list of what is to be read, as en,de; an engine that can't says so",
     )
     ocr_models: str = Field(
         "",

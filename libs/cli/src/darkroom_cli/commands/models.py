@@ -116,7 +116,7 @@ def register(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     """Add a version as a candidate: nothing uses it until it is activated.
 
     The same engine, options and files are always the same version. Weights have to be safetensors
-    or ONNX.
+    or ONNX. An engine or option that the services do not have is refused before anything is sent.
     """
     wanted = {
         **{"engine": engine, "by": by, "options": dict(options or ())},
@@ -124,6 +124,8 @@ def register(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     }
     with explained():
         made = models_door(url, data).register(name, wanted, files, _told)
+    if made["unchecked"]:
+        _told(made["unchecked"])
     _print(made, as_json, plain(f"{made['version']} ({made['stage']})"), _next(name, made))
 
 

@@ -66,8 +66,7 @@ def serve(setup: Setup, wire: socket.socket) -> None:
         try:
             handlers, handling = _loaded(setup)
         except LoadError as error:
-            _log.exception("load_failed")
-            wire.sendall(frame("failed", (str(error), error.fatal)))
+            wire.sendall(frame("failed", (str(error), error.fatal, error.trace)))
             return
         try:
             wire.sendall(frame("ready"))

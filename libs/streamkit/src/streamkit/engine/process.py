@@ -14,6 +14,7 @@ from streamkit.backoff import delay_s
 from streamkit.engine.child import Setup
 from streamkit.engine.desk import Codes
 from streamkit.engine.life import Life, described, preload
+from streamkit.engine.trouble import Trouble
 from streamkit.engine.wire import frame, results_of, work_frame
 from streamkit.engine.work import Work
 from streamkit.headers import TRACE_SAMPLE
@@ -24,10 +25,13 @@ _log = structlog.get_logger("streamkit.engine")
 
 
 class _End(NamedTuple):
-    """Why a process ended, for people, and whether another would end likewise."""
+    """Why a process ended, for people, and whether another would end likewise. `trace`: the
+    traceback of what ended it, if that helps. `event`: what the log calls it."""
 
     why: str
     fatal: bool = False
+    trace: str = ""
+    event: str = "engine_gone"
 
 
 class ProcessEngine:
@@ -35,7 +39,8 @@ class ProcessEngine:
 
     `load` and `codec` make what the child works with; they are pickled: functions of a module, or
     partials of one. What they raise ends the worker (EngineGone, fatal), but Busy and Retry are
-    tried again. A handler that takes longer than `soft_s` is interrupted (see AlarmLimit); `nice`
+    tried again. Why a process is gone is logged here, where it is known what was said before (see
+    Trouble). A handler that takes longer than `soft_s` is interrupted (see AlarmLimit); `nice`
     is how much the child yields the CPU to others. `preload` names modules that are imported once,
     in the fork server, for all children. The main module needs its `if __name__ == "__main__":`,
     as always with multiprocessing. The child logs as the worker does.
@@ -68,6 +73,7 @@ class ProcessEngine:
         self._ready = False
         self._useful = False
         self._why = ""
+        self._trouble = Trouble(name)
         self._closing = threading.Event()
         self._keeper = threading.Thread(target=self._run, name=f"engine-{name}", daemon=True)
 
@@ -153,7 +159,11 @@ class ProcessEngine:
             if self._closing.is_set():
                 return
             unfinished, self._in_hand = tuple(self._in_hand), {}
-            _log.warning("engine_gone", engine=self.name, reason=end.why, records=len(unfinished))
+            if self._useful:
+                self._trouble.over()
+            self._trouble.tell(
+                end.event, end.why, trace=end.trace, fatal=end.fatal, records=len(unfinished)
+            )
             self._report(EngineGone(self.name, unfinished, end.why, end.fatal))
             if end.fatal:
                 return
@@ -184,9 +194,10 @@ class ProcessEngine:
             elif kind == "ready":
                 with self._lock:
                     self._ready = True
+                self._trouble.over()
                 self._report(EngineReady(self.name, time.monotonic() - started))
             elif kind == "failed":
-                said = _End(*payload)
+                said = _End(*payload)._replace(event="load_failed")
         return self._ended(life, seen, said)
 
     def _results(self, payload: Any) -> None:

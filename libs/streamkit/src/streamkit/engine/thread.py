@@ -16,6 +16,7 @@ from streamkit.engine.desk import Codes
 from streamkit.engine.handling import Handling
 from streamkit.engine.loading import LoadError, loaded
 from streamkit.engine.loop import Order, loop
+from streamkit.engine.trouble import Trouble
 from streamkit.engine.turns import Turns
 from streamkit.engine.work import Result, Work
 from streamkit.messages import Handlers
@@ -110,7 +111,6 @@ class ThreadEngine:
         try:
             handlers, codec = self._loaded()
         except LoadError as error:
-            _log.exception("load_failed")
             if error.fatal:
                 self._report(EngineGone(self.name, (), str(error), fatal=True))
             return
@@ -128,15 +128,15 @@ class ThreadEngine:
 
     def _loaded(self) -> tuple[Handlers, Codes]:
         """Raises LoadError, also for what is not fatal once the engine is closed."""
-        tries = 0
+        trouble, tries = Trouble(self.name), 0
         while True:
             try:
                 return loaded(self._source, lambda: (self._load(), self._codec()))
             except LoadError as error:
+                trouble.tell("load_failed", str(error), trace=error.trace, fatal=error.fatal)
                 tries += 1
                 if error.fatal or self._closing.wait(delay_s(tries)):
                     raise
-                _log.warning("busy", reason=str(error), times=tries)
 
     def _work(self, handling: Handling) -> None:
         basket = Basket(self._send)

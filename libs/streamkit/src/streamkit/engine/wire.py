@@ -17,7 +17,7 @@ _LENGTH: Final = struct.Struct("=Q")
 
 FrameKind = Literal["work", "recall", "close", "begun", "ready", "failed", "results"]
 """To the engine: work, recall, close. From it: begun (our code runs there), ready, failed (a
-sentence, and whether it is for good), results."""
+sentence, whether it is for good, a traceback if one helps), results."""
 
 Frame = tuple[FrameKind, Any]
 

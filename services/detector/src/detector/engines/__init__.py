@@ -8,7 +8,7 @@ settings.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,10 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from detector.settings import Settings
+
+
+ASKED: Final = ("owlv2", "owlvit")
+"""Kinds of box finders that look for the labels that they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class DetectorEngine(Protocol):
 
     @property
     def model_version(self) -> str:
-        """Names the weights: another version may answer otherwise."""
+        """Names all that changes its answers: the weights, and options that are not the default."""
 
     def detect(self, images: Sequence[Image.Image]) -> list[Detection]:
         """One Detection per upright RGB picture, in their order; equal input, equal output.
@@ -121,6 +125,13 @@ class Captioner(Skill, Protocol):
 
     def captions(self, images: Sequence[Image.Image]) -> list[str]:
         """A sentence of bounded length for each picture; empty where it has nothing to say."""
+
+
+def names() -> tuple[str, ...]:
+    """Of the built-in engines."""
+    from detector.engines import choice
+
+    return tuple(choice.ENGINES)
 
 
 def load(settings: "Settings") -> DetectorEngine:

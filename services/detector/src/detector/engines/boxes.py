@@ -11,16 +11,13 @@ from torch import Tensor
 from backbones import pretrained
 from backbones.checkpoints import Checkpoint
 from backbones.devices import moved, precision, torch_errors
-from detector.engines import DetectedObject
+from detector.engines import ASKED, DetectedObject
 
 _LONGEST_TO_SHORTEST: Final = 16
 """Longer strips are padded to this: scaled down, their short side would have no pixel left."""
 
 _LONGEST: Final = 2048
 """Pixels of a side, those of a rendition. OWLv2 pads to a square, which has to fit in memory."""
-
-_ASKED: Final = ("owlv2", "owlvit")
-"""Kinds of networks that look for what they are asked for."""
 
 Found = Mapping[str, Any]
 """Of a picture, as transformers' post-processing gives it: scores, labels, boxes in pixels."""
@@ -56,7 +53,7 @@ def load(checkpoint: Checkpoint, device: torch.device, queries: Sequence[str]) -
     The first are DETR, RT-DETR, D-FINE, YOLOS and others; those of OWL-ViT and OWLv2 look for what
     they are asked for. Raises CheckpointError.
     """
-    if pretrained.kind(checkpoint) in _ASKED:
+    if pretrained.kind(checkpoint) in ASKED:
         return _asked_things(checkpoint, device, queries)
     model = pretrained.network(checkpoint, "AutoModelForObjectDetection", device)
     names = {int(number): str(name) for number, name in model.config.id2label.items()}

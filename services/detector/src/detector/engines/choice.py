@@ -3,15 +3,16 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backbones import CheckpointError, Policy, WeightsError, find, offline
 from backbones.checkpoints import Checkpoint
 from detector.calibration import CalibrationError, calibration_of
-from detector.engines import BoxFinder, Captioner, DetectorEngine, Labeller
+from detector.engines import ASKED, BoxFinder, Captioner, DetectorEngine, Labeller
 from detector.engines.composed import ComposedEngine
 from detector.label_lists import LabelList, LabelListError, label_list
 from detector.settings import Settings
+from stagekit import changed
 from streamkit import EngineLoadError, UnknownEngineError, load_engine
 
 if TYPE_CHECKING:
@@ -97,13 +98,29 @@ ENGINES: Final[Mapping[str, Callable[[Settings], DetectorEngine]]] = {
 
 def _composed(labeller: Labeller, settings: Settings) -> DetectorEngine:
     calibration = calibration_of(settings.detector_calibration)
+    boxes = _boxes(settings) if settings.detector_boxes else None
     return ComposedEngine(
         labeller,
         settings.detector_labels,
-        boxes=_boxes(settings) if settings.detector_boxes else None,
+        boxes=boxes,
         caption=_caption(settings) if settings.detector_caption else None,
         calibration=calibration.for_model(labeller.model_version),
+        options=_options(settings, labeller, boxes),
     )
+
+
+def _options(settings: Settings, labeller: Labeller, boxes: BoxFinder | None) -> dict[str, Any]:
+    """What changes the answers and is not the default, as far as these skills heed it.
+
+    The labels of siglip are in its own version, which a calibration is for, but their categories
+    are not.
+    """
+    of_boxes = ("detector_boxes_threshold", "detector_boxes_most") if boxes is not None else ()
+    options = changed(settings, ("detector_labels", *of_boxes))
+    heeds_labels = labeller.name == "siglip" or (boxes is not None and boxes.name in ASKED)
+    if heeds_labels and (labels := _labels(settings)) != LabelList.everyday():
+        options["labels"] = [labels.names, labels.categories]
+    return options
 
 
 def _boxes(settings: Settings) -> BoxFinder:

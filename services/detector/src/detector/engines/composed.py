@@ -1,8 +1,9 @@
 """An engine of skills: each looks at the picture, and their answers make one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,18 +12,23 @@ from PIL import Image
 from backbones import BackboneError
 from detector.calibration import NONE_OF_THESE, UNCALIBRATED, Calibration
 from detector.engines import BoxFinder, Captioner, Detection, Label, Labeller, Skill
+from stagekit import with_options
 from streamkit import Reject, Retry
 
 
 @dataclass(frozen=True)
 class ComposedEngine:
-    """See DetectorEngine. `kept`: how many labels of a photo are told."""
+    """See DetectorEngine. `kept`: how many labels of a photo are told.
+
+    `options`: what changes its answers and is in no version of its skills; see `with_options`.
+    """
 
     labeller: Labeller
     kept: int
     boxes: BoxFinder | None = None
     caption: Captioner | None = None
     calibration: Calibration = UNCALIBRATED
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -31,9 +37,10 @@ class ComposedEngine:
 
     @property
     def model_version(self) -> str:
-        """Of its skills and of its calibration, joined by +."""
+        """Of its skills, its calibration and its options, joined by +."""
         versions = [skill.model_version for skill in self._skills()]
-        return "+".join(filter(None, [*versions, self.calibration.version]))
+        said = "+".join(filter(None, [*versions, self.calibration.version]))
+        return with_options(said, self.options)
 
     def detect(self, images: Sequence[Image.Image]) -> list[Detection]:
         """See DetectorEngine."""

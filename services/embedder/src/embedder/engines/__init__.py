@@ -49,6 +49,13 @@ class TextEmbedder(Protocol):
         """
 
 
+def names() -> tuple[str, ...]:
+    """Of the built-in engines."""
+    from embedder.engines import choice
+
+    return tuple(choice.ENGINES)
+
+
 def load(settings: "Settings") -> EmbedderEngine:
     """The engine that the settings name, loaded.
 

@@ -5,11 +5,13 @@ from functools import partial
 from darkroom_schemas import ids
 from darkroom_schemas.avro import schema_of
 from gateway import db
+from gateway.api.admission import Admission
 from gateway.api.bodies import UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.door import Door
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub
+from gateway.api.limits import shared_quotas
 from gateway.api.server import Server, server
 from gateway.api.spool import sweep
 from gateway.api.system import System
@@ -26,6 +28,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
     """The api door, not listening. Nothing that it needs has to be there yet."""
     catalog = Catalog(pool, ids.LOCAL_OWNER)
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
+    admission = Admission(catalog, settings.lag_refuse)
     hub = Hub(catalog.load, settings.websocket_backlog)
     feed = Feed(
         settings.redis, channel(settings.topic_prefix), partial(catalog.ask, changes), hub.deliver
@@ -35,11 +38,13 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             settings=settings,
             catalog=catalog,
             objects=ObjectStore(settings.objects, settings.stores),
-            writes=Writes(Outbox(codec), settings.outbox_limit),
+            writes=Writes(Outbox(codec), settings.outbox_limit, admission),
+            admission=admission,
             hub=hub,
             feed=feed,
             system=System(settings, catalog),
             uploads=UploadBudget(settings.upload_memory),
+            quotas=shared_quotas(settings, ids.LOCAL_OWNER),
             windows=Windows(settings.import_in_flight, settings.import_wait_s),
         )
     )

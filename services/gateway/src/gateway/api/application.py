@@ -14,6 +14,7 @@ from gateway.api import (
     health,
     import_uploads,
     imports,
+    load,
     media,
     models,
     notices,
@@ -32,30 +33,35 @@ from gateway.api.bodies import FORM_OVERHEAD, SMALL_BODY, BodyLimit
 from gateway.api.door import Door
 from gateway.api.guard import Guard
 from gateway.api.headers import SecurityHeaders
+from gateway.api.limits import Limited
 from gateway.api.metrics import Measured
 
 _DESCRIPTION: Final = """\
 Hand photos in, read what was found on them, search them.
 
-Errors are problem details (RFC 9457) with a stable `code`. Follow what happens by the WebSocket
-`/v1/events` (`?photo=ID`, `?batch=ID`, or everything): messages are
-`{"type": "photo", "photo": Photo}`, `{"type": "batch", "batch": Batch}` and, if a channel of kind
-`websocket` wants it and you follow everything, `{"type": "notice", "notice": Notice}`.
+Errors are problem details (RFC 9457) with a stable `code`. What begins work is limited: answers to
+it carry `RateLimit` and `RateLimit-Policy`, a 429 also `Retry-After`.
+
+Follow what happens by the WebSocket `/v1/events` (`?photo=ID`, `?batch=ID`, or everything):
+messages are `{"type": "photo", "photo": Photo}`, `{"type": "batch", "batch": Batch}` and, if a
+channel of kind `websocket` wants it and you follow everything,
+`{"type": "notice", "notice": Notice}`.
 """
 
 
 def application(door: Door) -> FastAPI:
-    """The ASGI application around a door; while it runs, the door's feed does."""
+    """The ASGI application around a door; while it runs, the door's feed and quotas do."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        feeding = asyncio.create_task(door.feed.run())
+        running = [asyncio.create_task(each.run()) for each in (door.feed, door.quotas)]
         try:
             yield
         finally:
-            feeding.cancel()
-            with suppress(asyncio.CancelledError):
-                await feeding
+            for task in running:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
 
     app = FastAPI(
         title="Darkroom",
@@ -83,6 +89,7 @@ def application(door: Door) -> FastAPI:
         trainings,
         events,
         health,
+        load,
         page,
         schedules,
         sources,
@@ -106,6 +113,7 @@ def _surround(app: FastAPI, door: Door) -> None:
         photo = (method, path) == ("POST", "/v1/photos") or import_uploads.is_file(method, path)
         return upload_limit if photo else SMALL_BODY
 
+    app.add_middleware(Limited, quotas=door.quotas)
     app.add_middleware(BodyLimit, limit_of=limit_of)
     app.add_middleware(Guard, allowed_hosts=door.settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)

@@ -48,7 +48,7 @@ def _patterns(
     "/archive",
     status_code=202,
     summary="Import an archive",
-    responses=documented(403, 408, 413, 415, 422, 503, 507),
+    responses=documented(403, 408, 413, 415, 422, 429, 503, 507),
     openapi_extra=_BODY,
 )
 async def post_archive(

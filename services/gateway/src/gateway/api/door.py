@@ -8,10 +8,12 @@ from typing import Annotated, BinaryIO, Protocol
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from gateway.api.admission import Admission
 from gateway.api.bodies import UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub
+from gateway.api.quotas import Quotas
 from gateway.api.spool import Spool
 from gateway.api.system import System
 from gateway.api.windows import Windows
@@ -55,10 +57,12 @@ class Door:
     catalog: Catalog
     objects: Objects
     writes: Writes
+    admission: Admission
     hub: Hub
     feed: Feed
     system: System
     uploads: UploadBudget
+    quotas: Quotas
     windows: Windows = field(default_factory=Windows)
     spool: Spool = field(default_factory=Spool)
 

@@ -36,4 +36,5 @@ async def readyz(door: Wired) -> JSONResponse:
 async def get_metrics(door: Wired) -> Response:
     """In Prometheus' text format."""
     metrics.REDIS_CONNECTED.set(door.feed.connected)
+    metrics.RATE_LOCAL.set(door.quotas.local)
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -34,7 +34,7 @@ _STORE_STATUS: Final = {"outside_stores": 403, "store_forbidden": 403, "object_m
     "",
     status_code=202,
     summary="Begin an import",
-    responses=documented(403, 404, 408, 413, 422, 503),
+    responses=documented(403, 404, 408, 413, 422, 429, 503),
 )
 async def post_import(wanted: ImportRequest, door: Wired) -> Batch:
     """Begin an import; follow it at its address or by the WebSocket `/v1/events?batch=`.

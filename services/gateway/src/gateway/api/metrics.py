@@ -22,6 +22,15 @@ SUBMITTED: Final = Counter(
     "Uploads by what became of them: new, joined, analyzed (a duplicate).",
     ["status"],
 )
+ADMISSIONS: Final = Counter(
+    "darkroom_api_admissions_total",
+    "Requests of a class that is limited, by outcome: admitted, refused (429).",
+    ["class", "outcome"],
+)
+RATE_LOCAL: Final = Gauge(
+    "darkroom_api_rate_local",
+    "1 while Redis is away and this door keeps to its share of the limits by itself, else 0.",
+)
 WEBSOCKETS: Final = Gauge("darkroom_api_websockets_open", "WebSockets that are open.")
 REDIS_CONNECTED: Final = Gauge(
     "darkroom_api_redis_connected", "1 while news come by Redis, 0 while the catalog is polled."

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, field_validator, model_validator
 from darkroom_schemas.model_files import SAFE_SUFFIXES, is_safe
 from gateway.api.door import Door, Wired
 from gateway.api.problems import ProblemError, documented
-from gateway.catalog import comparisons, model_reports, models
+from gateway.catalog import comparisons, model_options, model_reports, models
 from gateway.catalog.model_shapes import (
     Activation,
     Model,
@@ -23,9 +23,10 @@ from gateway.catalog.model_shapes import (
     ModelFile,
     ModelName,
     ModelVersion,
+    RegisteredVersion,
     ShadowReport,
 )
-from gateway.catalog.models import By, FilesMissingError, RegistryError, Wanted
+from gateway.catalog.models import By, RegistryError, Wanted
 from gateway.catalog.shapes import Shape
 from gateway.db import Conn
 from gateway.texts import Name, Reason
@@ -42,7 +43,10 @@ LONGEST_OPTION: Final = 200_000
 
 _NAMES: Final[tuple[ModelName, ...]] = get_args(ModelName)
 
-_STATUS: Final = {"no_such_version": 404, "files_missing": 422}
+_STATUS: Final = {
+    "no_such_version": 404,
+    **dict.fromkeys(("files_missing", "unknown_engine", "unknown_option", "bad_option"), 422),
+}
 
 Version = Annotated[str, Field(min_length=3, max_length=200, examples=["siglip@2c26b46b68ff"])]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -146,7 +150,9 @@ def _allowed() -> Iterator[None]:
     try:
         yield
     except RegistryError as error:
-        raise ProblemError(_STATUS.get(error.code, 409), error.code, str(error)) from error
+        raise ProblemError(
+            _STATUS.get(error.code, 409), error.code, str(error), more=error.more
+        ) from error
 
 
 @router.get("/models", summary="Models and who has them", responses=documented(503))
@@ -174,10 +180,12 @@ async def get_model(name: ModelName, door: Wired) -> ModelDetail:
 )
 async def post_version(
     name: ModelName, wanted: RegisterRequest, door: Wired, response: Response
-) -> ModelVersion:
+) -> RegisteredVersion:
     """Add a candidate; 200 with the same version if it is known already.
 
-    422 `files_missing` names the files to send first.
+    422 `unknown_engine`, `unknown_option` (with `known`: those that there are) and `bad_option` by
+    what the replicas of the stage say of themselves; as long as none of them has, `unchecked` tells
+    it. 422 `files_missing` names in `missing` the files to send first.
     """
     files = [ModelFile.model_validate(one.model_dump()) for one in wanted.files]
     version = Wanted(
@@ -192,16 +200,13 @@ async def post_version(
         notes=wanted.notes,
     )
 
-    def registering(conn: Conn, _owner: str) -> tuple[ModelVersion, bool]:
-        return models.register(conn, version)
+    def registering(conn: Conn, _owner: str) -> tuple[RegisteredVersion, bool]:
+        unchecked = model_options.check(conn, version)
+        made, new = models.register(conn, version)
+        return RegisteredVersion(**made.model_dump(), unchecked=unchecked), new
 
     with _allowed():
-        try:
-            made, new = await door.catalog.ask(registering)
-        except FilesMissingError as error:
-            raise ProblemError(
-                422, error.code, str(error), more={"missing": list(error.sha256s)}
-            ) from error
+        made, new = await door.catalog.ask(registering)
     response.status_code = 201 if new else 200
     return made
 

@@ -52,7 +52,7 @@ _BODY: Final = {
     responses={
         200: {"description": "The outcome or rejection is there, or these bytes are known already"},
         202: {"model": Photo, "description": "Accepted; see `Location` for what comes of it"},
-        **documented(403, 408, 413, 415, 422, 503),
+        **documented(403, 408, 413, 415, 422, 429, 503),
     },
     openapi_extra=_BODY,
 )
@@ -79,6 +79,7 @@ async def post_photo(
     """
     limits = door.settings.photo_limits
     wait_s = wait_of(prefer or [])
+    await door.admission.require(lane)
     declared = int(request.headers.get("content-length", limits.max_bytes + FORM_OVERHEAD))
     async with door.uploads.room(declared):
         upload = await read_upload(request, limits, file_name)

@@ -32,7 +32,7 @@ class ReprocessRequest(BaseModel):
     responses={
         200: {"model": Preview, "description": "Of a dry run: nothing was begun"},
         202: {"model": Batch, "description": "Begun, as an import of the kind `reprocess`"},
-        **documented(403, 413, 422, 503),
+        **documented(403, 413, 422, 429, 503),
     },
 )
 async def post_reprocess(

@@ -100,7 +100,7 @@ async def patch_schedule(name: Name, change: ScheduleChange, door: Wired) -> Sch
     "/schedules/{name}/run",
     status_code=202,
     summary="Run a job now",
-    responses=documented(403, 404, 413, 422, 503),
+    responses=documented(403, 404, 413, 422, 429, 503),
 )
 async def post_run(name: Name, door: Wired, wanted: CommandRequest | None = None) -> Schedule:
     """It begins within a second or so, or when its present run has ended; its runs tell."""

@@ -102,7 +102,7 @@ class SourceChange(BaseModel):
     "",
     status_code=201,
     summary="Add a source",
-    responses=documented(403, 404, 409, 413, 422, 503),
+    responses=documented(403, 404, 409, 413, 422, 429, 503),
 )
 async def post_source(wanted: SourceRequest, door: Wired) -> Source:
     """It is looked through at once, if it is enabled, and then by its schedule.
@@ -165,7 +165,7 @@ async def delete_source(
     "/{source_id}/run",
     status_code=202,
     summary="Look through a source now",
-    responses=documented(403, 404, 413, 422, 503),
+    responses=documented(403, 404, 413, 422, 429, 503),
 )
 async def post_run(source_id: UUID, door: Wired, wanted: CommandRequest | None = None) -> Schedule:
     """Files that could not be read the last time are tried again, too."""

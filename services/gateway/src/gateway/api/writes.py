@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from gateway.api.admission import Admission
 from gateway.api.problems import unavailable
 from gateway.catalog import policies, uploads
 from gateway.catalog.imports import Kind, begin_import, expect
@@ -24,13 +25,15 @@ class Writes:
     ProblemError (503) with the time to come back.
     """
 
-    def __init__(self, outbox: Outbox, limit: int) -> None:
+    def __init__(self, outbox: Outbox, limit: int, admission: Admission) -> None:
         self._outbox = outbox
         self._limit = limit
+        self._admission = admission
 
-    def photo(self, conn: Conn, _owner: str, submission: Submission) -> Submitted:
+    def photo(self, conn: Conn, owner: str, submission: Submission) -> Submitted:
         """Hand in a photo whose bytes are stored."""
         self._check(conn)
+        self._admission.check(conn, owner, submission.lane)
         return submit_photo(conn, self._outbox, submission)
 
     def begin(

@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Final
 
 from darkroom_schemas.events import ModelReported
-from gateway.catalog import models, reembedding
+from gateway.catalog import model_options, models, reembedding
 from gateway.catalog.model_shapes import Model, ModelDetail, ModelName, Replica
 from gateway.db import Conn
 
@@ -21,7 +21,7 @@ HISTORY: Final = 20
 
 
 def record_reports(conn: Conn, *events: ModelReported) -> None:
-    """Who has what. Versions that services bring along become known by this."""
+    """Who has what, and what versions may be. Those that services bring along become known."""
     ordered = sorted(events, key=itemgetter("replica"))
     with conn.cursor() as cursor:
         cursor.executemany(_REPORT, ordered)
@@ -30,6 +30,7 @@ def record_reports(conn: Conn, *events: ModelReported) -> None:
             [one for one in ordered if one["generation"] == 0 and one["version"] is not None],
         )
         cursor.executemany(_HELD, [one for one in ordered if one["state"] == "ready"])
+    model_options.record_takes(conn, ordered)
 
 
 # A replica's reports come in order, but may come twice. seen_at stays where nothing is new: a

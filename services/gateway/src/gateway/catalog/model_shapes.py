@@ -38,6 +38,14 @@ class ModelVersion(Shape):
     created_at: datetime
 
 
+class RegisteredVersion(ModelVersion):
+    """A version as it was registered."""
+
+    unchecked: str | None = Field(
+        description="why its engine and options could not be checked; null: they were"
+    )
+
+
 class Activation(Shape):
     """A change of a model: which version holds from then on."""
 

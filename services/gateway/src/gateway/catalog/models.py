@@ -57,21 +57,23 @@ class Wanted:
 
 
 class RegistryError(Exception):
-    """A wish that can't be met: a stable code, and a sentence with the cause and the cure."""
+    """A wish that can't be met: a stable code, and a sentence with the cause and the cure.
 
-    def __init__(self, code: str, message: str) -> None:
+    `more` tells programs the same, by fields.
+    """
+
+    def __init__(self, code: str, message: str, **more: Any) -> None:
         super().__init__(message)
         self.code = code
+        self.more = more
 
 
 class FilesMissingError(RegistryError):
-    """Files of a version that have to be sent first; `sha256s` are their hashes."""
+    """Files of a version that have to be sent first, by their hashes."""
 
     def __init__(self, sha256s: Sequence[str]) -> None:
-        super().__init__(
-            "files_missing", f"Send these {len(sha256s)} files first: {', '.join(sha256s[:20])}"
-        )
-        self.sha256s = sha256s
+        message = f"Send these {len(sha256s)} files first: {', '.join(sha256s[:20])}"
+        super().__init__("files_missing", message, missing=list(sha256s))
 
 
 _VERSION: LiteralString = (

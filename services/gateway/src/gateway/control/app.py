@@ -10,6 +10,7 @@ from darkroom_schemas.names import (
     BATCH_INTAKE,
     BATCH_PHOTO_ENDED,
     MODEL_ACTIVATED,
+    OPS_LOAD,
     OPS_POLICY,
     PHOTO_ANALYSIS_CANCELLED,
     PHOTO_BATCH_JOINED,
@@ -26,6 +27,8 @@ from gateway.control.dead_letter_digest import digest_job, services_with_letters
 from gateway.control.duty import Duty
 from gateway.control.imports import ImportRunner
 from gateway.control.job_run import Job
+from gateway.control.lag import KafkaOffsets
+from gateway.control.loads import Loads
 from gateway.control.notices import Notifier
 from gateway.control.reconcile import reconcile_job
 from gateway.control.reembed import Reembedder
@@ -51,6 +54,7 @@ PRODUCED: Final = (
     ANALYSIS_DEADLINE_REACHED,
     *PART_TOPICS.values(),
     PHOTO_STAGE_FAILED,
+    OPS_LOAD,
     OPS_POLICY,
     MODEL_ACTIVATED,
     PHOTO_EMBEDDING_REQUESTED,
@@ -81,11 +85,18 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
         jobs(settings, codec, outbox, store),
         {SYNC: sync_job(outbox, opens)},
     )
+    watch = Loads(
+        outbox,
+        KafkaOffsets(settings.kafka, prefix=settings.topic_prefix),
+        settings.lag_limits,
+        settings.lag_every_s,
+    )
     reembedder = Reembedder(outbox, settings.reembed_in_flight)
     duties = (
         Duty("relay", locks.RELAY, _connecting(settings, "relay"), relay.work),
         Duty("notices", locks.NOTICES, _connecting(settings, "notices"), _notifier(settings).work),
         Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
+        Duty("loads", locks.LOADS, _connecting(settings, "loads"), watch.work),
         Duty("models", locks.MODELS, _connecting(settings, "models"), reembedder.work),
         Duty("schedules", locks.SCHEDULES, _connecting(settings, "schedules"), schedules.work),
     )

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConsumerGroupDescription,
+    OffsetSpec,
+)
 
 from streamkit import Busy
 
@@ -40,6 +44,22 @@ class Look:
     committed: Mapping[str, Mapping[Partition, int]]
     starts: Mapping[Partition, int]
     ends: Mapping[Partition, int]
+
+    def behind(self, hop: Hop) -> int:
+        """Records in its topics that the group has not worked on yet."""
+        return self._total(hop, self.ends) - self.done(hop)
+
+    def done(self, hop: Hop) -> int:
+        """Records that it has worked on, or that are gone, since its topics were made."""
+        committed = self.committed.get(hop.group, {})
+        reached = {
+            place: min(end, max(committed.get(place, 0), self.starts.get(place, 0)))
+            for place, end in self.ends.items()
+        }
+        return self._total(hop, reached)
+
+    def _total(self, hop: Hop, offsets: Mapping[Partition, int]) -> int:
+        return sum(offset for (topic, _), offset in offsets.items() if topic in hop.topics)
 
     def passed(self, hop: Hop, since: "Look") -> bool:
         """Whether the group had worked on all that lay in its topics at the end of `since`.
@@ -117,6 +137,32 @@ class KafkaOffsets:
         except (KafkaException, TimeoutError) as error:
             raise Busy(f"looking at offsets failed: {error}", dependency=BROKER) from error
         return Look(committed, starts, ends)
+
+    def members(self, groups: Collection[str]) -> Mapping[str, int]:
+        """How many members each group has; one that nobody ever joined has none.
+
+        Raises Busy as `look` does.
+        """
+        admin = self._admin = self._admin or AdminClient(self._config)
+        names = [self._prefix + group for group in groups]
+        if not names:
+            return {}
+        try:
+            answers = admin.describe_consumer_groups(names, request_timeout=self._timeout_s)
+            return {
+                name.removeprefix(self._prefix): self._members(answer)
+                for name, answer in answers.items()
+            }
+        except (KafkaException, TimeoutError) as error:
+            raise Busy(f"looking at groups failed: {error}", dependency=BROKER) from error
+
+    def _members(self, answer: "Future[ConsumerGroupDescription]") -> int:
+        try:
+            return len(answer.result(self._timeout_s).members)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            raise
 
     def _places(
         self, admin: AdminClient, wanted: set[str], optional: Collection[str]

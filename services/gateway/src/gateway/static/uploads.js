@@ -83,12 +83,12 @@ export class Uploads {
     if (this.#waiting.length) this.#next();
   }
 
-  /** A door that is busy says when to come back. */
+  /** A door that is busy, or has taken in its number for now, says when to come back. */
   async #send(file, tried = 1) {
     try {
       return await client.upload(file);
     } catch (problem) {
-      if (problem.status !== 503 || tried >= TRIES) throw problem;
+      if (![429, 503].includes(problem.status) || tried >= TRIES) throw problem;
       await new Promise((resolve) => setTimeout(resolve, 1000 * (problem.retryAfter ?? 2)));
       return this.#send(file, tried + 1);
     }

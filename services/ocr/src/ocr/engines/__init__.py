@@ -44,7 +44,7 @@ class OcrEngine(Protocol):
 
     @property
     def model_version(self) -> str:
-        """Names the weights: another version may answer otherwise."""
+        """Names all that changes its answers: the weights, and options that are not the default."""
 
     def read(self, photo: Photo) -> Reading:
         """Returns the lines of a photo, in reading order; none where is no text.

@@ -1,15 +1,21 @@
 """Which engines there are, and which one is taken."""
 
 import ctypes
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Final
 
 from ocr.engines import OcrEngine
 from ocr.languages import wanted
-from ocr.settings import Settings
+from ocr.settings import DEFAULT_LANGUAGES, Settings
+from stagekit import changed
 from streamkit import load_engine
 
 _CUDA_DRIVER: Final = "libcuda.so.1"
+
+
+_READING: Final = ("ocr_min_confidence", "ocr_detection_side")
+"""Settings that change what any of the engines reads. Languages are not among them: RapidOCR reads
+all of its own at once."""
 
 
 def _rapidocr(settings: Settings) -> OcrEngine:
@@ -20,20 +26,32 @@ def _rapidocr(settings: Settings) -> OcrEngine:
         settings.ocr_threads,
         settings.ocr_detection_side,
         settings.ocr_min_confidence,
+        changed(settings, _READING),
     )
 
 
 def _easyocr(settings: Settings) -> OcrEngine:
     from ocr.engines import easyocr_engine
 
+    languages = wanted(settings.ocr_languages)
     return easyocr_engine.load(
-        wanted(settings.ocr_languages),
+        languages,
         settings.ocr_models,
         _device(settings),
         settings.ocr_threads,
         settings.ocr_detection_side,
         settings.ocr_min_confidence,
+        _easyocr_options(settings, languages),
     )
+
+
+def _easyocr_options(settings: Settings, languages: Collection[str]) -> dict[str, Any]:
+    """Its weights are in the version, but which of them read, and which letters, the languages say;
+    in any order."""
+    options = changed(settings, _READING)
+    if set(languages) != set(wanted(DEFAULT_LANGUAGES)):
+        options["ocr_languages"] = sorted(languages)
+    return options
 
 
 ENGINES: Final[Mapping[str, Callable[[Settings], OcrEngine]]] = {
@@ -41,6 +59,11 @@ ENGINES: Final[Mapping[str, Callable[[Settings], OcrEngine]]] = {
     "rapidocr": _rapidocr,
 }
 """The built-in engines by name."""
+
+
+def names() -> tuple[str, ...]:
+    """Of the built-in engines."""
+    return tuple(ENGINES)
 
 
 def load(settings: Settings) -> OcrEngine:

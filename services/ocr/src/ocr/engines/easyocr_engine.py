@@ -7,7 +7,7 @@ same for every engine (`ocr.reader`).
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from importlib.metadata import version
@@ -120,8 +120,9 @@ def load(
     threads: int,
     detection_side: int,
     min_confidence: float,
+    options: Mapping[str, Any] | None = None,
 ) -> Reader:
-    """The engine, warmed up. See Settings.
+    """The engine, warmed up. `options`: see Reader. The others: see Settings.
 
     Raises EngineLoadError where weights are missing: nothing is ever downloaded.
     """
@@ -141,7 +142,7 @@ def load(
     )
     together = _TOGETHER if where.type == "cuda" else 1
     policy = ReaderPolicy(search, _LINE_HEIGHT, _LONGEST_LINE, min_confidence, _UNTURNED, together)
-    return warmed(Reader(networks, policy))
+    return warmed(Reader(networks, policy, options))
 
 
 def packaged_weights() -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -85,9 +85,14 @@ class PaddleNetworks:
 
 
 def load(
-    languages: Sequence[str], threads: int, detection_side: int, min_confidence: float
+    languages: Sequence[str],
+    threads: int,
+    detection_side: int,
+    min_confidence: float,
+    options: Mapping[str, Any] | None = None,
 ) -> Reader:
-    """The engine, warmed up. `threads`: 0 for all cores. See Settings for the others.
+    """The engine, warmed up. `threads`: 0 for all cores. `options`: see Reader. The others: see
+    Settings.
 
     Raises FileNotFoundError if a model is not where the wheel should have put it: nothing is ever
     downloaded.
@@ -97,7 +102,7 @@ def load(
     networks = PaddleNetworks(model_file(_DETECTION), model_file(_RECOGNITION), threads)
     search = SearchPolicy(first_side=detection_side or _FIRST_SIDE)
     policy = ReaderPolicy(search, _LINE_HEIGHT, _LONGEST_LINE, min_confidence, _UNTURNED)
-    return warmed(Reader(networks, policy))
+    return warmed(Reader(networks, policy, options))
 
 
 def characters_of(recogniser: onnxruntime.InferenceSession) -> tuple[str, ...]:

@@ -1,0 +1,107 @@
+"""Which requests are limited, and what their answers say of it.
+
+Limited is what begins work: a photo that somebody hands in, an import. Files of an import that is
+under way are paced by it (`windows`), and reading is free.
+"""
+
+import math
+import re
+from typing import Final
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway.api import problems
+from gateway.api.metrics import ADMISSIONS
+from gateway.api.quotas import Quotas, Verdict
+from gateway.settings import Settings
+from streamkit.rate import AsyncTokens, Quota
+from streamkit.rate_redis import AsyncRedisTokens, connect_async_redis
+
+SINGLE: Final = "single"
+IMPORTS: Final = "imports"
+
+_CLASSES: Final = (
+    (SINGLE, re.compile(r"/v1/photos")),
+    (IMPORTS, re.compile(r"/v1/imports(/archive)?")),
+    (IMPORTS, re.compile(r"/v1/reprocess")),
+    # A source is looked through when it is added and when somebody asks; what is new is an import.
+    (IMPORTS, re.compile(r"/v1/sources(/[^/]+/run)?")),
+    (IMPORTS, re.compile(r"/v1/schedules/sync:[^/]+/run")),
+)
+
+_NOUNS: Final = {SINGLE: ("single photo", "single photos"), IMPORTS: ("import", "imports")}
+_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour"}
+
+
+def class_of(method: str, path: str) -> str | None:
+    """The class of a request; None for those that are not limited."""
+    if method != "POST":
+        return None
+    return next((name for name, known in _CLASSES if known.fullmatch(path)), None)
+
+
+def shared_quotas(settings: Settings, owner: str) -> Quotas:
+    """The quotas of an owner that all doors with these settings share. Asks nobody yet."""
+    wanted: dict[str, tuple[AsyncTokens, Quota]] = {}
+    for name, quota in ((SINGLE, settings.single_quota), (IMPORTS, settings.imports_quota)):
+        if quota is not None:
+            key = f"{settings.topic_prefix}darkroom:api:{name}:{owner}"
+            wanted[name] = (AsyncRedisTokens(connect_async_redis(settings.redis), key), quota)
+    return Quotas(wanted)
+
+
+class Limited:
+    """ASGI middleware that answers 429 before a body is read, or tells what is left.
+
+    A request counts as soon as it is let in: also if its body turns out to be no photo.
+    """
+
+    def __init__(self, app: ASGIApp, quotas: Quotas) -> None:
+        self._app = app
+        self._quotas = quotas
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or refuse it."""
+        name = class_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        verdict = None if name is None else await self._quotas.take(name)
+        if name is None or verdict is None:
+            await self._app(scope, receive, send)
+            return
+        ADMISSIONS.labels(name, "admitted" if verdict.admitted else "refused").inc()
+        headers = _headers(name, verdict)
+        if not verdict.admitted:
+            again_s = _whole(verdict.more_s)
+            headers |= {"Retry-After": str(again_s), "Connection": "close"}  # no body is read
+            detail = _sentence(name, verdict.quota, again_s)
+            await problems.answer(429, "rate_limited", detail, headers)(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(headers)
+            await send(message)
+
+        await self._app(scope, receive, sending)
+
+
+def _headers(name: str, verdict: Verdict) -> dict[str, str]:
+    """As draft-ietf-httpapi-ratelimit-headers-10 has them: for `t` seconds no more than `r`."""
+    return {
+        "RateLimit-Policy": f'"{name}";q={verdict.quota.amount};w={verdict.quota.window_s}',
+        "RateLimit": f'"{name}";r={verdict.left};t={_whole(verdict.more_s)}',
+    }
+
+
+def _whole(seconds: float) -> int:
+    """Whole seconds after which there is one more; Redis tells parts of a token roughly."""
+    return max(1, math.ceil(seconds - 1e-5))
+
+
+def _sentence(name: str, quota: Quota, again_s: int) -> str:
+    one, many = _NOUNS[name]
+    return (
+        f"The limit is {quota.amount} {one if quota.amount == 1 else many}"
+        f" a{'n' if quota.window_s == 3600 else ''} {_WINDOWS[quota.window_s]}."
+        f" Try again in {again_s} s."
+    )

@@ -1,0 +1,126 @@
+"""Measures how much of each lane waits, every other second."""
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from typing import Final, Protocol
+
+import structlog
+
+from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED, PHOTO_SUBMITTED
+from gateway import metrics
+from gateway.catalog import loads
+from gateway.catalog.outbox import Outbox
+from gateway.control.lag import Hop, Look
+from gateway.control.paths import retries
+from gateway.db import Conn
+from gateway.load import Intake, LaneLoad, Lanes, Limits, Progress
+from streamkit import Busy
+
+_log = structlog.get_logger("gateway.loads")
+
+INTAKE: Final = "intake"
+STAGES: Final = ("detector", "ocr", "embedder")
+
+_STATE: Final = {Intake.OPEN: 0, Intake.WARNED: 1, Intake.CLOSED: 2}
+
+
+class Offsets(Protocol):
+    """What looks at the broker (`lag.KafkaOffsets`)."""
+
+    def look(self, hops: Collection[Hop], optional: Collection[str] = ()) -> Look:
+        """What groups have committed, and where topics end; raises Busy."""
+        ...
+
+    def members(self, groups: Collection[str]) -> Mapping[str, int]:
+        """How many members groups have; raises Busy."""
+        ...
+
+
+def _hop(service: str, lane: str) -> Hop:
+    topics = PHOTO_SUBMITTED if service == INTAKE else PHOTO_ANALYSIS_REQUESTED
+    return Hop(f"darkroom.{service}.{lane}", (topics[lane],))
+
+
+_SERVICES: Final = (INTAKE, *STAGES)
+_HOPS: Final = {
+    lane: {service: _hop(service, lane) for service in _SERVICES} for lane in PHOTO_SUBMITTED
+}
+_RETRIES: Final = {
+    lane: {service: retries(service, lane) for service in _SERVICES} for lane in PHOTO_SUBMITTED
+}
+
+
+class Loads:
+    """Measures, and writes what it found into the catalog, whence all replicas of the api door read
+    whether they may take more in."""
+
+    def __init__(
+        self, outbox: Outbox, offsets: Offsets, limits: Limits, every_s: float = 2.0
+    ) -> None:
+        self._outbox, self._offsets = outbox, offsets
+        self._limits, self._every_s = limits, every_s
+        self._lanes = Lanes(_SERVICES, limits)
+        self._away = False
+
+    def work(self, conn: Conn, stop: threading.Event) -> None:
+        """Measure until `stop`; an absent broker is waited for. Raises psycopg.Error."""
+        self._lanes = Lanes(_SERVICES, self._limits)
+        self._lanes.restore(loads.states(conn))
+        while not stop.is_set():
+            try:
+                self.turn(conn)
+            except Busy as error:
+                if not self._away:
+                    _log.warning("load_unknown", reason=str(error))
+                self._away = True
+            else:
+                self._away = False
+            stop.wait(self._every_s)
+
+    def turn(self, conn: Conn) -> list[LaneLoad]:
+        """One look. Raises Busy if the broker does not answer."""
+        measured_at = loads.clock(conn)
+        outbox = loads.waiting(conn)
+        hops = [hop for lane in _HOPS.values() for hop in lane.values()]
+        again = {hop for lane in _RETRIES.values() for path in lane.values() for hop in path}
+        optional = [topic for hop in again for topic in hop.topics]
+        look = self._offsets.look([*hops, *again], optional)
+        busy = [hop.group for hop in hops if look.behind(hop)]
+        members = self._offsets.members(busy)
+        now = time.monotonic()
+        found = [
+            self._lanes.saw(
+                now,
+                lane,
+                outbox.get(lane, 0),
+                {name: _progress(look, hop, members) for name, hop in services.items()},
+            )
+            for lane, services in _HOPS.items()
+        ]
+        waits = {lane: _waiting_again(look, lane) for lane in _HOPS}
+        loads.record(conn, self._outbox, found, waits, measured_at, self._limits)
+        for load in found:
+            _show(load)
+        return found
+
+
+def _progress(look: Look, hop: Hop, members: Mapping[str, int]) -> Progress:
+    behind = look.behind(hop)
+    return Progress(behind, look.done(hop), members[hop.group] if behind else None)
+
+
+def _waiting_again(look: Look, lane: str) -> dict[str, int]:
+    waits = {
+        service: sum(look.behind(hop) for hop in path) for service, path in _RETRIES[lane].items()
+    }
+    return {service: records for service, records in waits.items() if records}
+
+
+def _show(load: LaneLoad) -> None:
+    metrics.LANE_LOAD.labels(load.lane).set(load.records)
+    metrics.LANE_STATE.labels(load.lane).set(_STATE[load.state])
+    for stage in load.stages:
+        metrics.STAGE_WAITING.labels(stage.name, load.lane).set(stage.records)
+        metrics.STAGE_DONE_RATE.labels(stage.name, load.lane).set(stage.per_s)
+        metrics.STAGE_OLDEST.labels(stage.name, load.lane).set(stage.oldest_s)

@@ -1,0 +1,196 @@
+"""How much of each lane is not done yet, how fast that goes, and whether more is taken in. No I/O.
+
+A lane's load is what waits in the outbox, what intake has yet to look at, and what the most loaded
+of the stages has yet to do: a photo waits in all stages at once, so their sum would count it often.
+"""
+
+import math
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+RATE_S: Final = 20.0
+"""The rate is that of so many last seconds."""
+
+LEAST_RETRY_S: Final = 1
+MOST_RETRY_S: Final = 3_600
+STUCK_RETRY_S: Final = 60
+"""When to come back if nothing is done at all: nobody can know."""
+
+_MOST_MARKS: Final = 1_000
+
+
+class Intake(StrEnum):
+    """Whether a lane takes new work in."""
+
+    OPEN = "open"
+    WARNED = "warned"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Records of a lane from which on it is warned of, and from which on new ones are refused.
+
+    A lane that is closed opens again below the first: else it would open and close all the time.
+    """
+
+    warn_at: int
+    refuse_at: int
+
+    def after(self, before: Intake, records: int) -> Intake:
+        """The state that so many records lead to from the state before."""
+        if records >= self.refuse_at or (before is Intake.CLOSED and records >= self.warn_at):
+            return Intake.CLOSED
+        return Intake.WARNED if records >= self.warn_at else Intake.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a group has yet to do of a lane: records, and how many it has done ever (its committed
+    offsets, summed); `workers` None: not asked."""
+
+    records: int
+    done: int
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageLoad:
+    """A stage's share of a lane. `per_s`: records it does a second, lately; `oldest_s`: seconds
+    that the first of them waits, 0 if none does."""
+
+    name: str
+    records: int
+    per_s: float
+    oldest_s: float
+    workers: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLoad:
+    """A lane at one moment. `retry_after_s`: when it may be open again, if it is closed; `cause`
+    says why it is not open, for people."""
+
+    lane: str
+    state: Intake
+    outbox: int
+    stages: Sequence[StageLoad]
+    records: int
+    retry_after_s: int
+    cause: str | None
+
+    @property
+    def most(self) -> StageLoad:
+        """The stage with most to do."""
+        return max(self.stages, key=lambda stage: stage.records)
+
+
+@dataclass(slots=True)
+class Watched:
+    """What is remembered of a stage's lane, to know its rate and the age of its oldest record.
+
+    Times are seconds of any clock that only goes forward.
+    """
+
+    _done: deque[tuple[float, int]] = field(default_factory=deque)
+    _published: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def saw(self, now: float, progress: Progress) -> None:
+        """So it is now."""
+        self._note_done(now, progress.done)
+        total = progress.done + progress.records
+        if not self._published or total > self._published[-1][1]:
+            if len(self._published) == _MOST_MARKS:  # halve how exactly old ones are known
+                self._published = deque(list(self._published)[::2])
+            self._published.append((now, total))
+        while len(self._published) > 1 and self._published[0][1] <= progress.done:
+            self._published.popleft()
+
+    def per_s(self) -> float:
+        """Records done a second, lately."""
+        (then, before), (now, done) = self._done[0], self._done[-1]
+        return (done - before) / (now - then) if now > then else 0.0
+
+    def oldest_s(self, now: float, progress: Progress) -> float:
+        """Seconds since the first record that is not done was seen: a lower bound where it was
+        there before this watch began."""
+        if not progress.records:
+            return 0.0
+        later = (at for at, total in self._published if total > progress.done)
+        return now - next(later, now)
+
+    def _note_done(self, now: float, done: int) -> None:
+        marks = self._done
+        if marks and done < marks[-1][1]:  # offsets went back: somebody has them done again
+            marks.clear()
+        if len(marks) > 1 and marks[0][1] == marks[-1][1] < done:
+            # It goes on after it stood still: how long that was says nothing of how fast it goes.
+            last = marks.pop()
+            marks.clear()
+            marks.append(last)
+        marks.append((now, done))
+        while len(marks) > 2 and now - marks[1][0] >= RATE_S:
+            marks.popleft()
+
+
+class Lanes:
+    """All lanes, look after look. `stages` in the order of the work, intake first."""
+
+    def __init__(self, stages: Sequence[str], limits: Limits) -> None:
+        self._stages, self._limits = stages, limits
+        self._watched: dict[tuple[str, str], Watched] = {}
+        self._states: dict[str, Intake] = {}
+
+    def restore(self, states: Mapping[str, Intake]) -> None:
+        """Begin where another watcher has ended."""
+        self._states.update(states)
+
+    def saw(self, now: float, lane: str, outbox: int, found: Mapping[str, Progress]) -> LaneLoad:
+        """The lane's load, of what was found of each stage."""
+        stages = [self._stage(now, lane, name, found[name]) for name in self._stages]
+        first, *others = stages
+        records = outbox + first.records + max((one.records for one in others), default=0)
+        before = self._states.get(lane, Intake.OPEN)
+        state = self._states[lane] = self._limits.after(before, records)
+        open_now = state is Intake.OPEN
+        return LaneLoad(
+            lane,
+            state,
+            outbox,
+            stages,
+            records,
+            0 if state is not Intake.CLOSED else self._retry_after_s(records, stages),
+            None if open_now else cause(lane, records, outbox, stages),
+        )
+
+    def _stage(self, now: float, lane: str, name: str, progress: Progress) -> StageLoad:
+        watched = self._watched.setdefault((lane, name), Watched())
+        watched.saw(now, progress)
+        oldest_s = watched.oldest_s(now, progress)
+        per_s = 0.0 if progress.workers == 0 else watched.per_s()
+        return StageLoad(name, progress.records, per_s, oldest_s, progress.workers)
+
+    def _retry_after_s(self, records: int, stages: Sequence[StageLoad]) -> int:
+        """Until it is open again, if it goes on as it does."""
+        per_s = max(stages, key=lambda stage: stage.records).per_s
+        if per_s <= 0:
+            return STUCK_RETRY_S
+        seconds = math.ceil((records - self._limits.warn_at + 1) / per_s)
+        return max(LEAST_RETRY_S, min(MOST_RETRY_S, seconds))
+
+
+def cause(lane: str, records: int, outbox: int, stages: Sequence[StageLoad]) -> str:
+    """Why so much waits, and what is to be done about it, for people."""
+    most = max(stages, key=lambda stage: stage.records)
+    waiting = f"{records:,} photos of lane {lane} wait"
+    if outbox > most.records:
+        return f"{waiting}, {outbox:,} of them for Kafka. Is it up, and is the control door?"
+    what = f"{waiting}, {most.records:,} of them for {most.name}"
+    if most.workers == 0:
+        return f"{most.name} is not running: {waiting}."
+    if most.per_s > 0:
+        return f"{what}, which does {most.per_s:,.1f} a second."
+    return f"{what}, which finishes none: it may be paused, load a model, or lack what it needs."

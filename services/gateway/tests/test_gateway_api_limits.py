@@ -1,0 +1,254 @@
+"""Rate limits at admission: what counts, what is answered, and what happens without Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+from starlette.types import Receive, Scope, Send
+from structlog.testing import capture_logs
+
+from gateway.api.limits import Limited, class_of, shared_quotas
+from gateway.api.quotas import Quotas
+from gateway.settings import Settings
+from streamkit.rate import AWAY_S, HELLO_S, Answer, LocalBucket, Quota, Rate, TokensAwayError
+from streamkit.testing import FakeClock
+
+BATCH = "8a3f7c9e-4e8c-4a57-9d57-0f4d9b1f6c21"
+
+
+class Shelf:
+    """Tokens as Redis has them, on the test's clock; may be away."""
+
+    def __init__(self, clock: FakeClock, rate: Rate) -> None:
+        self.bucket = LocalBucket(rate, clock)
+        self.clock = clock
+        self.doors = 1
+        self.away = False
+        self.left = False
+
+    async def ask(self, wanted: int, rate: Rate) -> Answer:
+        if self.away:
+            raise TokensAwayError("connection refused")
+        granted = self.bucket.take(wanted)
+        wait_s = self.bucket.next_at() - self.clock.now
+        return Answer(granted, wait_s, self.doors, self.bucket.left)
+
+    async def leave(self) -> None:
+        self.left = True
+
+
+class Door:
+    """Quotas around an application that reads its bodies, and what it read."""
+
+    def __init__(self, quotas: Quotas) -> None:
+        self.quotas = quotas
+        self.read: list[bytes] = []
+        transport = httpx.ASGITransport(Limited(self._app, quotas))
+        self.client = httpx.AsyncClient(transport=transport, base_url="http://door")
+
+    async def _app(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        self.read.append((await receive()).get("body", b""))
+        await send({"type": "http.response.start", "status": 202, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def post(self, path: str = "/v1/photos", content: Any = b"photo") -> httpx.Response:
+        return await self.client.post(path, content=content)
+
+    async def admitted(self, tries: int, path: str = "/v1/photos") -> int:
+        answers = [await self.post(path) for _ in range(tries)]
+        assert {answer.status_code for answer in answers} <= {202, 429}
+        return sum(answer.status_code == 202 for answer in answers)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def shelf(clock: FakeClock) -> Shelf:
+    return Shelf(clock, Quota(100, 60).rate)
+
+
+@pytest.fixture
+def door(clock: FakeClock, shelf: Shelf) -> Door:
+    return Door(Quotas({"single": (shelf, Quota(100, 60))}, clock))
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "name"),
+    [
+        ("POST", "/v1/photos", "single"),
+        ("POST", "/v1/imports", "imports"),
+        ("POST", "/v1/imports/archive", "imports"),
+        ("POST", "/v1/reprocess", "imports"),
+        ("POST", "/v1/sources", "imports"),
+        ("POST", f"/v1/sources/{BATCH}/run", "imports"),
+        ("POST", "/v1/schedules/sync:nas/run", "imports"),
+        ("POST", "/v1/schedules/reconcile/run", None),
+        ("GET", "/v1/photos", None),
+        ("GET", "/v1/imports", None),
+        ("PUT", f"/v1/imports/{BATCH}/files", None),
+        ("POST", f"/v1/imports/{BATCH}/missing", None),
+        ("POST", f"/v1/imports/{BATCH}/seal", None),
+        ("POST", f"/v1/imports/{BATCH}/cancel", None),
+        ("PATCH", f"/v1/sources/{BATCH}", None),
+    ],
+)
+def test_what_begins_work_is_limited_and_nothing_else(
+    method: str, path: str, name: str | None
+) -> None:
+    assert class_of(method, path) == name
+
+
+async def test_after_a_rest_the_whole_quota_is_let_in_at_once_and_then_one_by_one(
+    door: Door, clock: FakeClock
+) -> None:
+    assert await door.admitted(150) == 100
+    clock.now += 0.6
+    assert await door.admitted(5) == 1
+    clock.now += 3600
+    assert await door.admitted(150) == 100
+
+
+async def test_an_answer_says_what_is_left(door: Door, clock: FakeClock) -> None:
+    answer = await door.post()
+    assert answer.headers["RateLimit-Policy"] == '"single";q=100;w=60'
+    assert answer.headers["RateLimit"] == '"single";r=99;t=1'
+    assert "Retry-After" not in answer.headers
+    clock.now += 0.6
+    assert (await door.post()).headers["RateLimit"] == '"single";r=99;t=1'
+
+
+async def test_a_refusal_says_when_to_come_back_and_the_body_is_not_read(clock: FakeClock) -> None:
+    quota = Quota(2, 60)
+    door = Door(Quotas({"imports": (Shelf(clock, quota.rate), quota)}, clock))
+    pulled: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        pulled.append(b"x")
+        yield b"x"
+
+    assert await door.admitted(2, "/v1/imports/archive") == 2
+    clock.now += 7.5
+    answer = await door.post("/v1/imports/archive", body())
+    assert (answer.status_code, len(door.read), pulled) == (429, 2, [])
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["Retry-After"] == "23"
+    assert answer.headers["RateLimit"] == '"imports";r=0;t=23'
+    assert answer.headers["RateLimit-Policy"] == '"imports";q=2;w=60'
+    assert answer.headers["Connection"] == "close"
+    assert answer.json()["code"] == "rate_limited"
+    assert answer.json()["detail"] == "The limit is 2 imports a minute. Try again in 23 s."
+    clock.now += 22.5
+    assert (await door.post("/v1/imports/archive")).status_code == 202
+
+
+async def test_classes_do_not_take_from_each_other(clock: FakeClock) -> None:
+    wanted = {
+        name: (Shelf(clock, quota.rate), quota)
+        for name, quota in (("single", Quota(2, 1)), ("imports", Quota(1, 3600)))
+    }
+    door = Door(Quotas(wanted, clock))
+    assert await door.admitted(3) == 2
+    assert await door.admitted(3, "/v1/imports") == 1
+    refusal = await door.post("/v1/imports")
+    assert refusal.json()["detail"] == "The limit is 1 import an hour. Try again in 3600 s."
+
+
+async def test_a_class_without_a_quota_is_not_limited(door: Door) -> None:
+    assert await door.admitted(50, "/v1/imports") == 50
+    assert "RateLimit" not in (await door.post("/v1/imports")).headers
+
+
+async def test_without_redis_a_door_keeps_to_its_share_and_tells_so_once(
+    door: Door, shelf: Shelf, clock: FakeClock
+) -> None:
+    shelf.doors = 4
+    assert await door.quotas.turn() == HELLO_S
+    shelf.away = True
+    with capture_logs() as logs:
+        assert await door.admitted(60) == 25
+        assert await door.quotas.turn() == AWAY_S
+        answer = await door.post()
+        assert (answer.status_code, answer.headers["Retry-After"]) == (429, "3")
+        clock.now += 2.4
+        assert await door.admitted(5) == 1
+        assert door.quotas.local
+        shelf.away = False
+        assert await door.quotas.turn() == HELLO_S
+        assert not door.quotas.local
+    assert [line["event"] for line in logs] == ["rate_local", "rate_shared_again"]
+
+
+async def test_a_door_that_never_saw_redis_lets_in_the_whole_quota(
+    door: Door, shelf: Shelf
+) -> None:
+    shelf.away = True
+    assert await door.admitted(150) == 100
+
+
+async def test_redis_going_gives_nobody_more_than_was_left(door: Door, shelf: Shelf) -> None:
+    shelf.doors = 2
+    assert await door.admitted(90) == 90
+    shelf.away = True
+    assert await door.admitted(50) == 5
+
+
+async def test_what_was_let_in_without_redis_is_taken_off_when_it_is_back(
+    door: Door, shelf: Shelf, clock: FakeClock
+) -> None:
+    shelf.doors = 2
+    await door.quotas.turn()
+    shelf.away = True
+    assert await door.admitted(30) == 30
+    shelf.away = False
+    await door.quotas.turn()
+    assert await door.admitted(150) == 70
+
+    clock.now += 60
+    await door.quotas.turn()
+    shelf.away = True
+    assert await door.admitted(60) == 50
+    clock.now += 60  # all of it has come back meanwhile
+    shelf.away = False
+    await door.quotas.turn()
+    assert await door.admitted(150) == 100
+
+
+async def test_a_door_that_ends_is_not_counted_any_more(door: Door, shelf: Shelf) -> None:
+    running = asyncio.create_task(door.quotas.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert shelf.left
+
+
+def test_the_limits_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(_cli_parse_args=[])
+    assert (settings.single_quota, settings.imports_quota) == (Quota(100, 60), Quota(10, 60))
+    monkeypatch.setenv("DARKROOM_RATE_SINGLE", "none")
+    monkeypatch.setenv("DARKROOM_RATE_IMPORTS", "5/s")
+    settings = Settings(_cli_parse_args=[])
+    assert (settings.single_quota, settings.imports_quota) == (None, Quota(5, 1))
+
+
+@pytest.mark.parametrize("text", ["", "100", "0/m", "2.5/s", "None"])
+def test_what_is_no_limit_is_refused_at_the_start(text: str) -> None:
+    with pytest.raises(ValidationError, match=r"is no (rate|quota)"):
+        Settings(rate_imports=text, _cli_parse_args=[])
+
+
+async def test_a_class_that_is_switched_off_is_not_asked_for() -> None:
+    settings = Settings(
+        rate_single="none", rate_imports="1/m", redis="redis://127.0.0.1:1/0", _cli_parse_args=[]
+    )
+    quotas = shared_quotas(settings, "owner")
+    assert await quotas.take("single") is None
+    assert await quotas.take("imports") is not None
+    assert quotas.local
+    await quotas.leave()

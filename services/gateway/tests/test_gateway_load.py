@@ -1,0 +1,144 @@
+"""How much waits, how fast it goes, and when a lane is closed: on a clock of the test's own."""
+
+import pytest
+
+from gateway.load import (
+    MOST_RETRY_S,
+    STUCK_RETRY_S,
+    Intake,
+    LaneLoad,
+    Lanes,
+    Limits,
+    Progress,
+    Watched,
+)
+
+STAGES = ("intake", "detector", "ocr", "embedder")
+LIMITS = Limits(500, 1_000)
+
+
+def found(**records: int) -> dict[str, Progress]:
+    return {name: Progress(records.get(name, 0), 100, 1) for name in STAGES}
+
+
+def lanes() -> Lanes:
+    return Lanes(STAGES, LIMITS)
+
+
+def test_a_load_is_the_outbox_and_intake_and_the_most_loaded_stage() -> None:
+    load = lanes().saw(0.0, "batch", 7, found(intake=20, detector=300, ocr=100, embedder=5))
+    assert (load.records, load.most.name, load.state) == (327, "detector", Intake.OPEN)
+    assert load.cause is None
+    assert load.retry_after_s == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "records", "after"),
+    [
+        (Intake.OPEN, 499, Intake.OPEN),
+        (Intake.OPEN, 500, Intake.WARNED),
+        (Intake.WARNED, 999, Intake.WARNED),
+        (Intake.OPEN, 1_000, Intake.CLOSED),
+        (Intake.CLOSED, 999, Intake.CLOSED),
+        (Intake.CLOSED, 500, Intake.CLOSED),
+        (Intake.CLOSED, 499, Intake.OPEN),
+        (Intake.WARNED, 499, Intake.OPEN),
+    ],
+)
+def test_a_closed_lane_opens_only_below_where_it_is_warned_of(
+    before: Intake, records: int, after: Intake
+) -> None:
+    assert LIMITS.after(before, records) is after
+
+
+def test_a_watcher_that_takes_over_knows_that_a_lane_was_closed() -> None:
+    watch = lanes()
+    watch.restore({"high": Intake.CLOSED})
+    assert watch.saw(0.0, "high", 0, found(ocr=700)).state is Intake.CLOSED
+    assert watch.saw(0.0, "batch", 0, found(ocr=700)).state is Intake.WARNED
+
+
+def drained(watch: Lanes, per_s: float, seconds: int, start: int = 1_200) -> LaneLoad:
+    """A detector that has `start` records, does nothing for 30 s, and then `per_s` a second."""
+    for second in range(30):
+        load = watch.saw(float(second), "default", 0, detector(start, 0))
+    for second in range(1, seconds + 1):
+        done = round(per_s * second)
+        load = watch.saw(29.0 + second, "default", 0, detector(start - done, done))
+    return load
+
+
+def detector(records: int, done: int, workers: int | None = 1) -> dict[str, Progress]:
+    return {**found(), "detector": Progress(records, done, workers)}
+
+
+@pytest.mark.parametrize("seconds", [1, 2, 5, 30])
+def test_when_to_come_back_follows_from_the_rate_since_it_goes_on(seconds: int) -> None:
+    load = drained(lanes(), 10.0, seconds)
+    left = (1_200 - 10 * seconds - 499) / 10
+    assert load.most.per_s == pytest.approx(10.0)
+    assert load.retry_after_s == pytest.approx(left, abs=1)
+
+
+def test_the_rate_is_that_of_the_last_seconds() -> None:
+    watched = Watched()
+    done = 0
+    for second in range(100):
+        done += 50 if second < 50 else 2
+        watched.saw(float(second), Progress(1_000, done))
+    assert watched.per_s() == pytest.approx(2.0)
+
+
+def test_offsets_that_go_back_begin_a_new_rate() -> None:
+    watched = Watched()
+    for second, done in enumerate((0, 100, 200, 50, 60, 70)):
+        watched.saw(float(second), Progress(10, done))
+    assert watched.per_s() == pytest.approx(10.0)
+
+
+def test_a_very_slow_lane_has_an_end_to_the_waiting() -> None:
+    watch = lanes()
+    for second in range(10):
+        load = watch.saw(1000.0 * second, "default", 0, detector(90_000, second))
+    assert load.retry_after_s == MOST_RETRY_S
+
+
+@pytest.mark.parametrize(
+    ("workers", "words"),
+    [
+        (0, "detector is not running: 1,200 photos of lane default wait."),
+        (2, "1,200 of them for detector, which finishes none"),
+        (None, "1,200 of them for detector, which finishes none"),
+    ],
+)
+def test_where_nothing_is_done_the_cause_is_named_and_a_minute_is_said(
+    workers: int | None, words: str
+) -> None:
+    watch = lanes()
+    for second in range(5):
+        load = watch.saw(float(second), "default", 0, detector(1_200, 0, workers))
+    assert load.retry_after_s == STUCK_RETRY_S
+    assert words in (load.cause or "")
+
+
+def test_what_waits_for_the_broker_is_said_to() -> None:
+    load = lanes().saw(0.0, "default", 2_000, found(detector=1))
+    assert "2,000 of them for Kafka" in (load.cause or "")
+
+
+def test_the_oldest_waits_since_its_place_was_first_seen() -> None:
+    watched = Watched()
+    history = [(0.0, 5, 0), (10.0, 10, 0), (20.0, 8, 7), (30.0, 5, 10), (40.0, 0, 15)]
+    ages = []
+    for now, records, done in history:
+        watched.saw(now, Progress(records, done))
+        ages.append(watched.oldest_s(now, Progress(records, done)))
+    assert ages == [0.0, 10.0, 10.0, 10.0, 0.0]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    watched = Watched()
+    for second in range(20_000):
+        watched.saw(float(second), Progress(second, 0))
+    assert len(watched._published) <= 1_000
+    assert watched.oldest_s(20_000.0, Progress(20_000, 0)) >= 19_990

@@ -1,0 +1,213 @@
+"""How much of each lane waits, measured on a real broker and written into a real catalog."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+
+from darkroom_schemas.names import OPS_LOAD, PHOTO_ANALYSIS_REQUESTED, PHOTO_SUBMITTED
+from gateway import db
+from gateway.catalog import loads
+from gateway.catalog.outbox import Outbox
+from gateway.control.lag import Hop, KafkaOffsets
+from gateway.control.loads import Loads
+from gateway.load import Intake, LaneLoad, Limits
+from infrastructure import Infrastructure
+from streamkit import Busy, Emit
+
+OWNER = "owner"
+LIMITS = Limits(50, 100)
+TOPICS = (*PHOTO_SUBMITTED.values(), *PHOTO_ANALYSIS_REQUESTED.values())
+WORK = PHOTO_ANALYSIS_REQUESTED["default"]
+
+
+class Rig:
+    """A broker with the topics of photos, under a prefix of the test's own."""
+
+    def __init__(self, kafka: str, conn: db.Conn, outbox: Outbox) -> None:
+        self.kafka, self.conn = kafka, conn
+        self.prefix = f"t{uuid4().hex[:8]}."
+        self._admin = AdminClient({"bootstrap.servers": kafka})
+        self._producer = Producer({"bootstrap.servers": kafka})
+        made = self._admin.create_topics([NewTopic(self.prefix + topic, 2) for topic in TOPICS])
+        for done in made.values():
+            done.result(20)
+        self.offsets = KafkaOffsets(kafka, prefix=self.prefix)
+        self.loads = Loads(outbox, self.offsets, LIMITS)
+
+    def close(self) -> None:
+        self._admin.delete_topics([self.prefix + topic for topic in TOPICS])
+
+    def turn(self) -> dict[str, LaneLoad]:
+        """One look; what was made a moment ago may have no leader yet."""
+        until = time.monotonic() + 20
+        while True:
+            try:
+                return {load.lane: load for load in self.loads.turn(self.conn)}
+            except Busy:
+                if time.monotonic() > until:
+                    raise
+
+    def write(self, topic: str, records: int) -> None:
+        for number in range(records):
+            self._producer.produce(self.prefix + topic, b"x", partition=number % 2)
+        assert self._producer.flush(20) == 0
+
+    def member(self, service: str) -> Consumer:
+        """A worker of lane default that has its partitions."""
+        config = {
+            "bootstrap.servers": self.kafka,
+            "group.id": f"{self.prefix}darkroom.{service}.default",
+            "group.protocol": "consumer",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+        }
+        worker = Consumer(config)
+        worker.subscribe([self.prefix + WORK])
+        until = time.monotonic() + 30
+        while len(worker.assignment()) < 2:
+            assert time.monotonic() < until, "it gets no partitions"
+            worker.poll(0.1)
+        return worker
+
+    def commit(self, worker: Consumer, offset: int) -> None:
+        places = [TopicPartition(self.prefix + WORK, number, offset) for number in (0, 1)]
+        worker.commit(offsets=places, asynchronous=False)
+
+    def noticed(self) -> list[tuple[str, str]]:
+        rows = self.conn.execute(
+            "SELECT severity, title FROM notices ORDER BY recorded_at, severity"
+        )
+        return [(row["severity"], row["title"]) for row in rows]
+
+    def told(self) -> list[str]:
+        rows = self.conn.execute("SELECT key FROM outbox WHERE topic = %s ORDER BY id", (OPS_LOAD,))
+        return [row["key"] for row in rows]
+
+
+@pytest.fixture
+def rig(infrastructure: Infrastructure, conn: db.Conn, outbox: Outbox) -> Iterator[Rig]:
+    rig = Rig(infrastructure.kafka, conn, outbox)
+    yield rig
+    rig.close()
+
+
+def test_a_lane_is_warned_of_refused_and_opened_again(rig: Rig) -> None:
+    quiet = rig.turn()
+    assert {load.state for load in quiet.values()} == {Intake.OPEN}
+    assert set(rig.told()) == {"high", "default", "batch", "learning"}, "how it begins is told"
+    rig.write(WORK, 60)
+    assert rig.turn()["default"].state is Intake.WARNED
+    rig.write(WORK, 60)
+    full = rig.turn()
+    assert (full["default"].records, full["default"].state) == (120, Intake.CLOSED)
+    assert full["default"].most.workers == 0
+    assert full["default"].retry_after_s == 60
+    assert full["default"].cause == ("detector is not running: 120 photos of lane default wait.")
+    assert full["high"].state is Intake.OPEN, "a lane is its own"
+
+    workers = [rig.member(service) for service in ("detector", "ocr", "embedder")]
+    for worker in workers:
+        rig.commit(worker, 20)
+    slower = rig.turn()["default"]
+    assert (slower.records, slower.state, slower.most.workers) == (80, Intake.CLOSED, 1)
+    for worker in workers:
+        rig.commit(worker, 50)
+        worker.close()
+    assert rig.turn()["default"].state is Intake.OPEN
+    assert rig.told()[4:] == ["default", "default", "default"]
+    assert rig.noticed() == [
+        ("critical", "New photos of lane default are refused"),
+        ("info", "Photos of lane default are taken in again"),
+    ]
+    shown = {load.lane: load for load in loads.loads(rig.conn, OWNER)}
+    assert [stage.records for stage in shown["default"].stages] == [0, 20, 20, 20]
+
+
+def test_intake_and_the_outbox_count_beside_the_most_loaded_stage(
+    rig: Rig, outbox: Outbox, example: Any
+) -> None:
+    rig.write(PHOTO_SUBMITTED["default"], 5)
+    rig.write(WORK, 7)
+    add_submissions(rig.conn, outbox, example, 3)
+    load = rig.turn()["default"]
+    assert (load.outbox, load.records) == (3, 15)
+
+
+def test_who_takes_over_knows_what_was_closed(rig: Rig, outbox: Outbox) -> None:
+    rig.turn()
+    rig.write(WORK, 100)
+    assert rig.turn()["default"].state is Intake.CLOSED
+    worker = rig.member("detector")
+    for service in ("ocr", "embedder"):
+        other = rig.member(service)
+        rig.commit(other, 50)
+        other.close()
+    rig.commit(worker, 20)
+    worker.close()
+    successor = Loads(outbox, rig.offsets, LIMITS)
+    successor._lanes.restore(loads.states(rig.conn))
+    (load,) = [one for one in successor.turn(rig.conn) if one.lane == "default"]
+    assert (load.records, load.state) == (60, Intake.CLOSED)
+
+
+def test_what_was_handed_in_since_counts_until_it_is_measured(
+    rig: Rig, outbox: Outbox, example: Any
+) -> None:
+    rig.turn()
+    for _ in range(2):
+        submit(rig.conn, lane="default")
+    submit(rig.conn, lane="batch")
+    standing = loads.standing(rig.conn, OWNER, "default", 100)
+    assert standing == loads.Standing(Intake.OPEN, 2, None, 0)
+    rig.turn()
+    assert loads.standing(rig.conn, OWNER, "default", 100) == loads.Standing(
+        Intake.OPEN, 0, None, 0
+    )
+
+
+def test_what_was_measured_long_ago_says_nothing(rig: Rig) -> None:
+    rig.turn()
+    rig.conn.execute("UPDATE lane_loads SET measured_at = now() - interval '1 minute'")
+    assert loads.standing(rig.conn, OWNER, "default", 100) is None
+
+
+def test_a_broker_that_is_away_is_told_as_busy() -> None:
+    offsets = KafkaOffsets("127.0.0.1:1", timeout_s=0.2)
+    with pytest.raises(Busy):
+        offsets.members(["darkroom.detector.default"])
+
+
+def test_members_are_counted_and_a_group_that_never_was_has_none(rig: Rig) -> None:
+    rig.turn()
+    worker = rig.member("detector")
+    groups = ["darkroom.detector.default", "darkroom.ocr.default"]
+    assert rig.offsets.members(groups) == {groups[0]: 1, groups[1]: 0}
+    worker.close()
+    assert rig.offsets.members([]) == {}
+    assert rig.offsets.look([Hop(groups[0], (WORK,))]).behind(Hop(groups[0], (WORK,))) == 0
+
+
+def add_submissions(conn: db.Conn, outbox: Outbox, example: Any, count: int) -> None:
+    """Photos that wait in the outbox for Kafka."""
+    topic = PHOTO_SUBMITTED["default"]
+    events = [
+        Emit(topic, "key", example(topic, submission_id=str(number)), str(uuid4()))
+        for number in range(count)
+    ]
+    with conn.transaction():
+        outbox.add(conn, events)
+
+
+def submit(conn: db.Conn, lane: str) -> None:
+    """An analysis that was asked for just now."""
+    photo = uuid4()
+    conn.execute(
+        "INSERT INTO analyses (analysis_id, photo_id, owner, submission_id, lane, submitted_at)"
+        " VALUES (%s, %s, %s, %s, %s, now())",
+        (uuid4(), photo, uuid4(), str(photo), lane),
+    )
