@@ -89,6 +89,33 @@ def test_the_rate_is_that_of_the_last_seconds() -> None:
     assert watched.per_s() == pytest.approx(2.0)
 
 
+def test_of_a_slow_stage_more_seconds_count_until_it_stands_still() -> None:
+    watched = Watched()
+    now, done = 0.0, 0
+    for _ in range(60):  # a record in 8 seconds
+        now += 2.0
+        done += now % 8 == 0
+        watched.saw(now, Progress(1_000, done))
+    assert watched.per_s() == pytest.approx(1 / 8, rel=0.1)
+    for _ in range(15):
+        now += 2.0
+        watched.saw(now, Progress(1_000, done))
+    assert watched.per_s() > 0, "four records take longer than that"
+    for _ in range(10):
+        now += 2.0
+        watched.saw(now, Progress(1_000, done))
+    assert watched.per_s() == 0
+
+
+def test_the_look_in_which_it_goes_on_counts_for_one_look_only() -> None:
+    watched = Watched()
+    rates = []
+    for second, done in enumerate((0, 0, 0, 3, 43, 83, 123)):
+        watched.saw(2.0 * second, Progress(1_000, done))
+        rates.append(watched.per_s())
+    assert rates == [0, 0, 0, 1.5, 20, 20, 20]
+
+
 def test_offsets_that_go_back_begin_a_new_rate() -> None:
     watched = Watched()
     for second, done in enumerate((0, 100, 200, 50, 60, 70)):

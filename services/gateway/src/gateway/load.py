@@ -11,8 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-RATE_S: Final = 20.0
-"""The rate is that of so many last seconds."""
+RATE_S: Final = 10.0
+"""The rate is that of so many last seconds, at least: "lately"."""
+
+RATE_RECORDS: Final = 20
+"""And of so many last records, at least: fewer say too little."""
+
+MOST_RATE_S: Final = 120.0
+
+STOOD_STILL_RECORDS: Final = 5
+"""Who has done nothing for the time that so many records take does nothing any more."""
 
 LEAST_RETRY_S: Final = 1
 MOST_RETRY_S: Final = 3_600
@@ -97,6 +105,8 @@ class Watched:
 
     _done: deque[tuple[float, int]] = field(default_factory=deque)
     _published: deque[tuple[float, int]] = field(default_factory=deque)
+    _moved_at: float = -math.inf
+    _resumed: bool = False
 
     def saw(self, now: float, progress: Progress) -> None:
         """So it is now."""
@@ -112,7 +122,11 @@ class Watched:
     def per_s(self) -> float:
         """Records done a second, lately."""
         (then, before), (now, done) = self._done[0], self._done[-1]
-        return (done - before) / (now - then) if now > then else 0.0
+        if done == before:
+            return 0.0
+        each_s = (self._moved_at - then) / (done - before)
+        stands_still = now - self._moved_at > max(RATE_S, STOOD_STILL_RECORDS * each_s)
+        return 0.0 if stands_still else (done - before) / (now - then)
 
     def oldest_s(self, now: float, progress: Progress) -> float:
         """Seconds since the first record that is not done was seen: a lower bound where it was
@@ -126,14 +140,24 @@ class Watched:
         marks = self._done
         if marks and done < marks[-1][1]:  # offsets went back: somebody has them done again
             marks.clear()
-        if len(marks) > 1 and marks[0][1] == marks[-1][1] < done:
-            # It goes on after it stood still: how long that was says nothing of how fast it goes.
-            last = marks.pop()
-            marks.clear()
-            marks.append(last)
+        if marks and done > marks[-1][1]:
+            stood_still = self.per_s() == 0
+            if stood_still or self._resumed:
+                # How long it stood still says nothing of how fast it goes; nor does the look in
+                # which it went on, since it began somewhere in between.
+                last = marks.pop()
+                marks.clear()
+                marks.append(last)
+            self._resumed = stood_still
+            self._moved_at = now
         marks.append((now, done))
-        while len(marks) > 2 and now - marks[1][0] >= RATE_S:
+        while len(marks) > 2 and self._is_enough(now, done, marks[1]):
             marks.popleft()
+
+    def _is_enough(self, now: float, done: int, mark: tuple[float, int]) -> bool:
+        """Whether what came after a mark is enough for a rate."""
+        seconds = now - mark[0]
+        return seconds >= RATE_S and (done - mark[1] >= RATE_RECORDS or seconds >= MOST_RATE_S)
 
 
 class Lanes:

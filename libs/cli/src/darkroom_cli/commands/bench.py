@@ -16,6 +16,7 @@ from darkroom_cli.paths import repository_root
 bench = typer.Typer(help="Measure beside peers and limits.", no_args_is_help=True)
 
 _RUNTIME = ("fanout", "stage", "latency")
+_OVERLOAD = ("storm", "standstill")
 _MODELS = ("speed", "accuracy", "text", "pipeline", "people")
 
 Parts = list[str] | None
@@ -118,6 +119,31 @@ def models(
         *(("--only", *only) if only else ()),
     ]
     raise typer.Exit(run_benchmark("bench.models", arguments, repository_root()))
+
+
+@bench.command("overload")
+def overload(
+    json_file: JsonFile = None,
+    check: Check = False,
+    seconds: Annotated[float, typer.Option(min=5, max=600, help="For so long it storms.")] = 60.0,
+    only: Annotated[Parts, _some_of(_OVERLOAD)] = None,
+) -> None:
+    """What is refused, kept and told when more is asked for than can be done; takes 6 minutes.
+
+    Starts a system of its own whose engines take 20 ms a photo, without rate limits: five times as
+    many photos as it can do; then photos while the detector stands still. Leave the machine alone
+    meanwhile. Example:
+
+    ./darkroom bench overload --json overload.json
+    """
+    arguments = [
+        "--seconds",
+        str(seconds),
+        *(("--check",) if check else ()),
+        *_written_to(json_file),
+        *(argument for part in only or () for argument in ("--only", part)),
+    ]
+    raise typer.Exit(run_benchmark("bench.overload", arguments, repository_root()))
 
 
 def _written_to(json_file: Path | None) -> Sequence[str]:

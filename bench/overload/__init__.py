@@ -1,0 +1,1 @@
+"""What happens when more is asked of the system than it can do."""
