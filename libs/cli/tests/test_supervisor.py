@@ -155,6 +155,15 @@ def test_a_program_that_never_comes_up_fails_the_start_and_all_is_stopped(tmp_pa
     assert "no such setting" in (tmp_path / "broken.log").read_text()
 
 
+def test_a_program_that_says_it_will_never_come_up_is_started_once(tmp_path: Path) -> None:
+    broken = daemon("broken", "raise SystemExit(78)", probe=file_exists(tmp_path / "never"))
+    stack = Running([broken], tmp_path)
+    assert stack.end() == 1
+    assert stack.now.failure is not None
+    assert stack.now.failure.reason == "ended with exit code 78"
+    assert (tmp_path / "broken.log").read_text().count("[started") == 1
+
+
 def test_a_program_that_is_not_ready_in_time_fails_the_start_with_the_reason(
     tmp_path: Path,
 ) -> None:

@@ -12,7 +12,7 @@ from streamkit.job import Lane
 from streamkit.memory.broker import MemoryBroker
 from streamkit.messages import Events, Message
 from streamkit.policy import Policy
-from streamkit.ports import Engine
+from streamkit.ports import Engine, EngineGone
 from streamkit.records import Partition, RawRecord, Taken
 
 FOUR = tuple(Lane(name, (f"said.{name}",)) for name in ("high", "default", "batch", "learning"))
@@ -229,6 +229,20 @@ def test_no_partition_waits_for_a_model_to_load() -> None:
     stage.kit.advance(3)
     assert second.core.waiting_for() == []
     assert len(second.core.partitions()["batch"]) == 2
+
+
+def test_readiness_says_why_an_engine_is_not_there() -> None:
+    stage = ScriptedStage()
+
+    def late(make: Callable[[str], Engine]) -> Sequence[Slot]:
+        return [Slot(LateEngine(make("all"), stage.kit.world.later), frozenset({"high", "batch"}))]
+
+    worker = stage.kit.add(stage.job, slots=late)
+    stage.kit.advance(1)
+    worker.core.handle(EngineGone("all", (), "its weights are missing"))
+    assert worker.core.waiting_for() == ["engine all: its weights are missing"]
+    stage.kit.advance(20)
+    assert worker.core.waiting_for() == []
 
 
 # -- bounds ---------------------------------------------------------------------------------------

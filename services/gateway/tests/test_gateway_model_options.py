@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.catalog.model_options import problem_of
+from gateway.catalog.model_options import not_among, problem_of
 
 WHOLE = {"type": "integer", "minimum": 1, "maximum": 9}
 SHARE = {"type": "number", "minimum": 0, "maximum": 1, "description": "of the photos"}
@@ -53,6 +53,28 @@ def test_what_services_take_is_taken(schema: Any, value: str) -> None:
 )
 def test_what_services_would_refuse_is_told(schema: Any, value: str, said: str) -> None:
     assert said in (problem_of(json.dumps(schema), value) or "")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("./", None),
+        ("./labels.txt", None),
+        ("./siglip", None),
+        ("./siglip/model.safetensors", None),
+        ("google/siglip", None),
+        ("./sig", "no file of this version"),
+        ("./nothere", "no file of this version"),
+        ("./../labels.txt", "outside"),
+    ],
+)
+def test_a_path_is_one_of_the_version_s_files(value: str, said: str | None) -> None:
+    problem = not_among(value, ["labels.txt", "siglip/model.safetensors"])
+    assert problem is None if said is None else said in (problem or "")
+
+
+def test_without_files_no_path_is_one() -> None:
+    assert not_among("./", []) is not None
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,21 @@ def test_tiles_cover_everything_are_no_larger_than_allowed_and_overlap(
     assert len(tiles) == len(columns) * len(rows)
 
 
+@pytest.mark.parametrize("side", [704, 960, 1600])
+def test_a_photo_that_is_shown_whole_is_one_tile_whatever_its_size(side: int) -> None:
+    policy = SearchPolicy(side=side, overlap=96)
+    for length in range(1, 20_001):
+        area = Box(0, 0, length, length * 3 // 4)
+        scale = side / length
+        assert tiles_of(area, scale, policy) == [area], length
+
+
+def test_one_that_is_a_little_larger_is_two() -> None:
+    for more in (1e-5, 1e-3, 1.0, 50.0):
+        tiles = tiles_of(Box(0, 0, 704 + more, 500), 1.0, SearchPolicy(side=704, overlap=96))
+        assert [tile.right for tile in tiles] == pytest.approx([704, 704 + more])
+
+
 @pytest.mark.parametrize(
     ("width", "height", "scale"),
     [(150, 120, 1.0), (2000, 1000, 0.1), (20_000, 500, 0.1), (500_000, 40, 60 * 160 / 5e5)],

@@ -42,6 +42,8 @@ class Slot:
         self.count = 0
         self.why = ""
         """Why it is being replaced, if it is."""
+        self.trouble = ""
+        """Why it ended before it was ready, the last time."""
         self.replaced = False
         """Whether that was said to the engine: else its end is one of its own."""
 
@@ -94,12 +96,14 @@ class Dispatcher:
 
     def ready(self, name: str) -> None:
         """An engine takes work."""
-        self.slots[name].ready = True
+        self.slots[name].ready, self.slots[name].trouble = True, ""
 
     def waiting_for(self) -> list[str]:
         """Engines that are yet to load, for people."""
         return [
-            f"engine {one.name}" for one in self.slots.values() if one.started and not one.ready
+            f"engine {one.name}" + (f": {one.trouble}" if one.trouble else "")
+            for one in self.slots.values()
+            if one.started and not one.ready
         ]
 
     def fill(self, now: float) -> None:
@@ -314,6 +318,8 @@ class Dispatcher:
         """An engine ended with these in hand, in their order."""
         slot = self.slots[event.engine]
         slot.loading_since = now
+        if not slot.ready:
+            slot.trouble = event.why
         if not slot.replaced:
             self._meter.engine_restarted(slot.name, "died")
         slot.replaced = False

@@ -1,5 +1,6 @@
 """`python -m ocr`."""
 
+import os
 import sys
 
 from ocr.app import run
@@ -7,14 +8,15 @@ from ocr.settings import Settings
 from streamkit import EngineLoadError
 
 
-def main() -> str | None:
-    """Run until asked to stop; a sentence where the engine can't be loaded."""
+def main() -> int:
+    """Run until asked to stop. Exit code 78 (EX_CONFIG of sysexits.h) where the engine can't be
+    loaded, which is in the log by then: to start it again as it is set would be in vain."""
     settings = Settings.from_command_line("python -m ocr")
     try:
         run(settings)
-    except EngineLoadError as error:
-        return f"ocr: {error}"
-    return None
+    except EngineLoadError:
+        return os.EX_CONFIG
+    return 0
 
 
 if __name__ == "__main__":

@@ -95,11 +95,15 @@ def tiles_of(area: Box, scale: float, policy: SearchPolicy) -> list[Box]:
     ]
 
 
+_ROUNDING: Final = 1e-6
+"""In pixels: 704 / (704 / 975) is a hair less than 975."""
+
+
 def _stretches(start: float, end: float, side: float, overlap: float) -> list[tuple[float, float]]:
     """Parts of an interval, none longer than `side`."""
-    if end - start <= side:
+    if end - start <= side + _ROUNDING:
         return [(start, end)]
-    count = math.ceil((end - start - overlap) / (side - overlap))
+    count = max(2, math.ceil((end - start - overlap) / (side - overlap)))
     step = (end - start - side) / (count - 1)
     return [(start + n * step, start + n * step + side) for n in range(count)]
 

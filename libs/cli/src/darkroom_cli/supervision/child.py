@@ -181,14 +181,16 @@ class Child:
         elif self.spec.kind is Kind.STEP and code == 0:
             self._mark_ready(now, Phase.DONE)
         else:
-            self._ended(now, f"ended with {_exit_text(code)}")
+            self._ended(now, f"ended with {_exit_text(code)}", in_vain=code == os.EX_CONFIG)
 
-    def _ended(self, now: float, reason: str) -> None:
+    def _ended(self, now: float, reason: str, *, in_vain: bool = False) -> None:
+        """`in_vain`: it says itself that it will end like this again."""
         self._failures = self._backoff.failures_after(self._failures, now - self._last_start)
         self.reason = reason
-        if not self.was_ready and self._failures >= self.spec.attempts:
+        if not self.was_ready and (in_vain or self._failures >= self.spec.attempts):
             self.phase = Phase.FAILED
-            self.reason = f"{reason}, {self._failures} times in a row"
+            if not in_vain:
+                self.reason = f"{reason}, {self._failures} times in a row"
             self._log.note(f"{self.reason}: given up")
             return
         delay = self._backoff.delay(self._failures)

@@ -10,8 +10,9 @@ _M_MMAP_THRESHOLD: Final = -3
 KEPT_BYTES: Final = 128 * 1024**2
 """Free memory at the heap's end that a process keeps."""
 
-LARGE_BYTES: Final = 64 * 1024**2
-"""From this size on a block is mapped by itself, and given back when it is freed."""
+LARGE_BYTES: Final = (64 * 1024**2, 32 * 1024**2)
+"""From this size on a block is mapped by itself, and given back when it is freed. Before 2.35 glibc
+takes no more than the second."""
 
 
 def keep_freed_memory() -> bool:
@@ -27,5 +28,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # musl
         return False
-    taken = [mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES), mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)]
-    return all(taken)
+    # Each of them by itself would make it worse: glibc then adapts neither any more.
+    return any(mallopt(_M_MMAP_THRESHOLD, size) for size in LARGE_BYTES) and bool(
+        mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
+    )

@@ -6,6 +6,7 @@ services check it again: it is they who know.
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal
 
 from psycopg.types.json import Jsonb
@@ -71,6 +72,21 @@ def check(conn: Conn, wanted: Wanted) -> str | None:
             raise _unknown("option", name, row["options"])
         if (problem := problem_of(row["options"][name], value)) is not None:
             raise RegistryError("bad_option", f"{name}: {problem}")
+        if (problem := not_among(value, [one.path for one in wanted.files])) is not None:
+            raise RegistryError("bad_option", f"{name}: {problem}")
+    return None
+
+
+def not_among(value: str, paths: Iterable[str]) -> str | None:
+    """What is wrong with a value that names (`./…`) one of a version's files or a folder of them;
+    None: nothing, or it names none."""
+    if not value.startswith("./"):
+        return None
+    place = PurePosixPath(value)
+    if ".." in place.parts:
+        return f"{value} lies outside of the version's files"
+    if not any(PurePosixPath(path).is_relative_to(place) for path in paths):
+        return f"{value} is no file of this version, and no folder with one"
     return None
 
 
