@@ -81,6 +81,7 @@ def request(number: int, lane: str) -> Event:
         "intake_ms": 88.0,
         "submitted_at": now,
         "requested_at": now,
+        "stages": None,
     }
 
 

@@ -65,6 +65,7 @@ def _requested(message: Message) -> Sequence[Emit]:
         "media_type": "image/jpeg",
         "intake_ms": 1.0,
         "requested_at": photo["submitted_at"],
+        "stages": None,
     }
     event_id = ids.event_id(analysis, "requested", 1)
     return [Emit(PHOTO_ANALYSIS_REQUESTED[message.lane], message.key, value, event_id)]

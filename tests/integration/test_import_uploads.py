@@ -265,7 +265,7 @@ def test_imports_are_paused_resumed_cancelled_and_listed_by_state(
     assert who == [
         ("ada", "import.paused"),
         ("ben", "import.cancelled"),
-        ("api", "import.resumed"),
+        ("local", "import.resumed"),
     ]
     for command in ("pause", "resume", "cancel"):
         refused(client.post(f"/v1/imports/{uuid4()}/{command}"), 404, "not_found")

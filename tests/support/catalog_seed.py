@@ -88,15 +88,16 @@ class Seed:
         self.outcome(seeded, look)
         return seeded
 
-    def parts(self, seeded: Seeded, look: Look) -> None:
-        """What the three stages found."""
+    def parts(self, seeded: Seeded, look: Look, *, detector: bool = True) -> None:
+        """What the stages found; the detector too, unless it failed."""
         labels = [{"name": name, "confidence": sure} for name, sure in look.labels]
         body: Any = {"category": look.category, "labels": labels, "objects": [], "caption": None}
         conn = self._conn
-        results.record_objects(
-            conn,
-            self._part(seeded, "detector", **body, calibrated=look.calibrated),  # type: ignore[arg-type]
-        )
+        if detector:
+            results.record_objects(
+                conn,
+                self._part(seeded, "detector", **body, calibrated=look.calibrated),  # type: ignore[arg-type]
+            )
         word = {"text": look.text, "confidence": 0.9, "polygon": list(BOX)}
         lines = [{**word, "words": [word]}] if look.text else []
         results.record_text(

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
-from darkroom_cli.client import Gateway, RefusedError
+from darkroom_cli import door
+from darkroom_cli.client import Gateway, GatewayError, RefusedError
+from darkroom_cli.paths import DataFolder
 
 DETAIL = "The limit is 10 imports a minute. Try again in 6 s."
 
@@ -75,3 +78,32 @@ def test_only_what_a_rate_limit_refuses_is_tried_again(made: Make) -> None:
     with pytest.raises(RefusedError):
         door.gateway.reprocess({"filter": {"all": True}})
     assert door.waited == []
+
+
+def test_the_key_of_the_environment_is_sent_and_never_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DARKROOM_API_KEY", " dk_5f0c_secret\n")
+    gateway = door.gateway("http://door", DataFolder(tmp_path))
+    seen: list[str | None] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.headers.get("authorization"))
+        body = {"title": "no", "detail": "This needs a key.", "code": "unauthenticated"}
+        return httpx.Response(401, json=body)
+
+    headers = gateway._http.headers
+    gateway._http = httpx.Client(
+        base_url="http://door", transport=httpx.MockTransport(answer), headers=headers
+    )
+    with pytest.raises(RefusedError, match=r"needs a key\. .*DARKROOM_API_KEY") as refused:
+        gateway.load()
+    assert seen == ["Bearer dk_5f0c_secret"]
+    assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["dk_5f0c_sécret", "dk_5f0c_sec\nret", " "])
+def test_what_can_be_no_key_is_not_sent_and_not_shown(key: str) -> None:
+    with pytest.raises(GatewayError) as refused:
+        Gateway("http://door", key=SecretStr(key))
+    assert str(refused.value) == "DARKROOM_API_KEY is no key"

@@ -95,6 +95,20 @@ def test_a_request_gives_the_part_of_its_photo(
     assert value["finished_at"] <= datetime.now(UTC)
 
 
+@pytest.mark.parametrize(
+    ("stages", "answers"), [(None, 1), (["detector"], 1), (["embedder", "ocr"], 0)]
+)
+def test_a_request_may_name_the_stages_that_look(
+    store: ObjectStore,
+    put: Callable[[Image.Image], str],
+    stages: list[str] | None,
+    answers: int,
+) -> None:
+    message = request(put(Image.new("L", (30, 20), 128)))
+    asked = dataclasses.replace(message, value={**message.value, "stages": stages})
+    assert len(handled(store, asked)) == answers
+
+
 def test_the_same_request_gives_an_event_with_the_same_id(
     store: ObjectStore, put: Callable[[Image.Image], str]
 ) -> None:

@@ -420,6 +420,8 @@ class PhotoAnalysisRequested(TypedDict):
     """From the submission."""
     requested_at: datetime
     """When intake was done."""
+    stages: list[str] | None
+    """Only these stages look, since they had failed; null: all do."""
 
 
 class PhotoBatchJoined(TypedDict):

@@ -7,11 +7,17 @@ one and a repeated record is recognised.
 from typing import Final
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-LOCAL_OWNER: Final = str(uuid5(NAMESPACE_URL, "urn:darkroom:owner:local"))
-"""Owner of everything in an installation without accounts."""
-
 CHUNK: Final = 4096
 """Indices of an import that are counted together."""
+
+
+def owner_id(name: str) -> str:
+    """Id of the owner whom an installation calls so."""
+    return str(uuid5(NAMESPACE_URL, f"urn:darkroom:owner:{name}"))
+
+
+LOCAL_OWNER: Final = owner_id("local")
+"""Owner of everything, unless a key says otherwise."""
 
 
 def photo_id(owner: str, sha256: str) -> str:

@@ -10,6 +10,7 @@ from gateway.api.feed import Feed, parse_notices
 from gateway.api.hub import SHUTTING_DOWN, TOO_SLOW, Closed, Hub, Notice, Thing
 from gateway.catalog.changes import Change
 
+ADA, BEN = "ada", "ben"
 CAT, DOG, BATCH = UUID(int=1), UUID(int=2), UUID(int=3)
 
 
@@ -18,10 +19,12 @@ class Shelf:
 
     def __init__(self) -> None:
         self.loaded: list[list[Thing]] = []
+        self.kept_from: dict[str, set[Thing]] = {}
 
-    async def load(self, things: Sequence[Thing]) -> Mapping[Thing, str]:
+    async def load(self, owner: str, things: Sequence[Thing]) -> Mapping[Thing, str]:
         self.loaded.append(list(things))
-        return {thing: f"{thing[0]} {thing[1].int} v{len(self.loaded)}" for thing in things}
+        shown = [each for each in things if each not in self.kept_from.get(owner, ())]
+        return {thing: f"{thing[0]} {thing[1].int} v{len(self.loaded)}" for thing in shown}
 
 
 @pytest.fixture
@@ -41,9 +44,9 @@ async def test_filters_let_through_what_was_asked_for(hub: Hub) -> None:
         Notice("batch", BATCH),
     ]
     with (
-        hub.subscribe() as everything,
-        hub.subscribe(photo=CAT) as cat,
-        hub.subscribe(batch=BATCH) as batch,
+        hub.subscribe(ADA) as everything,
+        hub.subscribe(ADA, photo=CAT) as cat,
+        hub.subscribe(ADA, batch=BATCH) as batch,
     ):
         await hub.deliver(notices)
         assert await everything.take() == ["photo 1 v1", "photo 2 v1", "batch 3 v1"]
@@ -53,9 +56,9 @@ async def test_filters_let_through_what_was_asked_for(hub: Hub) -> None:
 
 async def test_what_people_should_know_goes_to_those_who_follow_everything(hub: Hub) -> None:
     with (
-        hub.subscribe() as everything,
-        hub.subscribe(photo=CAT) as cat,
-        hub.subscribe(batch=CAT) as batch,
+        hub.subscribe(ADA) as everything,
+        hub.subscribe(ADA, photo=CAT) as cat,
+        hub.subscribe(ADA, batch=CAT) as batch,
     ):
         await hub.deliver([Notice("notice", CAT)])
         assert await everything.take() == ["notice 1 v1"]
@@ -66,26 +69,36 @@ async def test_what_people_should_know_goes_to_those_who_follow_everything(hub: 
 
 async def test_nothing_is_loaded_when_nobody_listens(hub: Hub, shelf: Shelf) -> None:
     await hub.deliver([Notice("photo", CAT)])
-    with hub.subscribe(photo=DOG):
+    with hub.subscribe(ADA, photo=DOG):
         await hub.deliver([Notice("photo", CAT)])
     assert shelf.loaded == []
 
 
 async def test_one_look_serves_all_listeners(hub: Hub, shelf: Shelf) -> None:
-    with hub.subscribe(), hub.subscribe(), hub.subscribe(photo=CAT):
+    with hub.subscribe(ADA), hub.subscribe(ADA), hub.subscribe(ADA, photo=CAT):
         await hub.deliver([Notice("photo", CAT), Notice("photo", CAT, frozenset([BATCH]))])
     assert shelf.loaded == [[("photo", CAT)]]
 
 
+async def test_each_owner_is_told_what_they_have(hub: Hub, shelf: Shelf) -> None:
+    shelf.kept_from[BEN] = {("photo", CAT)}
+    with hub.subscribe(ADA) as ada, hub.subscribe(BEN) as ben:
+        await hub.deliver([Notice("photo", CAT)])
+        assert len(await ada.take()) == 1
+        await ben.changed(0.01)
+        assert ben._waiting == {}
+    assert hub.owners == {ADA, BEN}
+
+
 async def test_a_slow_client_gets_the_newest_state_once(hub: Hub) -> None:
-    with hub.subscribe() as slow:
+    with hub.subscribe(ADA) as slow:
         for _ in range(9):
             await hub.deliver([Notice("photo", CAT)])
         assert await slow.take() == ["photo 1 v9"]
 
 
 async def test_a_client_too_far_behind_is_closed_and_the_others_are_not(hub: Hub) -> None:
-    with hub.subscribe() as slow, hub.subscribe(photo=CAT) as other:
+    with hub.subscribe(ADA) as slow, hub.subscribe(ADA, photo=CAT) as other:
         await hub.deliver([Notice("photo", UUID(int=each)) for each in range(4)])
         with pytest.raises(Closed) as caught:
             await slow.take()
@@ -94,7 +107,7 @@ async def test_a_client_too_far_behind_is_closed_and_the_others_are_not(hub: Hub
 
 
 async def test_nothing_is_kept_for_a_client_that_was_closed(hub: Hub) -> None:
-    with hub.subscribe() as slow:
+    with hub.subscribe(ADA) as slow:
         await hub.deliver([Notice("photo", UUID(int=each)) for each in range(4)])
         assert slow._waiting == {}
         await hub.deliver([Notice("photo", CAT)])
@@ -103,7 +116,7 @@ async def test_nothing_is_kept_for_a_client_that_was_closed(hub: Hub) -> None:
 
 
 async def test_the_state_at_the_beginning_does_not_replace_news(hub: Hub) -> None:
-    with hub.subscribe() as one:
+    with hub.subscribe(ADA) as one:
         await hub.deliver([Notice("photo", CAT)])
         one.offer_first(("photo", CAT), "old")
         one.offer_first(("photo", DOG), "the only one")
@@ -111,19 +124,19 @@ async def test_the_state_at_the_beginning_does_not_replace_news(hub: Hub) -> Non
 
 
 async def test_stopping_ends_those_who_wait_and_those_who_come_later(hub: Hub) -> None:
-    with hub.subscribe() as waiting:
+    with hub.subscribe(ADA) as waiting:
         taking = asyncio.create_task(waiting.take())
         await asyncio.sleep(0)
         hub.close()
         with pytest.raises(Closed) as caught:
             await taking
     assert caught.value.code == SHUTTING_DOWN
-    with hub.subscribe() as late, pytest.raises(Closed):
+    with hub.subscribe(ADA) as late, pytest.raises(Closed):
         await late.take()
 
 
 async def test_waiting_for_a_change_ends_with_the_time(hub: Hub) -> None:
-    with hub.subscribe(photo=CAT) as cat:
+    with hub.subscribe(ADA, photo=CAT) as cat:
         await cat.changed(0.01)
         await hub.deliver([Notice("photo", CAT)])
         await asyncio.wait_for(cat.changed(60), 1)

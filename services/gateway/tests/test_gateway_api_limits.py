@@ -12,6 +12,8 @@ from structlog.testing import capture_logs
 
 from gateway.api.limits import Limited, class_of, shared_quotas
 from gateway.api.quotas import Quotas
+from gateway.api.speakers import Speaker
+from gateway.catalog.keys import Holder
 from gateway.settings import Settings
 from streamkit.rate import AWAY_S, HELLO_S, Answer, LocalBucket, Quota, Rate, TokensAwayError
 from streamkit.testing import FakeClock
@@ -46,13 +48,17 @@ class Door:
     def __init__(self, quotas: Quotas) -> None:
         self.quotas = quotas
         self.read: list[bytes] = []
-        transport = httpx.ASGITransport(Limited(self._app, quotas))
+        self.speaker = Speaker("uploader")
+        transport = httpx.ASGITransport(self._asked)
         self.client = httpx.AsyncClient(transport=transport, base_url="http://door")
 
     async def _app(self, _scope: Scope, receive: Receive, send: Send) -> None:
         self.read.append((await receive()).get("body", b""))
         await send({"type": "http.response.start", "status": 202, "headers": []})
         await send({"type": "http.response.body"})
+
+    async def _asked(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await Limited(self._app, self.quotas)({**scope, "speaker": self.speaker}, receive, send)
 
     async def post(self, path: str = "/v1/photos", content: Any = b"photo") -> httpx.Response:
         return await self.client.post(path, content=content)
@@ -75,7 +81,7 @@ def shelf(clock: FakeClock) -> Shelf:
 
 @pytest.fixture
 def door(clock: FakeClock, shelf: Shelf) -> Door:
-    return Door(Quotas({"single": (shelf, Quota(100, 60))}, clock))
+    return Door(Quotas({"single": Quota(100, 60)}, lambda _name, _who: shelf, clock))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +131,7 @@ async def test_an_answer_says_what_is_left(door: Door, clock: FakeClock) -> None
 
 async def test_a_refusal_says_when_to_come_back_and_the_body_is_not_read(clock: FakeClock) -> None:
     quota = Quota(2, 60)
-    door = Door(Quotas({"imports": (Shelf(clock, quota.rate), quota)}, clock))
+    door = Door(Quotas({"imports": quota}, lambda _name, _who: Shelf(clock, quota.rate), clock))
     pulled: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -148,15 +154,54 @@ async def test_a_refusal_says_when_to_come_back_and_the_body_is_not_read(clock: 
 
 
 async def test_classes_do_not_take_from_each_other(clock: FakeClock) -> None:
-    wanted = {
-        name: (Shelf(clock, quota.rate), quota)
-        for name, quota in (("single", Quota(2, 1)), ("imports", Quota(1, 3600)))
-    }
-    door = Door(Quotas(wanted, clock))
+    wanted = {"single": Quota(2, 1), "imports": Quota(1, 3600)}
+    door = Door(Quotas(wanted, lambda name, _who: Shelf(clock, wanted[name].rate), clock))
     assert await door.admitted(3) == 2
     assert await door.admitted(3, "/v1/imports") == 1
     refusal = await door.post("/v1/imports")
     assert refusal.json()["detail"] == "The limit is 1 import an hour. Try again in 3600 s."
+
+
+async def test_keys_do_not_take_from_each_other(clock: FakeClock) -> None:
+    shelves: dict[str, Shelf] = {}
+
+    def tokens(_name: str, who: str) -> Shelf:
+        return shelves.setdefault(who, Shelf(clock, Quota(2, 60).rate))
+
+    door = Door(Quotas({"single": Quota(2, 60)}, tokens, clock))
+    assert await door.admitted(3) == 2
+    door.speaker = Speaker("uploader", Holder("5f0c4a7e9b21", "ada", "uploader", "local"))
+    assert await door.admitted(3) == 2
+    assert set(shelves) == {"local", "5f0c4a7e9b21"}
+
+
+async def test_a_key_that_rested_for_its_window_is_forgotten(clock: FakeClock) -> None:
+    made: list[Shelf] = []
+
+    def tokens(_name: str, _who: str) -> Shelf:
+        made.append(Shelf(clock, Quota(2, 60).rate))
+        return made[-1]
+
+    quotas = Quotas({"single": Quota(2, 60)}, tokens, clock)
+    await quotas.take("single", "ada")
+    clock.now += 59
+    await quotas.turn()
+    assert not made[1].left
+    clock.now += 2
+    await quotas.turn()
+    assert [shelf.left for shelf in made] == [False, True], "that of nobody tells who is there"
+
+
+async def test_a_key_that_comes_when_redis_is_away_shares_with_the_doors_there_were(
+    clock: FakeClock,
+) -> None:
+    shelf = Shelf(clock, Quota(100, 60).rate)
+    shelf.doors = 4
+    door = Door(Quotas({"single": Quota(100, 60)}, lambda _name, _who: shelf, clock))
+    await door.quotas.turn()
+    shelf.away = True
+    door.speaker = Speaker("uploader", Holder("5f0c4a7e9b21", "ada", "uploader", "local"))
+    assert await door.admitted(60) == 25
 
 
 async def test_a_class_without_a_quota_is_not_limited(door: Door) -> None:
@@ -247,8 +292,8 @@ async def test_a_class_that_is_switched_off_is_not_asked_for() -> None:
     settings = Settings(
         rate_single="none", rate_imports="1/m", redis="redis://127.0.0.1:1/0", _cli_parse_args=[]
     )
-    quotas = shared_quotas(settings, "owner")
-    assert await quotas.take("single") is None
-    assert await quotas.take("imports") is not None
+    quotas = shared_quotas(settings)
+    assert await quotas.take("single", "local") is None
+    assert await quotas.take("imports", "local") is not None
     assert quotas.local
     await quotas.leave()

@@ -2,11 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
 from urllib.parse import quote
 
 import httpx
+from pydantic import SecretStr
 
 _WAIT_S: Final = 60
 """As long as the gateway waits at most."""
@@ -52,10 +54,12 @@ class Gateway:
     that says so.
     """
 
-    def __init__(self, url: str, tell: Callable[[str], None] = _nobody) -> None:
+    def __init__(
+        self, url: str, tell: Callable[[str], None] = _nobody, key: SecretStr | None = None
+    ) -> None:
         self.url = url
         self._tell = tell
-        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S)
+        self._http = httpx.Client(base_url=url, timeout=_TIMEOUT_S, headers=_headers(key))
 
     def analyze(self, file: Path) -> Json:
         """Hand a photo in and wait for what becomes of it; `status` may still be pending."""
@@ -313,6 +317,16 @@ class Gateway:
         return cast(Json, answer.json() if answer.content else {})
 
 
+def _headers(key: SecretStr | None) -> dict[str, str]:
+    """Raises GatewayError, without the key, for one that no header can hold."""
+    if key is None:
+        return {}
+    token = key.get_secret_value().strip()
+    if not (token.isascii() and token.isprintable() and token):
+        raise GatewayError("DARKROOM_API_KEY is no key")
+    return {"Authorization": f"Bearer {token}"}
+
+
 def _refused(answer: httpx.Response) -> RefusedError:
     """The sentence of a problem (RFC 9457), else the bare status."""
     seconds = answer.headers.get("retry-after", "")
@@ -323,4 +337,6 @@ def _refused(answer: httpx.Response) -> RefusedError:
     except (ValueError, KeyError, AttributeError):
         reason = f"the gateway answered {answer.status_code} {answer.reason_phrase}"
         code = ""
+    if answer.status_code == HTTPStatus.UNAUTHORIZED:
+        reason += " The command sends what DARKROOM_API_KEY says; `darkroom keys create` makes one."
     return RefusedError(reason, answer.status_code, code, retry_after_s)

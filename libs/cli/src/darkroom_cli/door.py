@@ -10,6 +10,7 @@ import typer
 
 from darkroom_cli.client import Gateway, GatewayError
 from darkroom_cli.paths import DataFolder
+from darkroom_cli.settings import CliSettings
 from darkroom_cli.supervision.state import read_state
 
 
@@ -18,12 +19,13 @@ def gateway(url: str | None, data: DataFolder) -> Gateway:
 
     Raises GatewayError when neither is known.
     """
+    key = CliSettings().api_key
     if url is not None:
-        return Gateway(url, _tell)
+        return Gateway(url, _tell, key)
     state = read_state(data.state_file)
     if state is None or "api" not in state.addresses:
         raise GatewayError("Darkroom is not up; start it with `./darkroom up --detach`")
-    return Gateway(state.addresses["api"], _tell)
+    return Gateway(state.addresses["api"], _tell, key)
 
 
 def _tell(line: str) -> None:

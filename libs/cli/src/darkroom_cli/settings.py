@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -11,6 +11,12 @@ class CliSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="DARKROOM_", frozen=True, extra="ignore")
 
+    api_key: SecretStr | None = Field(
+        default=None, description="Key by which the commands speak to a gateway."
+    )
+    database: SecretStr | None = Field(
+        default=None, description="Catalog of a gateway elsewhere, for `keys`."
+    )
     home: Path | None = Field(default=None, description="Data folder; default .darkroom/ here.")
     api_port: int = Field(
         default=8080, ge=1, le=65535, description="Port of the page and the API, if it is free."

@@ -62,6 +62,9 @@ class Work:
     def part(self, message: Message) -> Generator[None, None, Sequence[Emit]]:
         """Returns the part of the requested photo; yields where `look` does."""
         request = message.value
+        asked = request.get("stages")
+        if asked is not None and self.stage not in asked:
+            return []
         with self.servings.use() as (serving, loaded):
             photo, fetching_ms = self.photo(request, loaded.enough_pixels)
             found, ms = yield from looked(loaded, photo)

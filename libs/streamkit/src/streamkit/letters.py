@@ -133,11 +133,10 @@ class Ledger:
 
     def add(self, record: Taken) -> None:
         """A record of the dead-letter topic. Raises nothing: anybody may write there."""
-        about = _about(record.headers)
-        if "mark" in about:
-            mark = _mark(about, record.headers)
-            if mark is not None:
-                self._marks.setdefault(_text(about, "id"), []).append(mark)
+        if is_mark(record):
+            known = mark_of(record)
+            if known is not None:
+                self._marks.setdefault(known[0], []).append(known[1])
             return
         letter = letter_of(record, self._service)
         self._letters.setdefault(letter.id, []).append(letter)
@@ -148,6 +147,19 @@ class Ledger:
             _folded(letters, self._marks.get(name, ())) for name, letters in self._letters.items()
         ]
         return sorted(folded, key=lambda one: (one.died_ms, one.place))
+
+
+def is_mark(record: Taken) -> bool:
+    """Whether a record of a dead-letter topic is no letter, but says what was done about one."""
+    return any(name == f"{PREFIX}mark" for name, _ in record.headers)
+
+
+def mark_of(record: Taken) -> tuple[str, Mark] | None:
+    """The letter's id and the mark in a record; None if it says of no place that can be what was
+    done."""
+    about = _about(record.headers)
+    mark = _mark(about, record.headers)
+    return None if mark is None else (_text(about, "id"), mark)
 
 
 def letter_of(record: Taken, service: str) -> Letter:
@@ -195,17 +207,23 @@ def mark_record(
 ) -> RawRecord:
     """The mark that says what was done, about all that is known to lie there of the letter; `at`
     in ISO 8601."""
+    return mark_up_to(topic, letter.id, letter.ends or (letter.place,), action, by, why, at)
+
+
+def mark_up_to(
+    topic: str, letter: str, ends: Iterable[Place], action: Action, by: str, why: str, at: str
+) -> RawRecord:
+    """The mark about the letters with this id up to these places."""
     about = {
         "dl_mark": action,
-        "dl_id": letter.id,
+        "dl_id": letter,
         "dl_by": by,
         "dl_why": why[:_TEXT_BYTES],
         "dl_time": at,
     }
     headers = [(name, text.encode("utf-8", "replace")) for name, text in about.items()]
-    ends = letter.ends or (letter.place,)
     upto = [("dl_upto", f"{end.partition}/{end.offset}".encode()) for end in ends]
-    return RawRecord(topic, letter.id.encode("utf-8", "replace"), None, [*headers, *upto])
+    return RawRecord(topic, letter.encode("utf-8", "replace"), None, [*headers, *upto])
 
 
 def by_code(letters: Iterable[Letter]) -> Mapping[str, int]:

@@ -27,3 +27,9 @@ def run(command: Command) -> None:
 
             move = migrations.downgrade if command.down else migrations.upgrade
             move(command.database)
+        case "keys":
+            import sys
+
+            from gateway.keys_command import run_keys
+
+            sys.exit(run_keys(command.database, sys.stdin, sys.stdout))

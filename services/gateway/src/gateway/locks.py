@@ -26,6 +26,12 @@ MODELS: Final = 0x6461726B_00000011
 LOADS: Final = 0x6461726B_00000012
 """Held by the one control door that measures how much waits."""
 
+REPLAYS: Final = 0x6461726B_00000013
+"""Held by the one control door that tries failures again."""
+
+LETTERS: Final = 0x6461726B_00000014
+"""Held by the one control door that follows the dead letters."""
+
 SCHEDULES: Final = 0x6461726B_00000008
 """Held by the one control door that begins jobs."""
 

@@ -1,7 +1,8 @@
 """Settings of the gateway's doors."""
 
+from ipaddress import ip_address
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -9,6 +10,7 @@ from pydantic_settings import SettingsConfigDict
 from gateway import load
 from gateway.notifications.mail_server import mail_server, sender
 from gateway.origins import ArchiveLimits
+from gateway.roles import Role
 from imaging.limits import LIMITS, Limits
 from streamkit import ObjectSettings, WorkerSettings
 from streamkit.rate import Quota, parse_quota
@@ -62,6 +64,11 @@ class Settings(ObjectSettings, WorkerSettings):
     )
     photo_max_pixels: int = Field(
         LIMITS.max_pixels, gt=0, description="width x height of one; intake has it too"
+    )
+    anonymous: Role | Literal["none"] | None = Field(
+        None,
+        description="role of who has no key, only where the api door listens on the loopback:"
+        " there admin by default, else none",
     )
     allowed_hosts: tuple[str, ...] = Field(
         (), description="further host names of the api door beside the loopback's (JSON); * for all"
@@ -122,6 +129,23 @@ class Settings(ObjectSettings, WorkerSettings):
             raise ValueError("lag_warn is above lag_refuse")
         return self
 
+    @model_validator(mode="after")
+    def _check_anonymous(self) -> Self:
+        if self.anonymous not in (None, "none") and not _is_loopback(self.api_host):
+            raise ValueError(
+                f"DARKROOM_ANONYMOUS={self.anonymous} would give everybody who reaches"
+                f" {self.api_host} that role; unset it and make keys (darkroom keys create),"
+                " or let the api door listen on 127.0.0.1"
+            )
+        return self
+
+    @property
+    def anonymous_role(self) -> Role | None:
+        """What may be done without a key; None: nothing."""
+        if self.anonymous is None:
+            return "admin" if _is_loopback(self.api_host) else None
+        return None if self.anonymous == "none" else self.anonymous
+
     @field_validator("spool")
     @classmethod
     def _expand_spool(cls, folder: Path) -> Path:
@@ -168,6 +192,15 @@ class Settings(ObjectSettings, WorkerSettings):
     def photo_limits(self) -> Limits:
         """What an upload's header is checked against."""
         return Limits(max_bytes=self.photo_max_bytes, max_pixels=self.photo_max_pixels)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name may lead anywhere
+        return False
 
 
 def _quota(text: str) -> Quota | None:

@@ -46,6 +46,7 @@ def requested(submission: Submission, accepted: Accepted, ms: float) -> Emit:
         "intake_ms": round(ms, 3),
         "submitted_at": submission.submitted_at,
         "requested_at": now(),
+        "stages": None,
     }
     topic = PHOTO_ANALYSIS_REQUESTED[submission.lane]
     return Emit(topic, submission.photo_id, value, submission.event_id("analysis-requested"))

@@ -1,6 +1,6 @@
 """Wires the api door."""
 
-from functools import partial
+from collections.abc import Mapping, Sequence
 
 from darkroom_schemas import ids
 from darkroom_schemas.avro import schema_of
@@ -10,14 +10,15 @@ from gateway.api.bodies import UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.door import Door
 from gateway.api.feed import Feed
-from gateway.api.hub import Hub
+from gateway.api.hub import Hub, Thing
 from gateway.api.limits import shared_quotas
 from gateway.api.server import Server, server
+from gateway.api.speakers import Keeper
 from gateway.api.spool import sweep
 from gateway.api.system import System
 from gateway.api.windows import Windows
 from gateway.api.writes import Writes
-from gateway.catalog.changes import changes
+from gateway.catalog.changes import Change, changes
 from gateway.catalog.outbox import Outbox
 from gateway.news import channel
 from gateway.settings import Settings
@@ -29,10 +30,17 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
     catalog = Catalog(pool, ids.LOCAL_OWNER)
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
     admission = Admission(catalog, settings.lag_refuse)
-    hub = Hub(catalog.load, settings.websocket_backlog)
-    feed = Feed(
-        settings.redis, channel(settings.topic_prefix), partial(catalog.ask, changes), hub.deliver
-    )
+
+    async def load(owner: str, things: Sequence[Thing]) -> Mapping[Thing, str]:
+        return await catalog.of(owner).load(things)
+
+    hub = Hub(load, settings.websocket_backlog)
+
+    async def look() -> list[Change]:
+        owners = {catalog.owner, *hub.owners}
+        return [each for owner in owners for each in await catalog.of(owner).ask(changes)]
+
+    feed = Feed(settings.redis, channel(settings.topic_prefix), look, hub.deliver)
     return server(
         Door(
             settings=settings,
@@ -44,7 +52,8 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             feed=feed,
             system=System(settings, catalog),
             uploads=UploadBudget(settings.upload_memory),
-            quotas=shared_quotas(settings, ids.LOCAL_OWNER),
+            quotas=shared_quotas(settings),
+            keeper=Keeper(catalog, settings.anonymous_role),
             windows=Windows(settings.import_in_flight, settings.import_wait_s),
         )
     )

@@ -11,9 +11,11 @@ from fastapi import FastAPI
 from gateway.api import (
     archives,
     events,
+    failures,
     health,
     import_uploads,
     imports,
+    keys,
     load,
     media,
     models,
@@ -26,6 +28,7 @@ from gateway.api import (
     reprocess,
     schedules,
     search,
+    session,
     sources,
     trainings,
 )
@@ -35,9 +38,14 @@ from gateway.api.guard import Guard
 from gateway.api.headers import SecurityHeaders
 from gateway.api.limits import Limited
 from gateway.api.metrics import Measured
+from gateway.api.permissions import OPEN, Described, Permitted
+from gateway.api.speakers import Introduced
 
 _DESCRIPTION: Final = """\
 Hand photos in, read what was found on them, search them.
+
+Who asks shows a key (`Authorization: Bearer dk_…`) or has signed in; `x-role` says which role a
+route needs: viewer < uploader < reviewer < trainer < admin. On the loopback nobody may need one.
 
 Errors are problem details (RFC 9457) with a stable `code`. What begins work is limited: answers to
 it carry `RateLimit` and `RateLimit-Policy`, a 429 also `Retry-After`.
@@ -63,7 +71,7 @@ def application(door: Door) -> FastAPI:
                 with suppress(asyncio.CancelledError):
                     await task
 
-    app = FastAPI(
+    app = Described(
         title="Darkroom",
         version=version("darkroom-gateway"),
         description=_DESCRIPTION,
@@ -72,6 +80,7 @@ def application(door: Door) -> FastAPI:
         docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Permitted],
     )
     app.state.door = door
     for resource in (
@@ -88,10 +97,13 @@ def application(door: Door) -> FastAPI:
         notices,
         trainings,
         events,
+        failures,
         health,
+        keys,
         load,
         page,
         schedules,
+        session,
         sources,
     ):
         app.include_router(resource.router)
@@ -115,6 +127,7 @@ def _surround(app: FastAPI, door: Door) -> None:
 
     app.add_middleware(Limited, quotas=door.quotas)
     app.add_middleware(BodyLimit, limit_of=limit_of)
+    app.add_middleware(Introduced, keeper=door.keeper, open_to_all=OPEN)
     app.add_middleware(Guard, allowed_hosts=door.settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Measured)

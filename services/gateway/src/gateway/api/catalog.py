@@ -27,6 +27,10 @@ class Catalog:
         self._pool = pool
         self.owner = owner
 
+    def of(self, owner: str) -> "Catalog":
+        """The same as another owner sees it."""
+        return self if owner == self.owner else Catalog(self._pool, owner)
+
     async def ask(
         self,
         question: Callable[Concatenate[Conn, str, P], T],

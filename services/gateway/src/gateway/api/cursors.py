@@ -9,6 +9,7 @@ from uuid import UUID
 
 from gateway.api.problems import ProblemError
 from gateway.catalog.deliveries import NoticePlace
+from gateway.catalog.failures import FailurePlace
 from gateway.catalog.read import Place
 from gateway.catalog.schedules import RunPlace
 
@@ -41,6 +42,25 @@ def encode_run(place: RunPlace | None) -> str | None:
 def decode_run(cursor: str | None) -> RunPlace | None:
     """The place of a cursor; raises ProblemError for one that we did not make."""
     return None if cursor is None else RunPlace(*_moment(cursor))
+
+
+def encode_failure(place: FailurePlace | None) -> str | None:
+    """The cursor of a place in the list of failures."""
+    return None if place is None else _pack([place.failed_at.isoformat(), place.failure_id])
+
+
+def decode_failure(cursor: str | None) -> FailurePlace | None:
+    """The place of a cursor; raises ProblemError for one that we did not make."""
+    if cursor is None:
+        return None
+    try:
+        at, name = _unpack(cursor)
+        place = FailurePlace(datetime.fromisoformat(at), str(name))
+    except (ValueError, TypeError) as error:
+        raise _foreign() from error
+    if place.failed_at.tzinfo is None or "\0" in place.failure_id:
+        raise _foreign()
+    return place
 
 
 def _moment(cursor: str) -> tuple[datetime, UUID]:

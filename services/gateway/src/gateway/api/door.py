@@ -1,7 +1,7 @@
 """What the routes share, made once by the wiring."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, BinaryIO, Protocol
 
@@ -14,6 +14,7 @@ from gateway.api.catalog import Catalog
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub
 from gateway.api.quotas import Quotas
+from gateway.api.speakers import STRANGER, Keeper, Speaker
 from gateway.api.spool import Spool
 from gateway.api.system import System
 from gateway.api.windows import Windows
@@ -51,7 +52,7 @@ class Objects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Everything that a route may need."""
+    """Everything that a route may need; a route's own shows the catalog as who asks may see it."""
 
     settings: Settings
     catalog: Catalog
@@ -63,15 +64,23 @@ class Door:
     system: System
     uploads: UploadBudget
     quotas: Quotas
+    keeper: Keeper
     windows: Windows = field(default_factory=Windows)
     spool: Spool = field(default_factory=Spool)
+    speaker: Speaker = STRANGER
+
+    def asked_by(self, speaker: Speaker) -> "Door":
+        """The door as it is for who asks."""
+        return replace(self, speaker=speaker, catalog=self.catalog.of(speaker.owner))
 
 
 def _door(connection: HTTPConnection) -> Door:
     door = connection.app.state.door
     if not isinstance(door, Door):  # pragma: no cover  # set by the wiring
         raise TypeError("the application was started without its door")
-    return door
+    # Routes that are open to all have no speaker, and show nobody's things.
+    speaker = connection.scope.get("speaker")
+    return door.asked_by(speaker) if isinstance(speaker, Speaker) else door
 
 
 Wired = Annotated[Door, Depends(_door)]

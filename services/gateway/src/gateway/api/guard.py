@@ -1,9 +1,9 @@
-"""Who may speak to this door: its own names, and no foreign web page.
+"""From where this door may be spoken to: by its own names, and by no foreign web page.
 
-The door has no accounts and listens on the loopback; any web page that its user visits can send
-requests there. Two rules keep those out: the Host header must be a name of ours (DNS rebinding
-makes a foreign name point here), and what changes something or opens a WebSocket must not come
-from another origin.
+On the loopback nobody needs a key, and elsewhere browsers send their session by themselves; any web
+page that a user visits can send requests there. Two rules keep those out: the Host header must be a
+name of ours (DNS rebinding makes a foreign name point here), and what changes something or opens a
+WebSocket must not come from another origin.
 """
 
 from collections.abc import Collection

@@ -14,7 +14,7 @@ router = APIRouter(tags=["system"])
 @router.get("/v1/system", summary="Versions of the parts and counts of the photos")
 async def get_system(door: Wired) -> SystemState:
     """A part that does not answer is null; this always answers."""
-    return await door.system.state()
+    return await door.system.state(door.catalog)
 
 
 @router.get("/livez", summary="Whether the process runs")

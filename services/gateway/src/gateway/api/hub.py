@@ -33,8 +33,8 @@ class Notice:
     batches: frozenset[UUID] = frozenset()
 
 
-Load = Callable[[Sequence[Thing]], Awaitable[Mapping[Thing, str]]]
-"""The present states of things, as JSON to send; those that don't exist are left out."""
+Load = Callable[[str, Sequence[Thing]], Awaitable[Mapping[Thing, str]]]
+"""The present states of things, as JSON to send; those that an owner has not are left out."""
 
 
 class Closed(Exception):  # noqa: N818  # an end, not an error
@@ -49,7 +49,8 @@ class Closed(Exception):  # noqa: N818  # an end, not an error
 class Subscription:
     """What one client waits for."""
 
-    def __init__(self, photo: UUID | None, batch: UUID | None, bound: int) -> None:
+    def __init__(self, owner: str, photo: UUID | None, batch: UUID | None, bound: int) -> None:
+        self.owner = owner
         self._photo = photo
         self._batch = batch
         self._bound = bound
@@ -112,14 +113,17 @@ class Hub:
         self._load = load
         self._bound = bound
         self._subscriptions: set[Subscription] = set()
+        self.owners: set[str] = set()
+        """Who ever listened here."""
         self._closing: Closed | None = None
 
     @contextmanager
     def subscribe(
-        self, photo: UUID | None = None, batch: UUID | None = None
+        self, owner: str, photo: UUID | None = None, batch: UUID | None = None
     ) -> Iterator[Subscription]:
-        """Be told of everything, or of these, until the context ends."""
-        subscription = Subscription(photo, batch, self._bound)
+        """Be told of everything that an owner has, or of these, until the context ends."""
+        self.owners.add(owner)
+        subscription = Subscription(owner, photo, batch, self._bound)
         self._subscriptions.add(subscription)
         if self._closing is not None:
             subscription.close(self._closing)
@@ -129,15 +133,20 @@ class Hub:
             self._subscriptions.discard(subscription)
 
     async def deliver(self, notices: Sequence[Notice]) -> None:
-        """Load each thing once, if anyone wants it, and offer it to those who do."""
+        """Load each thing once for each owner, if anyone wants it, and offer it to those who do."""
+        for owner in {each.owner for each in self._subscriptions}:
+            await self._deliver(owner, notices)
+
+    async def _deliver(self, owner: str, notices: Sequence[Notice]) -> None:
+        listening = [each for each in self._subscriptions if each.owner == owner]
         wanted = [
             (notice, wanting)
             for notice in notices
-            if (wanting := [each for each in self._subscriptions if each.wants(notice)])
+            if (wanting := [each for each in listening if each.wants(notice)])
         ]
         if not wanted:
             return
-        states = await self._load(list({(notice.kind, notice.id) for notice, _ in wanted}))
+        states = await self._load(owner, list({(notice.kind, notice.id) for notice, _ in wanted}))
         for notice, wanting in wanted:
             thing = (notice.kind, notice.id)
             for subscription in wanting:

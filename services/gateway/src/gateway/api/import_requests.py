@@ -14,9 +14,9 @@ from pydantic import (
     model_validator,
 )
 
+from gateway.api.speakers import NOBODY, Claim
 from gateway.catalog.shapes import Lane
 from gateway.origins import Patterns
-from gateway.texts import Name
 
 MOST_OFFERED: Final = 1_000
 """Files in one question."""
@@ -105,7 +105,7 @@ class CommandRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    by: Name = Field("api", examples=["ada"])
+    by: Claim = Field(NOBODY, examples=["ada"])
 
 
 class PauseRequest(CommandRequest):

@@ -122,8 +122,9 @@ async def post_pause(batch_id: UUID, door: Wired, wanted: PauseRequest | None = 
     409 `import_sealed` where every file is recorded already, `import_over` where it has ended.
     """
     asked = wanted or PauseRequest()
+    by = door.speaker.named(asked.by)
     with allowed():
-        found = await door.catalog.ask(import_commands.pause, batch_id, asked.by, asked.ends_at)
+        found = await door.catalog.ask(import_commands.pause, batch_id, by, asked.ends_at)
     return await _answer(door, batch_id, found)
 
 
@@ -136,7 +137,7 @@ async def post_resume(batch_id: UUID, door: Wired, wanted: CommandRequest | None
     """Nothing changes where it is not paused; 409 `import_over` where it has ended."""
     with allowed():
         found = await door.catalog.ask(
-            import_commands.resume, batch_id, (wanted or CommandRequest()).by
+            import_commands.resume, batch_id, door.speaker.named((wanted or CommandRequest()).by)
         )
     return await _answer(door, batch_id, found)
 
@@ -153,7 +154,7 @@ async def post_cancel(batch_id: UUID, door: Wired, wanted: CommandRequest | None
     """
     with allowed():
         found = await door.catalog.ask(
-            import_commands.cancel, batch_id, (wanted or CommandRequest()).by
+            import_commands.cancel, batch_id, door.speaker.named((wanted or CommandRequest()).by)
         )
     return await _answer(door, batch_id, found)
 

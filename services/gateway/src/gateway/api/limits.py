@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gateway.api import problems
 from gateway.api.metrics import ADMISSIONS
 from gateway.api.quotas import Quotas, Verdict
+from gateway.api.speakers import Speaker
 from gateway.settings import Settings
 from streamkit.rate import AsyncTokens, Quota
 from streamkit.rate_redis import AsyncRedisTokens, connect_async_redis
@@ -41,14 +42,15 @@ def class_of(method: str, path: str) -> str | None:
     return next((name for name, known in _CLASSES if known.fullmatch(path)), None)
 
 
-def shared_quotas(settings: Settings, owner: str) -> Quotas:
-    """The quotas of an owner that all doors with these settings share. Asks nobody yet."""
-    wanted: dict[str, tuple[AsyncTokens, Quota]] = {}
-    for name, quota in ((SINGLE, settings.single_quota), (IMPORTS, settings.imports_quota)):
-        if quota is not None:
-            key = f"{settings.topic_prefix}darkroom:api:{name}:{owner}"
-            wanted[name] = (AsyncRedisTokens(connect_async_redis(settings.redis), key), quota)
-    return Quotas(wanted)
+def shared_quotas(settings: Settings) -> Quotas:
+    """The quotas that all doors with these settings share. Asks nobody yet."""
+    wanted = {SINGLE: settings.single_quota, IMPORTS: settings.imports_quota}
+
+    def tokens(name: str, who: str) -> AsyncTokens:
+        key = f"{settings.topic_prefix}darkroom:api:{name}:{who}"
+        return AsyncRedisTokens(connect_async_redis(settings.redis), key)
+
+    return Quotas({name: quota for name, quota in wanted.items() if quota}, tokens)
 
 
 class Limited:
@@ -64,7 +66,7 @@ class Limited:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         name = class_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        verdict = None if name is None else await self._quotas.take(name)
+        verdict = None if name is None else await self._quotas.take(name, _who(scope))
         if name is None or verdict is None:
             await self._app(scope, receive, send)
             return
@@ -83,6 +85,13 @@ class Limited:
             await send(message)
 
         await self._app(scope, receive, sending)
+
+
+def _who(scope: Scope) -> str:
+    speaker = scope["speaker"]
+    if not isinstance(speaker, Speaker):  # pragma: no cover  # the middleware around sets it
+        raise TypeError("a request that nobody made")
+    return speaker.key
 
 
 def _headers(name: str, verdict: Verdict) -> dict[str, str]:

@@ -10,11 +10,12 @@ from uuid import uuid4
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
-from pydantic import BaseModel, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from darkroom_schemas.model_files import SAFE_SUFFIXES, is_safe
 from gateway.api.door import Door, Wired
 from gateway.api.problems import ProblemError, documented
+from gateway.api.speakers import NOBODY, Claim
 from gateway.catalog import comparisons, model_options, model_reports, models
 from gateway.catalog.model_shapes import (
     Activation,
@@ -62,7 +63,13 @@ _BODY: Final = {
 }
 
 
-class FileRequest(BaseModel):
+class _Strict(BaseModel):
+    """A misspelt field is no field left out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class FileRequest(_Strict):
     """A file of a checkpoint; its bytes are sent to /v1/model-files/{sha256}."""
 
     path: FilePath
@@ -83,10 +90,10 @@ class FileRequest(BaseModel):
         return value
 
 
-class ByRequest(BaseModel):
+class ByRequest(_Strict):
     """Who does it and why."""
 
-    by: Name = Field("api", examples=["ada"])
+    by: Claim = Field(NOBODY, examples=["ada"])
     reason: Reason | None = None
 
 
@@ -191,7 +198,7 @@ async def post_version(
     version = Wanted(
         name=name,
         engine=wanted.engine,
-        by=wanted.by,
+        by=door.speaker.named(wanted.by),
         options=wanted.options,
         files=files,
         licence=wanted.licence,
@@ -256,7 +263,9 @@ async def post_retire(name: ModelName, wanted: RetireRequest, door: Wired) -> Mo
     """Say that it shall not be used any more; activating it takes that back."""
 
     def retiring(conn: Conn, _owner: str) -> ModelVersion:
-        return models.retire(conn, name, wanted.version, By(wanted.by, wanted.reason))
+        return models.retire(
+            conn, name, wanted.version, By(door.speaker.named(wanted.by), wanted.reason)
+        )
 
     with _allowed():
         return await door.catalog.ask(retiring)
@@ -337,6 +346,6 @@ def _checked(file: Path, sha256: str) -> int:
 async def _changed(
     door: Door, change: Callable[..., Activation], wanted: ChangeRequest, *arguments: Any
 ) -> Activation:
-    by = By(wanted.by, wanted.reason, wanted.expected_generation)
+    by = By(door.speaker.named(wanted.by), wanted.reason, wanted.expected_generation)
     with _allowed():
         return await door.catalog.ask(door.writes.model, change, *arguments, by)

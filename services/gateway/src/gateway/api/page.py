@@ -1,6 +1,7 @@
 """The page at / and its files."""
 
 import os
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Final
@@ -25,6 +26,23 @@ async def page() -> Response:
     """The page."""
     headers = {**_ASK_AGAIN, "Content-Security-Policy": PAGE_POLICY}
     return FileResponse(FOLDER / "index.html", headers=headers)
+
+
+def sign_in_page(headers: Mapping[str, str]) -> Response:
+    """The form to sign in, as the body of a 401: it stands in for whatever may not be seen yet.
+
+    Its address is that of what was asked for, which is there after a reload: so nobody can be led
+    elsewhere.
+    """
+    policy = {"Cache-Control": "no-store", "Content-Security-Policy": PAGE_POLICY}
+    return FileResponse(FOLDER / "sign-in.html", 401, {**headers, **policy})
+
+
+@router.get("/failures", include_in_schema=False)
+async def failures_page() -> Response:
+    """The page of what failed."""
+    headers = {**_ASK_AGAIN, "Content-Security-Policy": PAGE_POLICY}
+    return FileResponse(FOLDER / "failures.html", headers=headers)
 
 
 @router.get("/favicon.ico", include_in_schema=False)

@@ -109,7 +109,7 @@ async def _submit(door: Door, upload: Upload, lane: Lane) -> Submitted:
 async def _await_end(door: Door, photo_id: UUID, wait_s: float) -> Photo:
     """The photo once its analysis has ended, or as it is when the time is up."""
     until = time.monotonic() + wait_s
-    with door.hub.subscribe(photo=photo_id) as subscription:
+    with door.hub.subscribe(door.catalog.owner, photo=photo_id) as subscription:
         while True:
             photo = await door.catalog.ask(read.photo, photo_id)
             if photo is None:

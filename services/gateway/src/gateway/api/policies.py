@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 from gateway.api.cursors import decode_index, encode_index
 from gateway.api.door import Wired
 from gateway.api.problems import ProblemError, documented
+from gateway.api.speakers import NOBODY, Claim
 from gateway.catalog import audit, policies
 from gateway.catalog.audit import AuditPage
 from gateway.catalog.policies import Policy, PolicyChangedError, PolicyPage, Wanted
@@ -45,7 +46,7 @@ class PolicyRequest(ThresholdsRequest):
         {}, max_length=MOST_LABELS, description="labels with thresholds of their own"
     )
     reason: Reason = Field(examples=["Too many cats were labelled wrongly."])
-    by: Name = Field("api", description="who changes it", examples=["ada"])
+    by: Claim = Field(NOBODY, description="who changes it", examples=["ada"])
     expected_revision: int | None = Field(
         None, ge=1, description="refuse with 409 if the policy is another by now"
     )
@@ -86,7 +87,7 @@ async def post_policy(wanted: PolicyRequest, door: Wired) -> Policy:
         review_below=wanted.review_below,
         labels={name: (t.auto_above, t.review_below) for name, t in wanted.labels.items()},
         reason=wanted.reason,
-        changed_by=wanted.by,
+        changed_by=door.speaker.named(wanted.by),
     )
     try:
         return await door.catalog.ask(door.writes.policy, change, wanted.expected_revision)

@@ -99,7 +99,15 @@ def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return answer(422, "invalid_request", detail or "The request is not valid.", errors=told)
 
 
-def _database_away(_request: Request, error: Exception) -> JSONResponse:
+DATABASE_AWAY: Final = (
+    # A server that is away, not a defective query: those are errors of ours.
+    *(psycopg.OperationalError, psycopg.InterfaceError),
+    psycopg_pool.PoolTimeout,
+)
+"""What is raised while the catalog is away."""
+
+
+def _database_away(_request: Request | None, error: Exception) -> JSONResponse:
     _log.warning("database_unavailable", error=str(error))
     detail = "The catalog's database does not answer. Try again in a moment."
     return answer(503, "database_unavailable", detail, {"Retry-After": "5"})
@@ -135,12 +143,18 @@ def _defect(request: Request, error: Exception) -> JSONResponse:
     return answer(500, "internal_error", detail, dict(ALWAYS))
 
 
+def answered(error: Exception) -> JSONResponse | None:
+    """The same for what is raised outside of the routes; None for a defect."""
+    if isinstance(error, ProblemError):
+        return answer(error.status_code, error.code, error.detail, dict(error.headers or {}))
+    return _database_away(None, error) if isinstance(error, DATABASE_AWAY) else None
+
+
 def install(app: FastAPI) -> None:
     """Answer every error of the application with a problem."""
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
-    # A server that is away, not a defective query: those are errors of ours.
-    for away in (psycopg.OperationalError, psycopg.InterfaceError, psycopg_pool.PoolTimeout):
+    for away in DATABASE_AWAY:
         app.add_exception_handler(away, _database_away)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(StoreFull, _store_full)

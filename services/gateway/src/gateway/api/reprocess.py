@@ -9,10 +9,10 @@ from pydantic import BaseModel, Field
 from darkroom_schemas.stages import now
 from gateway.api.door import Wired
 from gateway.api.problems import documented, not_found
+from gateway.api.speakers import NOBODY, Claim
 from gateway.catalog import read_batches
 from gateway.catalog.reprocess import AgainLane, Preview, Selection, preview
 from gateway.catalog.shapes import Batch
-from gateway.texts import Name
 
 router = APIRouter(prefix="/v1/reprocess", tags=["imports"])
 
@@ -23,7 +23,7 @@ class ReprocessRequest(BaseModel):
     filter: Annotated[Selection, Field(examples=[{"missing": "ocr"}])]
     lane: AgainLane = "batch"
     dry_run: bool = Field(False, description="only say which photos that means")
-    by: Name = Field("api", description="who asks", examples=["ada"])
+    by: Claim = Field(NOBODY, description="who asks", examples=["ada"])
 
 
 @router.post(
@@ -46,7 +46,8 @@ async def post_reprocess(
     """
     if wanted.dry_run:
         return await door.catalog.ask(preview, wanted.filter, now())
-    batch_id = await door.catalog.ask(door.writes.reprocess, wanted.filter, wanted.lane, wanted.by)
+    by = door.speaker.named(wanted.by)
+    batch_id = await door.catalog.ask(door.writes.reprocess, wanted.filter, wanted.lane, by)
     batch = await door.catalog.ask(read_batches.batch, UUID(batch_id))
     if batch is None:
         raise not_found("import")

@@ -11,6 +11,7 @@ from gateway.api.cursors import decode_run, encode_run
 from gateway.api.door import Door, Wired
 from gateway.api.import_requests import CommandRequest
 from gateway.api.problems import ProblemError, documented
+from gateway.api.speakers import NOBODY, Claim
 from gateway.catalog import schedules
 from gateway.catalog.schedules import (
     STATISTICS,
@@ -55,7 +56,7 @@ class ScheduleChange(BaseModel):
 
     schedule: CronText | None = None
     enabled: bool | None = None
-    by: Name = Field("api", description="who changes it", examples=["ada"])
+    by: Claim = Field(NOBODY, description="who changes it", examples=["ada"])
 
 
 @router.get("/schedules", summary="Jobs and when they run", responses=documented(503))
@@ -87,7 +88,8 @@ async def patch_schedule(name: Name, change: ScheduleChange, door: Wired) -> Sch
 
     def write(conn: Conn, _owner: str) -> bool:
         cron = Cron(change.schedule) if change.schedule else None
-        return schedules.change(conn, name, change.by, cron=cron, enabled=change.enabled)
+        by = door.speaker.named(change.by)
+        return schedules.change(conn, name, by, cron=cron, enabled=change.enabled)
 
     try:
         found = await door.catalog.ask(write)
@@ -104,7 +106,7 @@ async def patch_schedule(name: Name, change: ScheduleChange, door: Wired) -> Sch
 )
 async def post_run(name: Name, door: Wired, wanted: CommandRequest | None = None) -> Schedule:
     """It begins within a second or so, or when its present run has ended; its runs tell."""
-    by = (wanted or CommandRequest()).by
+    by = door.speaker.named((wanted or CommandRequest()).by)
     return await asked_to_run(door, name, by)
 
 

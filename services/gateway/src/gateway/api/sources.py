@@ -14,6 +14,7 @@ from gateway.api.import_requests import CommandRequest, FilePath
 from gateway.api.imports import reached, resolved
 from gateway.api.problems import ProblemError, documented, not_found
 from gateway.api.schedules import CronText, asked_to_run, runs_of
+from gateway.api.speakers import NOBODY, Claim
 from gateway.catalog import sources
 from gateway.catalog.schedules import RunPage, Schedule
 from gateway.catalog.shapes import Lane
@@ -55,7 +56,7 @@ class SourceRequest(Patterns):
         description="files that vanish are told, or forgotten besides; photos stay in either case",
     )
     enabled: bool = True
-    by: Name = Field("api", description="who adds it", examples=["ada"])
+    by: Claim = Field(NOBODY, description="who adds it", examples=["ada"])
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -88,7 +89,7 @@ class SourceChange(BaseModel):
     enabled: bool = True
     lane: Lane = "default"
     deletions: Deletions = "report"
-    by: Name = Field("api", description="who changes it", examples=["ada"])
+    by: Claim = Field(NOBODY, description="who changes it", examples=["ada"])
 
     def changes(self) -> dict[str, Any]:
         """What was named."""
@@ -113,8 +114,9 @@ async def post_source(wanted: SourceRequest, door: Wired) -> Source:
         (place,) = await asyncio.to_thread(reached, door, wanted.uri)
     else:
         (place,) = await asyncio.to_thread(resolved, door, [wanted.path or ""])
+    by = door.speaker.named(wanted.by)
     with _explained():
-        source_id = await door.catalog.ask(sources.add, wanted.new(place), wanted.by)
+        source_id = await door.catalog.ask(sources.add, wanted.new(place), by)
     return await _source(door, source_id)
 
 
@@ -136,7 +138,8 @@ async def get_source(source_id: UUID, door: Wired) -> Source:
 async def patch_source(source_id: UUID, change: SourceChange, door: Wired) -> Source:
     """Takes effect at once. For another place or other patterns, remove it and add it anew: files
     that are known cost a hash each."""
-    changed = await door.catalog.ask(sources.change, source_id, change.changes(), change.by)
+    by = door.speaker.named(change.by)
+    changed = await door.catalog.ask(sources.change, source_id, change.changes(), by)
     if changed is None:
         raise not_found("source")
     return await _source(door, source_id)
@@ -148,14 +151,14 @@ async def patch_source(source_id: UUID, change: SourceChange, door: Wired) -> So
 async def delete_source(
     source_id: UUID,
     door: Wired,
-    by: Annotated[Name, Query(description="who removes it")] = "api",
+    by: Annotated[Name, Query(description="who removes it")] = NOBODY.root,
 ) -> Source:
     """Its photos and imports stay. Answers with what it was.
 
     409 `source_busy` while an import of it is recording files: cancel that first.
     """
     with _explained():
-        removed = await door.catalog.ask(sources.remove, source_id, by)
+        removed = await door.catalog.ask(sources.remove, source_id, door.speaker.named(Claim(by)))
     if removed is None:
         raise not_found("source")
     return removed
@@ -169,7 +172,7 @@ async def delete_source(
 )
 async def post_run(source_id: UUID, door: Wired, wanted: CommandRequest | None = None) -> Schedule:
     """Files that could not be read the last time are tried again, too."""
-    by = (wanted or CommandRequest()).by
+    by = door.speaker.named((wanted or CommandRequest()).by)
     source = await _source(door, source_id)
     return await asked_to_run(door, sources.job_of(source.name), by)
 

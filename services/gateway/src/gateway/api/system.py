@@ -78,13 +78,15 @@ class System:
         self._settings = settings
         self._catalog = catalog
         self._components = Cached(self._look, _COMPONENTS_FRESH_S)
-        self._counts = Cached(lambda: catalog.ask(counts), _COUNTS_FRESH_S)
+        self._counts: dict[str, Cached[Counts]] = {}
 
-    async def state(self) -> SystemState:
-        """All that is known; a part that is away is a null, not an error."""
-        components, counted = await asyncio.gather(
-            self._components.get(), reached(self._counts.get())
+    async def state(self, catalog: Catalog) -> SystemState:
+        """All that is known, with the counts of a catalog's owner; a part that is away is a null,
+        not an error."""
+        counting = self._counts.setdefault(
+            catalog.owner, Cached(lambda: catalog.ask(counts), _COUNTS_FRESH_S)
         )
+        components, counted = await asyncio.gather(self._components.get(), reached(counting.get()))
         return SystemState(
             version=version("darkroom-gateway"), components=components, counts=counted
         )

@@ -7,6 +7,8 @@ from uuid import UUID
 from gateway.api.admission import Admission
 from gateway.api.problems import unavailable
 from gateway.catalog import policies, uploads
+from gateway.catalog.failure_replays import begin_replay
+from gateway.catalog.failure_shapes import ChosenFailures
 from gateway.catalog.imports import Kind, begin_import, expect
 from gateway.catalog.model_shapes import Activation
 from gateway.catalog.notices import tell_overload
@@ -100,6 +102,13 @@ class Writes:
         """Have known photos analysed again; returns the batch's id."""
         self._check(conn)
         return begin_reprocess(conn, self._outbox, owner, selection, lane, by)
+
+    def replay(
+        self, conn: Conn, owner: str, chosen: ChosenFailures, lane: AgainLane, by: str, most: int
+    ) -> str:
+        """Have failures tried again; returns the replay's id."""
+        self._check(conn)
+        return begin_replay(conn, owner, chosen, lane, by, most)
 
     def _check(self, conn: Conn) -> None:
         row = conn.execute(

@@ -2,8 +2,9 @@
 
 Each function writes any number of events as a part of the caller's transaction, without reading, so
 that all of it may go through one pipeline. Events come in any order and more than once: rows have
-unique keys, and the first one wins. What many events write is written in the order of photos, so
-that two recorders hardly ever wait for each other in a circle.
+unique keys, and the first one wins; of a stage that was tried again, the last failure. What many
+events write is written in the order of photos, so that two recorders hardly ever wait for each
+other in a circle.
 """
 
 from collections.abc import Mapping, Sequence
@@ -285,7 +286,10 @@ def _insert_failures(conn: Conn, failures: Sequence[Mapping[str, Any]]) -> None:
             VALUES (
                 %(analysis_id)s, %(stage)s, %(revision)s, %(photo_id)s, %(owner)s, %(code)s,
                 %(message)s, %(attempts)s, %(failed_at)s)
-            ON CONFLICT (analysis_id, stage, revision) DO NOTHING
+            ON CONFLICT (analysis_id, stage, revision) DO UPDATE SET
+                code = excluded.code, message = excluded.message, attempts = excluded.attempts,
+                failed_at = excluded.failed_at
+            WHERE excluded.failed_at > stage_failures.failed_at
             """,
             sorted(failures, key=_BY_PHOTO),
         )

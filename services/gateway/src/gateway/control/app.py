@@ -1,7 +1,8 @@
 """Wires the control door."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
+from threading import Lock
 from typing import Final
 
 from darkroom_schemas.avro import schema_of
@@ -13,6 +14,7 @@ from darkroom_schemas.names import (
     OPS_LOAD,
     OPS_POLICY,
     PHOTO_ANALYSIS_CANCELLED,
+    PHOTO_ANALYSIS_REQUESTED,
     PHOTO_BATCH_JOINED,
     PHOTO_EMBEDDING_REQUESTED,
     PHOTO_STAGE_FAILED,
@@ -28,11 +30,13 @@ from gateway.control.duty import Duty
 from gateway.control.imports import ImportRunner
 from gateway.control.job_run import Job
 from gateway.control.lag import KafkaOffsets
+from gateway.control.letters import LetterKeeper
 from gateway.control.loads import Loads
 from gateway.control.notices import Notifier
 from gateway.control.reconcile import reconcile_job
 from gateway.control.reembed import Reembedder
 from gateway.control.relay import Relay
+from gateway.control.replays import Replayer
 from gateway.control.schedules import Schedules
 from gateway.control.sync import sync_job
 from gateway.control.tidying import retention_job, statistics_job
@@ -42,11 +46,12 @@ from gateway.notifications.mail_server import mail_server
 from gateway.notifications.ways import WayMeans, open_ways
 from gateway.origins import OriginMeans, open_origin
 from gateway.settings import SERVICE, Settings
-from streamkit import Codec, ObjectStore, Publisher, Readiness, SchemaIds, service_frame
+from streamkit import Codec, ObjectStore, Publisher, RawRecord, Readiness, SchemaIds, service_frame
 from streamkit.kafka.log import KafkaLog
 
 PRODUCED: Final = (
     *PHOTO_SUBMITTED.values(),
+    *PHOTO_ANALYSIS_REQUESTED.values(),
     PHOTO_BATCH_JOINED,
     PHOTO_ANALYSIS_CANCELLED,
     BATCH_INTAKE,
@@ -78,7 +83,8 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
     )
     outbox = Outbox(codec)
     opens = partial(open_origin, means=OriginMeans(store, settings.archive_limits))
-    relay = Relay(publisher.publish_raw)
+    publish = _in_turns(publisher.publish_raw)
+    relay = Relay(publish)
     runner = ImportRunner(Means(outbox, store, pace, opens))
     schedules = Schedules(
         _connecting(settings, "job"),
@@ -92,12 +98,17 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
         settings.lag_every_s,
     )
     reembedder = Reembedder(outbox, settings.reembed_in_flight)
+    replayer = Replayer(outbox)
+    letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix)
+    keeper = LetterKeeper(letters, services_with_letters(), publish)
     duties = (
         Duty("relay", locks.RELAY, _connecting(settings, "relay"), relay.work),
         Duty("notices", locks.NOTICES, _connecting(settings, "notices"), _notifier(settings).work),
         Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
         Duty("loads", locks.LOADS, _connecting(settings, "loads"), watch.work),
         Duty("models", locks.MODELS, _connecting(settings, "models"), reembedder.work),
+        Duty("replays", locks.REPLAYS, _connecting(settings, "replays"), replayer.work),
+        Duty("letters", locks.LETTERS, _connecting(settings, "letters"), keeper.work),
         Duty("schedules", locks.SCHEDULES, _connecting(settings, "schedules"), schedules.work),
     )
     return Control(duties)
@@ -135,6 +146,19 @@ def _notifier(settings: Settings) -> Notifier:
     if settings.smtp_url is not None and settings.smtp_from is not None:
         mailer = Mailer(mail_server(settings.smtp_url.get_secret_value()), settings.smtp_from)
     return Notifier(partial(open_ways, WayMeans(settings.redis, settings.topic_prefix, mailer)))
+
+
+def _in_turns(
+    publish: Callable[[Iterable[RawRecord]], None],
+) -> Callable[[Iterable[RawRecord]], None]:
+    """A publisher is for one thread at a time, and duties have threads of their own."""
+    lock = Lock()
+
+    def published(records: Iterable[RawRecord]) -> None:
+        with lock:
+            publish(records)
+
+    return published
 
 
 def _connecting(settings: Settings, what: str) -> Callable[[], db.Conn]:

@@ -13,7 +13,7 @@ from gateway.control.job_run import Job, JobContext, JobError
 from gateway.db import Conn
 from gateway.notifications.sending import line
 from streamkit.inbox import InboxError
-from streamkit.letters import letter_of
+from streamkit.letters import is_mark, letter_of
 from streamkit.notices import FIRST_DEAD_LETTER
 from streamkit.records import Taken
 
@@ -132,7 +132,7 @@ def _read(
         if number % _CHECK_EVERY == 0:
             context.check()
         ends[str(record.partition)] = record.offset + 1
-        if not any(name == "dl_mark" for name, _ in record.headers):
+        if not is_mark(record):
             count.add(service, record)
     return ends
 

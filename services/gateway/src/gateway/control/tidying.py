@@ -10,6 +10,7 @@ from gateway.catalog import import_commands, statistics
 from gateway.catalog.import_commands import ImportStateError
 from gateway.catalog.imports import FINAL
 from gateway.catalog.jobs import forget_runs
+from gateway.catalog.keys import forget_sessions
 from gateway.catalog.model_reports import forget_replicas
 from gateway.catalog.notices import forget_notices
 from gateway.catalog.schedules import STATISTICS
@@ -41,6 +42,7 @@ def retention_job(objects: ObjectStore, *, keep_days: int, upload_days: int) -> 
         report = {
             "notices": forget_notices(conn, keep_days),
             "runs": forget_runs(conn, keep_days),
+            "sessions": forget_sessions(conn),
             "replicas": forget_replicas(conn),
             "uploads": cancel_uploads(conn, context, upload_days),
         }

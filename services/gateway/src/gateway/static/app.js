@@ -264,7 +264,21 @@ const retry = connect({
   },
 });
 
+async function tellWho() {
+  const me = await client.session().catch(() => null);
+  const looksOn = me?.role === "viewer";
+  for (const way of [document.querySelector(".add"), at("files")]) way.hidden = looksOn;
+  if (!me?.ends_at) return;
+  const out = async () => {
+    await client.signOut();
+    location.reload();
+  };
+  at("who").replaceChildren(`${me.name.replace(/^key:/, "")}, ${me.role}`, h("button", { type: "button", onclick: out }, "Sign out"));
+  at("who").hidden = false;
+}
+
 async function start() {
+  tellWho();
   recount();
   await lookAtImports();
 }

@@ -1,5 +1,7 @@
 // The REST surface. Every failure is a Problem with a code and a sentence.
 
+const SESSION = "/v1/session";
+
 export class Problem extends Error {
   constructor(status, code, detail, retryAfter = null) {
     super(detail);
@@ -19,6 +21,8 @@ async function ask(path, options = {}) {
   }
   const told = await answer.json().catch(() => null);
   if (!answer.ok) {
+    // The session is over: after a reload there is the page to sign in. That one asks here, too.
+    if (answer.status === 401 && path !== SESSION) location.reload();
     const wait = Number(answer.headers.get("Retry-After")) || null;
     throw new Problem(answer.status, told?.code ?? "unknown", told?.detail ?? `Error ${answer.status}.`, wait);
   }
@@ -54,3 +58,27 @@ export async function command(batch, word) {
   const body = JSON.stringify({ by: "page" });
   return (await ask(`/v1/imports/${encodeURIComponent(batch)}/${word}`, { method: "POST", headers, body })).told;
 }
+
+/** Begin a session with a key. */
+export async function signIn(key) {
+  const headers = { "Content-Type": "application/json" };
+  await ask(SESSION, { method: "POST", headers, body: JSON.stringify({ key }) });
+}
+
+export const session = () => get(SESSION);
+export const signOut = () => ask(SESSION, { method: "DELETE" });
+
+export const inbox = () => get("/v1/failures");
+export const failed = (parameters) => get(`/v1/failures/items?${query(parameters)}`);
+export const replays = () => get(`/v1/failures/replays?${query({ limit: 5 })}`);
+
+const post = async (path, body) => {
+  const headers = { "Content-Type": "application/json" };
+  return (await ask(path, { method: "POST", headers, body: JSON.stringify({ by: "page", ...body }) })).told;
+};
+
+/** Try failures again, lay them aside, put them back; `filter` as the REST surface has it. */
+export const replay = (filter) => post("/v1/failures/replay", { filter });
+export const stopReplay = (id) => post(`/v1/failures/replays/${encodeURIComponent(id)}/stop`, {});
+export const discard = (filter, reason) => post("/v1/failures/discard", { filter, reason });
+export const restore = (filter) => post("/v1/failures/restore", { filter });

@@ -2,6 +2,7 @@
 
 const FIRST_S = 0.5;
 const LONGEST_S = 20;
+const NOT_ALLOWED = 1008;
 
 /**
  * Stay connected. `on` has: message(told), state("connecting" | "live" | "lost", secondsToNextTry).
@@ -23,8 +24,9 @@ export function connect(on) {
       on.state("live");
     };
     opened.onmessage = (event) => on.message(JSON.parse(event.data));
-    opened.onclose = () => {
+    opened.onclose = ({ code }) => {
       if (socket !== opened) return;
+      if (code === NOT_ALLOWED) location.reload(); // the session is over: there is the page to sign in
       const seconds = wait * (0.75 + Math.random() / 2); // not all pages at the same moment
       wait = Math.min(wait * 2, LONGEST_S);
       timer = setTimeout(open, seconds * 1000);
