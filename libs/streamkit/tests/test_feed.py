@@ -92,9 +92,7 @@ class ScriptedBackend:
     def __init__(self) -> None:
         self.made: list[ScriptedConsumer] = []
 
-    def consumer(
-        self, group: str, topics: Sequence[str], listener: Listener, *, prompt: bool = False
-    ) -> Consumer:
+    def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:
         """See Backend."""
         self.made.append(ScriptedConsumer(listener))
         return self.made[-1]
@@ -423,9 +421,7 @@ class RestlessBackend:
 
     consumer_made: RestlessConsumer
 
-    def consumer(
-        self, group: str, topics: Sequence[str], listener: Listener, *, prompt: bool = False
-    ) -> Consumer:
+    def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:
         """See Backend."""
         self.consumer_made = RestlessConsumer(listener)
         return self.consumer_made

@@ -194,14 +194,6 @@ def test_a_member_without_a_slot_has_no_static_id() -> None:
     assert "group.instance.id" not in consumer_config("b", "g", "classic")
 
 
-@pytest.mark.parametrize(("prompt", "ms"), [(False, 2_000), (True, 500)])
-def test_a_fetch_is_held_back_for_as_long_as_a_resumed_partition_may_wait(
-    prompt: bool, ms: int
-) -> None:
-    config = consumer_config("b", "g", "consumer", prompt=prompt)
-    assert config["fetch.wait.max.ms"] == ms
-
-
 def test_what_the_installation_sets_goes_before_our_settings() -> None:
     config = consumer_config("b", "g", "classic", options={"session.timeout.ms": 1, "sasl": "x"})
     assert (config["session.timeout.ms"], config["sasl"]) == (1, "x")

@@ -37,6 +37,9 @@ from streamkit.retry import RetryPlan
 from streamkit.settle import Settler
 from streamkit.steering import Steering
 
+RETRY = "retry"
+"""Name of the feed of retry topics."""
+
 _STORE_S = 0.05
 _CHECK_S = 1.0
 

@@ -13,9 +13,6 @@ from streamkit.records import Offsets, Partition
 
 _log = structlog.get_logger("streamkit.feed")
 
-RETRY: Final = "retry"
-"""Name of the feed of retry topics. Its partitions are held, and freed when something is due."""
-
 FULL_S: Final = 1.0
 """So long a feed may be full before its partitions are paused. A pause throws away what was
 prefetched, so pausing for less costs more than it saves (measured: 70 times slower)."""
@@ -25,9 +22,6 @@ PAUSED_S: Final = 2.0
 
 _MOST: Final = 500
 _WAIT_S: Final = 0.05
-
-_IDLE_S: Final = 0.25
-"""So long an order waits at most, where no record comes."""
 
 
 class Feed:
@@ -62,7 +56,7 @@ class Feed:
         self._paused: set[Partition] = set()
         self._full_since: float | None = None
         self._paused_since: float | None = None
-        self._consumer = backend.consumer(group, topics, self, prompt=name == RETRY)
+        self._consumer = backend.consumer(group, topics, self)
 
     # -- called by the core ---------------------------------------------------------------------
 
@@ -116,7 +110,7 @@ class Feed:
         error: BaseException | None = None
         try:
             while not self.ended:
-                self.turn(_IDLE_S)
+                self.turn(0.1)
         except BaseException as caught:  # noqa: BLE001 - handed to the core, which raises it
             error = caught
         self._post(FeedClosed(self.name, error))

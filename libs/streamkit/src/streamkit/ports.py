@@ -82,11 +82,8 @@ class Producer(Protocol):
 class Backend(Protocol):
     """A log with groups: Kafka, or memory."""
 
-    def consumer(
-        self, group: str, topics: Sequence[str], listener: Listener, *, prompt: bool = False
-    ) -> Consumer:
-        """A new member of `group`. `group` and `topics` without the prefix. `prompt`: partitions
-        are resumed one by one, and are to be read then within half a second, not within two."""
+    def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> Consumer:
+        """A new member of `group`. `group` and `topics` without the prefix."""
 
     def producer(self, client: str) -> Producer:
         """A new producer."""

@@ -17,7 +17,7 @@ from streamkit.clock import SystemClock
 from streamkit.codec import AvroSchema, Codec, SchemaIds
 from streamkit.control import TOPIC as CONTROLS
 from streamkit.control import ControlReader
-from streamkit.core import Core
+from streamkit.core import RETRY, Core
 from streamkit.dispatch import Slot
 from streamkit.events import (
     Controlled,
@@ -28,7 +28,7 @@ from streamkit.events import (
     Stop,
     Woken,
 )
-from streamkit.feed import RETRY, Feed
+from streamkit.feed import Feed
 from streamkit.headers import event_headers
 from streamkit.job import HIGH, Job
 from streamkit.kafka.backend import KafkaBackend

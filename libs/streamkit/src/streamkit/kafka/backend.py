@@ -37,17 +37,10 @@ class KafkaBackend:
         self._member = member
         self._options = dict(options)
 
-    def consumer(
-        self, group: str, topics: Sequence[str], listener: Listener, *, prompt: bool = False
-    ) -> KafkaConsumer:
+    def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> KafkaConsumer:
         """See Backend."""
         config = consumer_config(
-            self._bootstrap,
-            self._prefix + group,
-            self._protocol,
-            self._member,
-            self._options,
-            prompt=prompt,
+            self._bootstrap, self._prefix + group, self._protocol, self._member, self._options
         )
         return KafkaConsumer(config, topics, listener, self._prefix)
 

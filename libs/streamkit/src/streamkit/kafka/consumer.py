@@ -18,14 +18,7 @@ _log = structlog.get_logger("streamkit.kafka")
 
 Protocol = Literal["consumer", "classic"]
 
-COMMIT_INTERVAL_MS: Final = 1_000
-
-PATIENT_MS: Final = 2_000
-"""Longest wait of the broker for records to answer with. It delays none, except of a partition that
-was assigned or resumed since it was asked; and what is asked for in vain costs (measured: with 500
-ms, the fetches of idle workers were a third of what an idle broker used)."""
-
-PROMPT_MS: Final = 500
+COMMIT_INTERVAL_MS: Final = 500
 
 CLOSE_S: Final = 5.0
 """So long a consumer waits for the broker to take its last commit and its leave."""
@@ -39,16 +32,16 @@ def consumer_config(
     protocol: Protocol,
     member: str = "",
     options: Mapping[str, Any] = _NO_OPTIONS,
-    *,
-    prompt: bool = False,
 ) -> dict[str, Any]:
-    """librdkafka's settings of a consumer; `options` go before them, `prompt` as for Backend.
+    """librdkafka's settings of a consumer; `options` go before them.
 
     Offsets are stored by hand, once a record's events are acknowledged, and committed in the
     background and at every rebalance. Prefetching is small so that little work is held back from
-    other workers. With the `consumer` protocol the broker sets the timeouts (KIP-848) and a static
-    id would keep a restarted worker out; with `classic` the session is short, and a static id
-    gives a restarted worker its partitions back at once.
+    other workers. The broker may hold a fetch back for 500 ms, the default: a consumer that leaves
+    waits for the answer, and with 2 s the last commit came too late. With the `consumer` protocol
+    the broker sets the timeouts (KIP-848) and a static id would keep a restarted worker out; with
+    `classic` the session is short, and a static id gives a restarted worker its partitions back at
+    once.
     """
     config: dict[str, Any] = {
         "bootstrap.servers": bootstrap,
@@ -64,7 +57,6 @@ def consumer_config(
         "queued.min.messages": 16,
         "queued.max.messages.kbytes": 1024,
         "fetch.queue.backoff.ms": 20,
-        "fetch.wait.max.ms": PROMPT_MS if prompt else PATIENT_MS,
         "allow.auto.create.topics": False,
     }
     if protocol == "classic":

@@ -14,14 +14,7 @@ class MemoryBackend:
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker
 
-    def consumer(
-        self,
-        group: str,
-        topics: Sequence[str],
-        listener: Listener,
-        *,
-        prompt: bool = False,  # noqa: ARG002 - it always is
-    ) -> MemoryConsumer:
+    def consumer(self, group: str, topics: Sequence[str], listener: Listener) -> MemoryConsumer:
         """See Backend."""
         return MemoryConsumer(self._broker, group, topics, listener)
 

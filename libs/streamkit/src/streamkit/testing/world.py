@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from streamkit.core import Core
+from streamkit.core import RETRY, Core
 from streamkit.dispatch import Slot
 from streamkit.events import Delivered, Drain, Event, FeedClosed, Stop
-from streamkit.feed import RETRY, Feed
+from streamkit.feed import Feed
 from streamkit.job import HIGH, Job
 from streamkit.memory.backend import MemoryBackend
 from streamkit.memory.broker import MemoryBroker
