@@ -17,8 +17,9 @@ TIMEOUT_S: Final = 0.2
 """Only the bucket's own thread waits so long. More than Redis ever takes, so that a busy machine
 is not taken for an absent Redis."""
 
-_LOOP_TIMEOUT_S: Final = 0.5
-"""An event loop may be held up itself, which must not be taken for that either."""
+_LOOP_TIMEOUT_S: Final = 2.0
+"""The same in an event loop, where requests share few connections and whatever else keeps the loop
+or the machine busy counts, too: with 0.5 s a busy door took Redis for absent, and let more in."""
 
 _CONNECTIONS: Final = 8
 """Of an event loop; who finds none free waits for one."""
