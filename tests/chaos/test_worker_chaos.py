@@ -24,8 +24,9 @@ RECORDS: Final = 5000
 PER_SECOND: Final = 170
 SLOTS: Final = ("a", "b", "c")
 
-AGAIN_S: Final = 15.0
-"""So long after a kill work goes on, at the latest: a session, and a rebalance."""
+AGAIN_S: Final = 30.0
+"""So long after a kill work goes on, at the latest: a session of 10 s, a rebalance, and the start
+of processes on a machine that is busy with other tests."""
 
 FAULT_EVERY_S: Final = 2.5
 
@@ -156,7 +157,7 @@ def test_a_group_is_restarted_one_by_one_under_load_with_nothing_lost_and_nothin
         until(lambda: len(world.names()) > 100, "they work")
         for slot in SLOTS:
             before = len(world.names())
-            assert chaos.slots[slot].stop(timeout_s=10) == 0
+            assert chaos.slots[slot].stop() == 0
             chaos.start(slot).ready()
             chaos.audit.look()
             until(lambda: len(world.names()) > before + 100, "work goes on")  # noqa: B023

