@@ -43,8 +43,8 @@ pytestmark = pytest.mark.timeout(300 + PHOTOS + STILL_S)
 COPIES = 5
 BAD = 5
 DEADLINE_S = 90.0 + STILL_S
-AGAIN_S = 30.0
-"""So long after the last harm the aggregator works again."""
+AGAIN_S = 60.0
+"""So long after the last harm the aggregator works again, on a machine busy with other tests."""
 OUTCOME_TOPICS = {
     names.PHOTO_AUTO_LABELED: "auto_labeled",
     names.PHOTO_SUGGESTED: "suggested",

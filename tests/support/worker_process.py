@@ -14,7 +14,7 @@ from typing import Any, Final
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-DEADLINE_S: Final = 60.0
+DEADLINE_S: Final = 120.0
 
 
 def until(condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:

@@ -115,7 +115,10 @@ def _database_away(_request: Request | None, error: Exception) -> JSONResponse:
 
 def _store_away(_request: Request, error: Exception) -> JSONResponse:
     _log.warning("part_unavailable", error=str(error))
-    detail = "A part of Darkroom that this needs does not answer. Try again in a moment."
+    part = error.dependency if isinstance(error, Retry | Busy) else ""
+    detail = (
+        f"{(part or 'A part of Darkroom').capitalize()} does not answer. Try again in a moment."
+    )
     return answer(503, "unavailable", detail, {"Retry-After": "5"})
 
 
