@@ -97,10 +97,8 @@ def test_who_hands_in_a_photo_is_told_to_come_again(refusals: list[httpx.Respons
 @pytest.mark.usefixtures("refusals")
 def test_it_is_told_once(stack: Stack) -> None:
     def told() -> list[dict[str, Any]]:
-        return rows(
-            stack,
-            "SELECT kind, subject FROM notices WHERE kind NOT IN ('batch_completed', 'training_finished')",
-        )
+        query = "SELECT kind, subject FROM notices WHERE kind <> ALL(%s)"
+        return rows(stack, query, ["batch_completed", "training_finished"])
 
     wait(lambda: bool(told()), "it is told", 30)
     assert told() == [{"kind": "dependency_away", "subject": "object store"}]
