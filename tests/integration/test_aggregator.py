@@ -16,6 +16,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from aggregator.handlers import Rules, routes
 from aggregator_events import (
     Event,
     analysis,
@@ -294,6 +295,41 @@ def test_a_record_that_cannot_be_read_is_put_aside_and_the_next_is_worked_on(
     assert headers["dl_code"] == b"unknown_schema"
     assert headers["dl_service"] == b"aggregator"
     assert len(aggregator.outcomes()) == 1
+
+
+def test_it_says_what_it_has_and_has_done_from_its_start_to_its_end(
+    aggregator: Aggregator,
+) -> None:
+    with aggregator.running() as process:
+        until(lambda: "working" in _states(aggregator, process.pid), "it works", 20)
+        aggregator.write_raw(RawRecord(names.PHOTO_EMBEDDED, b"a photo", b"poison", []))
+        aggregator.write([*parts(0), joined(0)])
+        until(lambda: bool(aggregator.outcomes()), "the outcome", 10)
+        until(lambda: any(aggregator.topics.records(DEAD_LETTERS)), "the dead letter", 10)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert _states(aggregator, process.pid) == ["starting", "working", "stopping", "gone"]
+    said = _heartbeats(aggregator, process.pid)
+    assert {one["worker"] for one in said} == {f"aggregator@{said[0]['host']}:{process.pid}"}
+    works = [one["lanes"][0] for one in said if one["state"] == "working"][-1]
+    partitions = {(one["topic"], one["partition"]) for one in works["partitions"]}
+    declared = catalogue.load()
+    assert partitions == {
+        (topic, number) for topic in routes(Rules()) for number in range(declared[topic].partitions)
+    }
+    (last,) = said[-1]["lanes"]
+    assert (last["lane"], last["failed"], last["partitions"]) == ("events", 1, [])
+    assert last["done"] >= len(parts(0)) + 2
+
+
+def _heartbeats(aggregator: Aggregator, pid: int) -> Sequence[dict[str, Any]]:
+    said = [value for _, value in aggregator.topics.events(names.OPS_WORKER)]
+    return [one for one in said if one["pid"] == pid]
+
+
+def _states(aggregator: Aggregator, pid: int) -> Sequence[str]:
+    """What it said that it does, in that order."""
+    return list(dict.fromkeys(one["state"] for one in _heartbeats(aggregator, pid)))
 
 
 def test_an_impossible_record_is_put_aside_with_its_reason(aggregator: Aggregator) -> None:

@@ -149,6 +149,19 @@ async def test_what_is_not_delivered_in_its_epoch_is_not_committed(bench: Bench)
     assert bench.progress.committed == {}
 
 
+async def test_it_knows_what_waits_what_it_has_in_hand_and_what_is_over(bench: Bench) -> None:
+    bench.delivery.open.clear()
+    bench.put(1, 2, 3)
+    with bench.running():
+        await settle()
+        bench.put(4)
+        assert (bench.agent.waiting, bench.agent.in_hand, bench.agent.outcomes.total()) == (1, 3, 0)
+        bench.delivery.open.set()
+        await settle()
+    assert (bench.agent.waiting, bench.agent.in_hand) == (0, 0)
+    assert bench.agent.outcomes == {"done": 4}
+
+
 async def test_what_was_worked_out_is_delivered_while_the_next_record_has_to_wait(
     bench: Bench,
 ) -> None:

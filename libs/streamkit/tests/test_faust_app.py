@@ -4,12 +4,14 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from aiokafka.structs import TopicPartition
 
 from streamkit import Readiness
 from streamkit.codec import Codec
@@ -17,8 +19,11 @@ from streamkit.faust import FoldApp, JoinSettings, join_app
 from streamkit.faust import app as apps
 from streamkit.faust.app import Running, build, faust_settings
 from streamkit.faust.consuming import Transport
+from streamkit.faust.inbox import Chunk
 from streamkit.faust.tables import FoldTable
 from streamkit.metrics import Meter
+from streamkit.records import Partition
+from streamkit.standing import LaneStanding, Standing
 from streamkit.watchdog import Watchdog
 from streamkit.workflow import Expiry, Join, Part
 
@@ -149,6 +154,15 @@ class Faust:
         self.crash_reason = reason
 
 
+def until(true: Callable[[], bool]) -> None:
+    pause = threading.Event()
+    for _ in range(2_000):
+        if true():
+            return
+        pause.wait(0.01)
+    raise AssertionError("it never came about")
+
+
 class Served:
     """A service whose Faust is a stand-in, run in a thread."""
 
@@ -157,11 +171,16 @@ class Served:
         self.closed: list[float] = []
         self.raised: list[BaseException] = []
         agent = SimpleNamespace(close=self._close, delivery=SimpleNamespace(stuck=False))
-        running: Any = Running(self.faust, {"joins": agent}, Meter("t"))  # type: ignore[arg-type, dict-item]
-        monkeypatch.setattr(apps, "build", lambda *_: running)
+        self.beats: Any = None
+
+        def build(*_: Any) -> Any:
+            return Running(self.faust, {"joins": agent}, Meter("t"), self.beats)  # type: ignore[arg-type, dict-item]
+
+        monkeypatch.setattr(apps, "build", build)
         monkeypatch.setattr(apps, "SchemaIds", lambda *_: None)
         monkeypatch.setattr(Codec, "preload", lambda _self, topics, _stop: self.preloaded(topics))
         self.learned: list[str] = []
+        self.heartbeat_s = 0.0
         self._settings = settings(cache=folder)
 
     def preloaded(self, topics: Any) -> None:
@@ -172,7 +191,8 @@ class Served:
 
     def run(self) -> None:
         try:
-            join_app(join(), self._settings, schema_of).run(self.stop, self.readiness)
+            app = join_app(join(), self._settings, schema_of)
+            replace(app, heartbeat_s=self.heartbeat_s).run(self.stop, self.readiness)
         except BaseException as error:  # noqa: BLE001 - to be looked at by the test
             self.raised.append(error)
 
@@ -185,12 +205,7 @@ class Served:
         assert not thread.is_alive()
 
     def until_ready(self) -> None:
-        deadline = threading.Event()
-        for _ in range(2_000):
-            if not self.readiness():
-                return
-            deadline.wait(0.01)
-        raise AssertionError(self.readiness())
+        until(lambda: not self.readiness())
 
 
 @pytest.fixture
@@ -244,6 +259,118 @@ def test_a_worker_that_hangs_is_left_after_a_while(
         served.stop.set()
     assert served.raised == []
     assert not served.faust.stopped
+
+
+class Beats:
+    """What a service told of itself."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def turn(self, *, ready: bool) -> None:
+        word = "ready" if ready else "not ready"
+        if self.told[-1:] != [word]:
+            self.told.append(word)
+
+    def stop(self) -> None:
+        self.told.append("stops")
+
+    def drained(self) -> None:
+        self.told.append("has drained")
+
+
+def test_it_tells_how_it_stands_until_it_has_drained(served: Served) -> None:
+    served.beats = Beats()
+    served.faust.in_recovery = True
+    with served.running():
+        until(lambda: served.beats.told == ["not ready"])
+        served.faust.in_recovery = False
+        until(lambda: served.beats.told == ["not ready", "ready"])
+        served.stop.set()
+    assert served.beats.told == ["not ready", "ready", "stops", "has drained"]
+
+
+def test_what_keeps_it_from_starting_is_no_readiness(served: Served) -> None:
+    served.beats = Beats()
+    served.faust.starting = RuntimeError("no broker")
+    with served.running():
+        pass
+    assert "ready" not in served.beats.told
+
+
+class Said(AbstractContextManager["Said"]):
+    """Heartbeats that are kept instead of published."""
+
+    made: ClassVar[list["Said"]] = []
+
+    def __init__(self, service: str, version: str, every_s: float, _means: Any) -> None:
+        self.about = (service, version, every_s)
+        self.ended = False
+        self.made.append(self)
+
+    def tell(self, standing: Standing) -> None:
+        """Keep none."""
+
+    def __exit__(self, *_: object) -> None:
+        self.ended = True
+
+
+@pytest.mark.parametrize("crashes", [False, True])
+def test_its_heartbeats_last_from_its_start_to_its_end(
+    served: Served, monkeypatch: pytest.MonkeyPatch, crashes: bool
+) -> None:
+    monkeypatch.setattr(apps, "Heartbeats", Said)
+    monkeypatch.setattr(Said, "made", [])
+    served.heartbeat_s = 7.0
+    with served.running():
+        served.until_ready()
+        (said,) = Said.made
+        assert (said.about, said.ended) == (("pages", "7", 7.0), False)
+        if crashes:
+            served.faust.crash_reason = ValueError("a defect")
+        served.stop.set()
+    assert said.ended
+    assert len(served.raised) == crashes
+
+
+def test_without_a_pace_there_are_no_heartbeats(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(apps, "Heartbeats", None)
+    with served.running():
+        served.until_ready()
+        served.stop.set()
+    assert served.raised == []
+
+
+async def test_it_tells_of_what_it_is_assigned_and_of_no_changelog(tmp_path: Path) -> None:
+    told: list[Standing] = []
+    running = build(replace(service(), heartbeat_s=60.0), CODEC, tmp_path, told.append)
+    consumer: Any = running.app.consumer
+    consumer._thread.assigned = {
+        TopicPartition("t.a.v1", 2),
+        TopicPartition("t.a.v1", 0),
+        TopicPartition("t.darkroom-pages-joins-changelog", 2),
+    }
+    agent = running.agents["joins"]
+    agent.inbox.put(Chunk(TopicPartition("t.a.v1", 0), 0, ["record"] * 3))
+    agent.in_hand = 2
+    agent.outcomes.update(done=5, dead_letter=1)
+    running.app.rebalancing = running.app.in_recovery = False
+    running.beat(started=False)
+    running.beat(started=True)
+    lane = LaneStanding(
+        "events",
+        (Partition("a.v1", 0), Partition("a.v1", 2)),
+        waiting=3,
+        in_engine=2,
+        done=6,
+        failed=1,
+    )
+    assert told == [Standing("starting"), Standing("working", (lane,))]
+    running.app.rebalancing = True
+    running.beat(started=True)
+    assert len(told) == 2, "a rebalance is no start"
 
 
 async def test_a_defect_of_an_agent_crashes_the_worker() -> None:

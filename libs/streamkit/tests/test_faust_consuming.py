@@ -165,6 +165,20 @@ async def test_assignment_and_revocation_begin_an_epoch(
     assert consumer.epoch == 2
 
 
+async def test_what_is_assigned_is_known_until_it_is_revoked(
+    consumer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def told(*_: Any) -> None: ...
+
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_partitions_revoked", told)
+    monkeypatch.setattr(driver.AIOKafkaConsumerThread, "on_partitions_assigned", told)
+    assert not consumer.assigned
+    await consumer._thread.on_partitions_assigned({OURS, THEIRS})
+    assert set(consumer.assigned) == {OURS, THEIRS}
+    await consumer._thread.on_partitions_revoked({OURS, THEIRS})
+    assert not consumer.assigned
+
+
 class Kafka:
     """A consumer with committed offsets."""
 

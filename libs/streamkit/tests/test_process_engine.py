@@ -33,8 +33,9 @@ from engine_doubles import (
     no_handlers,
     work,
 )
+from streamkit import family
 from streamkit.engine import basket as baskets
-from streamkit.engine import child, memory
+from streamkit.engine import child
 from streamkit.engine import life as lives
 from streamkit.engine.basket import Basket
 from streamkit.engine.channel import Channel
@@ -42,6 +43,7 @@ from streamkit.engine.life import described
 from streamkit.engine.process import ProcessEngine
 from streamkit.engine.wire import Frames, frame, results_frame, results_of, work_frame, works_of
 from streamkit.engine.work import Result
+from streamkit.family import Family
 from streamkit.messages import Failure, Handlers
 from streamkit.ports import EngineGone, EngineResults
 from streamkit.records import RawRecord
@@ -519,18 +521,18 @@ def test_the_memory_of_the_process_is_known(start: Start) -> None:
 
 
 def test_memory_counts_what_the_process_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_LOOK_S", 0.0)
-    known = memory.Memory(os.getpid())
+    monkeypatch.setattr(family, "_LOOK_S", 0.0)
+    known = Family(os.getpid())
     alone = psutil.Process().memory_info().rss
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as started:
         own = psutil.Process(started.pid)
         until(lambda: own.memory_info().rss > 5_000_000)
         assert known.resident() > alone + 1_000_000
-        ended = memory.Memory(started.pid)
+        ended = Family(started.pid)
         started.kill()
         started.wait()
         assert ended.resident() == 0
-        assert memory.Memory(started.pid).resident() == 0
+        assert Family(started.pid).resident() == 0
 
 
 # -- together with the worker ---------------------------------------------------------------------

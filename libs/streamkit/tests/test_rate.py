@@ -14,6 +14,7 @@ from streamkit.rate import (
     IDLE_S,
     Answer,
     LocalBucket,
+    LocalTokens,
     Quota,
     Rate,
     SharedBucket,
@@ -51,6 +52,44 @@ def test_a_quota_is_read_and_may_be_used_at_once_after_a_rest() -> None:
 def test_what_is_no_quota_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"is no (rate|quota)"):
         parse_quota(text)
+
+
+@pytest.mark.parametrize(
+    ("factor", "rate", "quota"),
+    [
+        (1, Rate(0.05, 3), Quota(3, 60)),
+        (2, Rate(0.1, 6), Quota(6, 60)),
+        (0.5, Rate(0.025, 2), Quota(3, 120)),
+    ],
+)
+def test_a_multiple_of_a_quota(factor: float, rate: Rate, quota: Quota) -> None:
+    assert Quota(3, 60).times(factor) == quota
+    assert Quota(3, 60).rate.times(factor) == pytest.approx(rate)
+    assert Rate(1.0, 1).times(0.5) == Rate(0.5, 1), "one at least, else there would never be one"
+
+
+def test_who_takes_at_a_multiple_of_a_rate_takes_from_the_same_tokens() -> None:
+    clock, rate = FakeClock(), Rate(1.0, 10)
+    tokens = LocalTokens(clock)
+    assert tokens.ask(2, rate.times(0.5)) == pytest.approx(Answer(2, 0, 1, 3))
+    assert tokens.ask(2, rate.times(2)) == pytest.approx(Answer(2, 0, 1, 10))
+    assert tokens.ask(9, rate) == pytest.approx(Answer(5, 1, 1, 0))
+    clock.now += 1
+    assert tokens.ask(1, rate.times(0.5)) == pytest.approx(Answer(0, 1, 1, 0.5))
+    assert tokens.ask(-3, rate) == pytest.approx(Answer(-3, 0, 1, 4))
+    assert tokens.ask(-99, rate).left == 10
+
+
+def test_who_asks_at_a_rate_that_holds_less_takes_nothing_from_the_others() -> None:
+    clock, rate = FakeClock(), Rate(1.0, 1)
+    tokens = LocalTokens(clock, left_s=0)
+    clock.now += 1.5
+    assert tokens.ask(0, rate).left == 1
+    assert tokens.ask(0, rate.times(0.5)).left == pytest.approx(0.75)
+
+
+def test_local_tokens_begin_with_what_is_left() -> None:
+    assert LocalTokens(FakeClock(), left_s=2.5).ask(9, Rate(2.0, 9)) == Answer(5, 0.5, 1, 0)
 
 
 def test_a_worker_has_its_share_of_a_rate() -> None:

@@ -342,6 +342,94 @@ class ConfidencePolicy(TypedDict):
     """When."""
 
 
+class WorkerPartition(TypedDict):
+    """A partition of a topic."""
+
+    topic: str
+    """Its topic."""
+    partition: int
+    """Its number."""
+
+
+class WorkerLane(TypedDict):
+    """A lane of a worker."""
+
+    lane: str
+    """Name of the lane."""
+    partitions: list[WorkerPartition]
+    """What is assigned to it of the lane."""
+    waiting: int
+    """Records that it has fetched and not begun."""
+    in_engine: int
+    """Records that its engines hold."""
+    concurrency: int | None
+    """Records that they may hold at a time; null: as many as can be."""
+    rate: float | None
+    """Records a second that may begin in all workers together; null: as many as can be."""
+    paused: bool
+    """Whether its work is held back."""
+    done: int
+    """Records that it has finished since it began."""
+    failed: int
+    """Records among them that it gave up."""
+
+
+class WorkerTask(TypedDict):
+    """A record under way."""
+
+    lane: str
+    """Its lane."""
+    topic: str
+    """Topic of the record."""
+    partition: int
+    """Partition of the record."""
+    offset: int
+    """Its offset there."""
+    key: str
+    """Its key: a photo's id in most topics."""
+    attempt: int
+    """From 1."""
+    engine: str
+    """The engine that has it."""
+    since: datetime
+    """Since when."""
+
+
+class Worker(TypedDict):
+    """A worker's heartbeat: what it has, does and uses; said at every change of its state and every few seconds."""
+
+    worker: str
+    """A worker process: service@host:process id; the key."""
+    service: str
+    """Its service."""
+    host: str
+    """Where it runs."""
+    pid: int
+    """Its process id there."""
+    version: str
+    """Of Darkroom."""
+    state: str
+    """starting, working, stopping, gone."""
+    started_at: datetime
+    """When it began."""
+    reported_at: datetime
+    """When this was said."""
+    every_s: float
+    """Seconds to its next heartbeat, at most."""
+    cpu: float
+    """Share, 0 to 1, that is in use of the CPU that it may use: of its container, where that has a limit, else of its host."""
+    cpu_cores: float
+    """Cores' worth of CPU that it and its engines used since its last heartbeat."""
+    memory: float
+    """Share, 0 to 1, that is in use of the memory that it may use: of its container, where that has a limit, else of its host."""
+    memory_bytes: int
+    """Resident memory of it and its engines."""
+    lanes: list[WorkerLane]
+    """What it does of each lane; empty: it has none."""
+    work: list[WorkerTask]
+    """What its engines work on, the oldest first, 20 at most."""
+
+
 class PhotoAnalysisCancelled(TypedDict):
     """Nobody waits for this analysis any more: without an outcome yet, it ends as cancelled."""
 

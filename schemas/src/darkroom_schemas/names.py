@@ -32,6 +32,7 @@ TRAINING_REQUESTED: Final = "training.requested.v1"
 OPS_POLICY: Final = "ops.policy.v1"
 OPS_LOAD: Final = "ops.load.v1"
 OPS_CONTROL: Final = "ops.control.v1"
+OPS_WORKER: Final = "ops.worker.v1"
 OPS_NOTIFIED: Final = "ops.notified.v1"
 PHOTO_SUBMITTED: Final = {
     "high": "photo.submitted.high.v1",

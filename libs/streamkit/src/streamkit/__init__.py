@@ -24,7 +24,13 @@ from streamkit.objects import ObjectStore
 from streamkit.publishing import MAX_MESSAGE_BYTES, Publisher, PublishError
 from streamkit.records import RawRecord, Taken
 from streamkit.service import Readiness, service_frame
-from streamkit.settings import ObjectSettings, ServiceSettings, TopicSettings, WorkerSettings
+from streamkit.settings import (
+    HeartbeatSettings,
+    ObjectSettings,
+    ServiceSettings,
+    TopicSettings,
+    WorkerSettings,
+)
 from streamkit.settle import HandlerDefectError
 from streamkit.worker import Worker, connect
 
@@ -42,6 +48,7 @@ __all__ = [
     "Handler",
     "HandlerDefectError",
     "Handlers",
+    "HeartbeatSettings",
     "Instruction",
     "Job",
     "Lane",

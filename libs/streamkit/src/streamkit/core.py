@@ -27,7 +27,7 @@ from streamkit.events import (
 from streamkit.feed import Feed
 from streamkit.feeding import Feeding
 from streamkit.gate import Gate
-from streamkit.items import LaneState
+from streamkit.items import Item, LaneState
 from streamkit.job import Job
 from streamkit.outside import Outside
 from streamkit.policy import Policy
@@ -35,6 +35,15 @@ from streamkit.ports import EngineGone, EngineReady, EngineResults
 from streamkit.records import Partition
 from streamkit.retry import RetryPlan
 from streamkit.settle import Settler
+from streamkit.standing import (
+    MOST_TASKS,
+    LaneStanding,
+    Pulse,
+    Standing,
+    State,
+    Task,
+    readable_key,
+)
 from streamkit.steering import Steering
 
 RETRY = "retry"
@@ -61,6 +70,9 @@ class Core:
         self._stopping = False
         self._next_store = self._next_check = 0.0
         self._open_feeds: Callable[[], Iterable[Feed]] | None = None
+        self._pulse: Pulse | None = None
+        if outside.tell is not None:
+            self._pulse = Pulse(outside.tell, policy.heartbeat_s, self.standing)
         gate = self._gate = Gate(outside.meter)
         self._dispatcher = Dispatcher(slots, self._lanes, policy, gate, outside.meter, job.batching)
         retries = RetryPlan(job.service, policy.retry_tiers)
@@ -113,6 +125,8 @@ class Core:
         """Monotonic second at which to turn again though nothing has happened."""
         now = self._clock.monotonic()
         times = [self._next_check, *self._feeding.deadlines()]
+        if self._pulse is not None:
+            times.append(self._pulse.next_at())
         if self._timers:
             times.append(self._timers[0][0])
         if self._feeding.dirty:
@@ -156,12 +170,16 @@ class Core:
         if now >= self._next_check:
             self._next_check = now + _CHECK_S
             self._check(now)
+        if self._pulse is not None:
+            self._pulse.turn(self._state, now)
 
     def close(self) -> None:
         """End the engines; to be called when it is over, or has failed."""
         self._dispatcher.close(2.0)
         self._settler.flush_metrics()
         self._steering.close()
+        if self._pulse is not None:
+            self._pulse.last()
 
     # -- partitions come and go -----------------------------------------------------------------
 
@@ -232,3 +250,51 @@ class Core:
     def partitions(self) -> Mapping[str, Sequence[Partition]]:
         """What each feed has, for status pages and tests."""
         return self._feeding.partitions()
+
+    @property
+    def _state(self) -> State:
+        if self._stopping:
+            return "stopping"
+        return "working" if self._open_feeds is None else "starting"
+
+    def standing(self, state: State) -> Standing:
+        """How it stands now."""
+        self._settler.flush_metrics()
+        now, now_s = self._clock.monotonic(), self._clock.time()
+        partitions = self.partitions()
+        return Standing(
+            state,
+            tuple(self._lane(lane, partitions.get(lane.name, ())) for lane in self._lanes.values()),
+            tuple(
+                _task(item, slot.name, now_s - (now - given))
+                for slot, item, given in self._dispatcher.oldest(MOST_TASKS)
+            ),
+        )
+
+    def _lane(self, lane: LaneState, partitions: Sequence[Partition]) -> LaneStanding:
+        done, failed = self._settler.finished(lane.name)
+        return LaneStanding(
+            lane=lane.name,
+            partitions=tuple(partitions),
+            waiting=lane.waiting,
+            in_engine=lane.in_engine,
+            concurrency=lane.limit or None,
+            rate=lane.per_s or None,
+            paused=lane.paused,
+            done=done,
+            failed=failed,
+        )
+
+
+def _task(item: Item, engine: str, since: float) -> Task:
+    record = item.record
+    return Task(
+        lane=item.lane.name,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        key=readable_key(record.key),
+        attempt=item.attempt,
+        engine=engine,
+        since=since,
+    )

@@ -1,8 +1,9 @@
 """Which work goes to which engine, when; and what becomes of it when an engine goes."""
 
+import heapq
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -253,7 +254,7 @@ class Dispatcher:
         else:
             predicted = self._paces[lane.name].ms
         self._scheduler.charge(lane.name, predicted * len(items))
-        chunk = Chunk(len(items), predicted)
+        chunk = Chunk(len(items), predicted, now)
         slot.long = chunk.size * predicted >= _LONG_MS
         if not slot.in_hand:
             slot.head_since = now
@@ -364,6 +365,16 @@ class Dispatcher:
         slot.replaced = True
         self._meter.engine_restarted(slot.name, why)
         slot.engine.replace(why)
+
+    def oldest(self, most: int) -> Iterator[tuple[Slot, Item, float]]:
+        """What engines have in hand, with the engine and when (monotonic seconds) it was given to
+        it; the oldest first, `most` at most."""
+        of_each = (
+            [(item.chunk.given, slot, item) for item in slot.in_hand.values() if item.chunk]
+            for slot in self.slots.values()
+        )
+        in_order = heapq.merge(*of_each, key=lambda one: one[0])
+        return ((slot, item, given) for given, slot, item in itertools.islice(in_order, most))
 
     def active(self) -> Iterable[Item]:
         """All that engines have in hand."""

@@ -35,10 +35,12 @@ class Claim:
 class Chunk:
     """What an engine was given at once, to know when it is over."""
 
-    __slots__ = ("left", "ms", "predicted_ms", "size")
+    __slots__ = ("given", "left", "ms", "predicted_ms", "size")
 
-    def __init__(self, size: int, predicted_ms: float) -> None:
+    def __init__(self, size: int, predicted_ms: float, given: float) -> None:
         self.size = self.left = size
+        self.given = given
+        """When (monotonic seconds)."""
         self.ms = 0.0
         self.predicted_ms = predicted_ms
 
@@ -146,6 +148,7 @@ class LaneState:
         "limit",
         "name",
         "paused",
+        "per_s",
         "queue",
     )
 
@@ -158,10 +161,17 @@ class LaneState:
         self.limit = lane.concurrency
         self.paused = False
         self.bucket: Bucket | None = None
+        self.per_s = 0.0
+        """Its rate; 0: none is set."""
         self.keys: dict[bytes | None, deque[Item]] = {}
         """In an ordered lane: what waits behind the one item of a key that may go."""
         self.holders: set[int] = set()
         """The ids of those items."""
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait, those behind others of their key too."""
+        return len(self.queue) + sum(map(len, self.keys.values()))
 
     def put(self, item: Item) -> None:
         """Let an item wait its turn; in an ordered lane behind those of its key."""

@@ -10,6 +10,7 @@ from streamkit.metrics import Meter
 from streamkit.ports import Producer
 from streamkit.rate import Bucket, LocalBucket, parse_rate
 from streamkit.records import RawRecord
+from streamkit.standing import Tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class Outside:
     """The core's clock, producer and meter.
 
     `encode` makes records of notices, None if nobody is to be told. `bucket_of` gives the bucket
-    of a target at a rate, None: each worker has its own. `chance` is for jitter.
+    of a target at a rate, None: each worker has its own. `tell` is told how the worker stands,
+    None: nobody is. `chance` is for jitter.
     """
 
     clock: Clock
@@ -25,6 +27,7 @@ class Outside:
     meter: Meter
     encode: Callable[[Emit], RawRecord] | None = None
     bucket_of: Callable[[str, str], Bucket] | None = None
+    tell: Tell | None = None
     chance: random.Random = field(default_factory=random.Random)
 
     def bucket(self, target: str, rate: str) -> Bucket:

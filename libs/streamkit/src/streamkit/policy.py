@@ -48,6 +48,9 @@ class Policy:
     stage_rate: str = ""
     """Records a second, minute or hour that all workers of the stage begin together; "": any."""
 
+    heartbeat_s: float = 5.0
+    """How the worker stands is told so often."""
+
     publish_tries: int = 3
     publish_delay_s: float = 0.5
     """Sends of a record's events before the record itself is tried again, and the longest wait

@@ -30,6 +30,14 @@ class ProducerLostError(RuntimeError):
     """The producer can't go on (a fatal error of librdkafka's): only a new process helps."""
 
 
+def event_record(
+    codec: Codec, source: str, emit: Emit, traceparent: str | None = None
+) -> RawRecord:
+    """The record of an event that `source` says; see event_headers, Codec.encode."""
+    headers = event_headers(emit, source=source, traceparent=traceparent)
+    return RawRecord(emit.topic, emit.key.encode(), codec.encode(emit.topic, emit.value), headers)
+
+
 class Publisher:
     """Publishes and waits until the broker has acknowledged all of it. Blocks; for one thread at a
     time. Workers don't use it: they publish without waiting."""
@@ -50,9 +58,7 @@ class Publisher:
 
     def encode(self, emit: Emit, traceparent: str | None = None) -> RawRecord:
         """The record of an event."""
-        headers = event_headers(emit, source=self._source, traceparent=traceparent)
-        value = self._codec.encode(emit.topic, emit.value)
-        return RawRecord(emit.topic, emit.key.encode(), value, headers)
+        return event_record(self._codec, self._source, emit, traceparent)
 
     def publish_raw(self, records: Iterable[RawRecord]) -> None:
         """Publish records as they are; raises PublishError as `publish`."""

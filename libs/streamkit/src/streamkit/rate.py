@@ -20,6 +20,9 @@ _log = structlog.get_logger("streamkit.rate")
 _RATE: Final = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,3})?)/(s|m|h)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
+_HAIR: Final = 1e-6
+"""Of a token: what is due now may lack as much, since numbers are rounded."""
+
 
 class Rate(NamedTuple):
     """So many a second in the long run, and up to `burst` at once after a rest."""
@@ -30,6 +33,11 @@ class Rate(NamedTuple):
     def share(self, workers: int) -> "Rate":
         """What one of so many workers may do on its own."""
         return Rate(self.per_s / workers, max(1, self.burst // workers))
+
+    def times(self, factor: float) -> "Rate":
+        """So many times as many. Those who take at multiples of one rate may take from one bucket:
+        what one of them takes costs the others what it is worth in their own rate."""
+        return Rate(self.per_s * factor, max(1, math.ceil(self.burst * factor)))
 
 
 def parse_rate(text: str) -> Rate:
@@ -57,6 +65,13 @@ class Quota(NamedTuple):
     def rate(self) -> Rate:
         """As a bucket keeps it."""
         return Rate(self.amount / self.window_s, self.amount)
+
+    def times(self, factor: float) -> "Quota":
+        """So many times as many; in a longer window where they would be no whole number."""
+        amount = float(self.amount * factor)
+        if amount.is_integer():
+            return Quota(int(amount), self.window_s)
+        return Quota(self.amount, round(self.window_s / factor))
 
 
 def parse_quota(text: str) -> Quota:
@@ -143,6 +158,26 @@ class Answer(NamedTuple):
     wait_s: float
     workers: int
     left: float
+
+
+class LocalTokens:
+    """Tokens of one process's own, by the algorithm of those in Redis (`rate_redis`): `left_s` is
+    for how long they have been coming since there were none; as long as can be, if not given."""
+
+    def __init__(self, clock: Clock, left_s: float = math.inf) -> None:
+        self._clock = clock
+        self._empty = clock.monotonic() - left_s
+
+    def ask(self, wanted: int, rate: Rate) -> Answer:
+        """See Tokens."""
+        now, interval_s = self._clock.monotonic(), 1 / rate.per_s
+        full = now - rate.burst * interval_s
+        empty = min(max(self._empty, full), now)
+        granted = min(wanted, math.floor((now - empty) / interval_s + _HAIR))
+        if granted:
+            empty = self._empty = min(max(empty + granted * interval_s, full), now)
+        wait_s = max(0.0, empty + interval_s - now)
+        return Answer(granted, wait_s, 1, (now - empty) / interval_s)
 
 
 class TokensAwayError(Exception):

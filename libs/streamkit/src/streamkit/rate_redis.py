@@ -42,15 +42,21 @@ local full = now - burst * interval
 local empty = tonumber(redis.call('GET', empty_key) or full)
 empty = math.min(math.max(empty, full), now)
 local granted = math.min(wanted, math.floor((now - empty) / interval + 0.000001))
-empty = math.min(math.max(empty + granted * interval, full), now)
-local life_ms = burst * interval / 1000 + 1000
-redis.call('SET', empty_key, string.format('%.3f', empty), 'PX', string.format('%.0f', life_ms))
+if granted ~= 0 then
+  empty = math.min(math.max(empty + granted * interval, full), now)
+  local life_ms = burst * interval / 1000 + 1000
+  redis.call('SET', empty_key, string.format('%.3f', empty), 'PX', string.format('%.0f', life_ms))
+end
 return {granted, math.ceil(math.max(0, empty + interval - now)),
         redis.call('ZCARD', members_key), string.format('%.6f', (now - empty) / interval)}
 """
 """The generic cell rate algorithm (ITU-T I.371), kept as the moment at which the bucket was empty:
 one token for each `interval` since, at most `burst`. Microseconds. A negative `wanted` gives
-tokens back. Every call also counts its worker among those that are there."""
+tokens back. Every call also counts its worker among those that are there.
+
+A moment says nothing of a rate: who asks at another one (see Rate.times) takes from the same bucket
+at its own price. So only what is granted moves it; who asks and gets nothing, at a rate that lets a
+bucket hold less, takes nothing away from the others."""
 
 
 def connect_redis(url: str) -> "redis.Redis":

@@ -56,7 +56,15 @@ class TopicSettings(ServiceSettings):
         return value.expanduser()
 
 
-class WorkerSettings(TopicSettings):
+class HeartbeatSettings(BaseSettings):
+    """Settings of a service that tells how it stands; mixed into a ServiceSettings."""
+
+    heartbeat_s: float = Field(
+        5.0, gt=0, le=60, description="seconds between heartbeats on ops.worker.v1, at most"
+    )
+
+
+class WorkerSettings(HeartbeatSettings, TopicSettings):
     """Settings of a service that runs a Worker."""
 
     group_protocol: Literal["consumer", "classic"] = Field(
@@ -102,7 +110,8 @@ class WorkerSettings(TopicSettings):
         "redis://127.0.0.1:6379/0", description="Redis that shares rates and tells news, as URL"
     )
     operations: bool = Field(
-        True, description="obey ops.control.v1 and write ops.notified.v1; they must exist"
+        True,
+        description="obey ops.control.v1, write ops.notified.v1 and ops.worker.v1; they must exist",
     )
 
     @field_validator("retry_tiers")
@@ -143,6 +152,7 @@ class WorkerSettings(TopicSettings):
             engine_memory=self.engine_memory,
             retry_tiers=_words(self.retry_tiers),
             stage_rate=self.stage_rate,
+            heartbeat_s=self.heartbeat_s,
         )
 
 

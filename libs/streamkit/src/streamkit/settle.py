@@ -1,5 +1,6 @@
 """What becomes of a record once an engine has answered: published, tried again, or given up."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Final, NoReturn, Protocol
@@ -82,6 +83,7 @@ class Settler:
         self._acks = 0
         self._telling = Telling(job.service, outside, later)
         self._unmetered: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     # -- what engines say -----------------------------------------------------------------------
 
@@ -422,10 +424,16 @@ class Settler:
         self._telling.opened(self._gate)
 
     def flush_metrics(self) -> None:
-        """Count what was finished since the last time."""
+        """Count what was finished since the last time, by lane and outcome."""
         for (lane, outcome), (durations, ages) in self._unmetered.items():
             self.meter.finished(lane, outcome, durations, ages)
+            self._counts[lane, outcome] += len(durations)
         self._unmetered.clear()
+
+    def finished(self, lane: str) -> tuple[int, int]:
+        """How many of a lane's records are over, and how many of those were given up."""
+        done, failed = self._counts[lane, "done"], self._counts[lane, "dead_letter"]
+        return done + failed, failed
 
     def active(self) -> list[Item]:
         """All that wait for the broker's acknowledgement."""

@@ -47,14 +47,14 @@ class Steering:
             lane.paused = wanted.paused
             limits = [one for one in (lane.lane.concurrency, wanted.concurrency) if one]
             lane.limit = min(limits, default=0)
-            lane.bucket, per_s = None, 0.0
+            lane.bucket, lane.per_s = None, 0.0
             rated = self._controls.rated(self._service, name) or self._rated_by_settings()
             if rated is not None:
-                lane.bucket, per_s = self._bucket(*rated), parse_rate(rated[1]).per_s
+                lane.bucket, lane.per_s = self._bucket(*rated), parse_rate(rated[1]).per_s
                 used.add(rated[0])
             self._meter.paused(name, lane.paused)
             self._meter.concurrency(name, lane.limit)
-            self._meter.rate(name, per_s)
+            self._meter.rate(name, lane.per_s)
         for target in self._buckets.keys() - used:
             self._buckets.pop(target)[1].close()
 

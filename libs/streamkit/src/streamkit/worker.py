@@ -29,18 +29,18 @@ from streamkit.events import (
     Woken,
 )
 from streamkit.feed import Feed
-from streamkit.headers import event_headers
+from streamkit.heartbeat import HeartbeatMeans, Heartbeats
 from streamkit.job import HIGH, Job
 from streamkit.kafka.backend import KafkaBackend
-from streamkit.messages import Emit
 from streamkit.metrics import Meter
 from streamkit.notices import TOPIC as NOTICES
 from streamkit.outside import Outside
 from streamkit.ports import Backend, Engine, Producer, Report
+from streamkit.publishing import event_record
 from streamkit.rate import Bucket, SharedBucket, parse_rate
-from streamkit.records import RawRecord
 from streamkit.retry import RetryPlan
 from streamkit.settings import WorkerSettings
+from streamkit.standing import Tell
 from streamkit.watchdog import Watchdog
 
 _log = structlog.get_logger("streamkit.worker")
@@ -85,6 +85,7 @@ class Worker:
         self._threads: list[threading.Thread] = []
         self._publishing = True
         self._core: Core | None = None
+        self._encode = partial(event_record, means.codec, job.service)
         self.watchdog = Watchdog(stalled=self._meter.stalled)
 
     def waiting_for(self) -> Sequence[str]:
@@ -98,12 +99,13 @@ class Worker:
         ConsumerLostError, ProducerLostError; what was finished by then is committed.
         """
         with ExitStack() as ends:
+            tell = self._heartbeats(ends)
             controls = self._follow_controls()
             if controls is not None:
                 ends.callback(controls.close)
             producer = self._means.backend.producer(self._job.service)
             ends.callback(producer.close)
-            core = self._build(producer)
+            core = self._build(producer, tell)
             publisher = threading.Thread(
                 target=self._publish, args=(producer,), name="publisher", daemon=True
             )
@@ -218,23 +220,29 @@ class Worker:
 
     # -- building -------------------------------------------------------------------------------
 
-    def _build(self, producer: Producer) -> Core:
+    def _heartbeats(self, ends: ExitStack) -> Tell | None:
+        """Say that the worker starts; what is to be told of it until it `ends`."""
+        if not self._settings.operations:
+            return None
+        client = f"{self._job.service}-heartbeat"
+        # A producer of their own: none of them waits among events, and no event among them.
+        means = HeartbeatMeans(partial(self._means.backend.producer, client), self._encode)
+        job, every_s = self._job, self._settings.heartbeat_s
+        return ends.enter_context(Heartbeats(job.service, job.version, every_s, means)).tell
+
+    def _build(self, producer: Producer, tell: Tell | None) -> Core:
         outside = Outside(
             self._clock,
             producer,
             self._meter,
             self._encode if self._settings.operations else None,
             self._bucket_of,
+            tell,
         )
         return Core(self._job, self._settings.policy, self._slots(), outside)
 
     def _plan(self) -> RetryPlan:
         return RetryPlan(self._job.service, self._settings.policy.retry_tiers)
-
-    def _encode(self, emit: Emit) -> RawRecord:
-        headers = event_headers(emit, source=self._job.service)
-        value = self._means.codec.encode(emit.topic, emit.value)
-        return RawRecord(emit.topic, emit.key.encode(), value, headers)
 
     def _bucket_of(self, target: str, rate: str) -> Bucket:
         from streamkit.rate_redis import RedisTokens, connect_redis
@@ -301,6 +309,7 @@ def connect(
         open_codec, settings.registry, str(settings.cache), schema_of, settings.topic_prefix
     )
     codec = make_codec()
+    # No heartbeat is worth waiting for: their thread learns the id of theirs by itself.
     ours = (NOTICES, CONTROLS) if settings.operations else ()
     written = tuple(writes)
     codec.preload((*written, *ours), stop)

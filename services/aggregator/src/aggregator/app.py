@@ -33,6 +33,7 @@ def application(settings: Settings, policy_of: PolicyOf) -> FoldApp:
         instance=settings.aggregator_instance,
         most=settings.aggregator_in_flight,
         notices=True,
+        heartbeat_s=settings.heartbeat_s,
     )
 
 

@@ -7,12 +7,12 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from aggregator.routing import Policy, Thresholds
-from streamkit import TopicSettings
+from streamkit import HeartbeatSettings, TopicSettings
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-class Settings(TopicSettings):
+class Settings(HeartbeatSettings, TopicSettings):
     """Read once, frozen. Each setting is the variable DARKROOM_NAME or the flag --name."""
 
     policy_auto_above: Probability = Field(0.8, description="a surer label is set without asking")

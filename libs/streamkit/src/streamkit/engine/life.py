@@ -14,8 +14,8 @@ import structlog
 
 from streamkit.engine import child
 from streamkit.engine.channel import Channel
-from streamkit.engine.memory import Memory
 from streamkit.engine.wire import Frame, Frames
+from streamkit.family import Family
 
 _log = structlog.get_logger("streamkit.engine")
 
@@ -57,7 +57,7 @@ class Life:
             raise
         finally:
             theirs.close()
-        self._memory = Memory(self._process.pid or 0)
+        self._family = Family(self._process.pid or 0)
 
     def frames(self) -> Iterator[Frame]:
         """What the process says, until it has ended or says no more."""
@@ -83,8 +83,8 @@ class Life:
             self.channel.wire.shutdown(socket.SHUT_RDWR)
 
     def resident(self) -> int:
-        """See Memory."""
-        return self._memory.resident()
+        """See Family."""
+        return self._family.resident()
 
     def end(self) -> int | None:
         """Wait for the end, kill if need be, clean up; the exit code, negative for a signal.

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -43,6 +43,10 @@ class Agent:
     ) -> None:
         self.inbox = Inbox(2 * most)
         self.delivery = delivery
+        self.in_hand = 0
+        """Records that it works on."""
+        self.outcomes: Counter[str] = Counter()
+        """Records that are over, by what became of them."""
         self._folding = folding
         self._service = service
         self._progress = progress
@@ -51,6 +55,11 @@ class Agent:
         self._closed = False
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def waiting(self) -> int:
+        """Records that wait for it."""
+        return self.inbox.held
 
     async def run(self) -> None:
         """Work for ever. Raises only what is a defect: records never make it raise."""
@@ -91,6 +100,7 @@ class Agent:
         )
         pauses = itertools.count(1)
         while waiting and ours():
+            self.in_hand = len(waiting)
             batch, busy = Batch(), None
             try:
                 await self._fill(batch, waiting)
@@ -103,6 +113,7 @@ class Agent:
                     self._count(batch, taken)
             if busy is not None:
                 await self._pause(busy, next(pauses))
+        self.in_hand = 0
 
     async def _fill(self, batch: Batch, waiting: deque[tuple[Any, Record]]) -> None:
         """Work a batch out: at once, or all that waits where states are not to be told of often."""
@@ -131,4 +142,5 @@ class Agent:
         for outcome, stamps in batch.stamps.items():
             ages = [now - stamp / 1000 for stamp in stamps]
             durations = [took] * len(stamps)
+            self.outcomes[outcome] += len(stamps)
             self._service.meter.finished(self._folding.lane, outcome, durations, ages)

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final, cast
@@ -14,17 +16,21 @@ import structlog
 
 from streamkit.codec import AvroSchema, Codec, SchemaIds
 from streamkit.faust.agent import Agent, Progress
-from streamkit.faust.consuming import LARGEST_BATCH, Transport, mend
+from streamkit.faust.consuming import LARGEST_BATCH, Consumer, Transport, mend
 from streamkit.faust.delivery import Delivery, Sender
 from streamkit.faust.folding import Fold, Folding, Service
+from streamkit.faust.standing import Beats
 from streamkit.faust.sweeping import Sweeper
 from streamkit.faust.tables import FoldTable
 from streamkit.first_letters import FirstLetters
+from streamkit.heartbeat import HeartbeatMeans, Heartbeats
+from streamkit.kafka.backend import KafkaBackend
 from streamkit.metrics import Meter
 from streamkit.notices import TOPIC as NOTICES
-from streamkit.publishing import MAX_MESSAGE_BYTES
+from streamkit.publishing import MAX_MESSAGE_BYTES, event_record
 from streamkit.service import Readiness
 from streamkit.settings import TopicSettings
+from streamkit.standing import Tell
 from streamkit.watchdog import Watchdog
 
 _log = structlog.get_logger("streamkit.faust.app")
@@ -50,7 +56,8 @@ class FoldApp:
     `application` is its consumer group and the first part of the changelogs' names (the rest is
     `-TABLE-changelog`); `instance` names this process among those of the service, and is the same
     after a restart. All topics, changelogs too, must exist with equal partition counts. With
-    `notices` the first dead letter of a kind is told by `ops.notified.v1`, which must exist, too.
+    `notices` the first dead letter of a kind is told by `ops.notified.v1`, which must exist, too;
+    with `heartbeat_s` (seconds) how the service stands is told that often by `ops.worker.v1`.
     """
 
     service: str
@@ -64,6 +71,7 @@ class FoldApp:
     instance: str
     most: int = 1_000
     notices: bool = False
+    heartbeat_s: float = 0.0
 
     def run(self, stop: threading.Event, readiness: Readiness) -> None:
         """Work until `stop` is set. Blocks; raises what crashed the worker.
@@ -74,8 +82,23 @@ class FoldApp:
         ids = SchemaIds(self.settings.registry, self.settings.cache)
         codec = Codec(ids, self.schema_of, self.settings.topic_prefix)
         codec.preload((*self.writes, *((NOTICES,) if self.notices else ())), stop)
-        with TemporaryDirectory(prefix=f"{self.application}-") as folder:
-            asyncio.run(_serve(self, codec, Path(folder), stop, readiness))
+        with ExitStack() as ends:
+            tell = self._heartbeats(codec, ends)
+            folder = ends.enter_context(TemporaryDirectory(prefix=f"{self.application}-"))
+            asyncio.run(_serve(self, codec, Path(folder), stop, readiness, tell))
+
+    def _heartbeats(self, codec: Codec, ends: ExitStack) -> Tell | None:
+        """Say that the service starts; what is to be told of it until it `ends`."""
+        if not self.heartbeat_s:
+            return None
+        settings = self.settings
+        backend = KafkaBackend(settings.kafka, prefix=settings.topic_prefix)
+        means = HeartbeatMeans(
+            partial(backend.producer, f"{self.service}-heartbeat"),
+            partial(event_record, codec, self.service),
+        )
+        beats = Heartbeats(self.service, self.version, self.heartbeat_s, means)
+        return ends.enter_context(beats).tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +108,23 @@ class Running:
     app: faust.App
     agents: Mapping[str, Agent]
     meter: Meter
+    beats: Beats | None = None
 
     def waiting_for(self, started: bool) -> Sequence[str]:
         """What readiness lacks; `started` once the app has its partitions and its tables."""
-        if not started or self.app.rebalancing or self.app.in_recovery:
+        if not self._has_all(started):
             return ["partitions and tables"]
         if any(agent.delivery.stuck for agent in self.agents.values()):
             return ["acknowledgements of the broker"]
         return []
+
+    def beat(self, started: bool) -> None:
+        """Tell how it stands, if that is due."""
+        if self.beats is not None:
+            self.beats.turn(ready=self._has_all(started))
+
+    def _has_all(self, started: bool) -> bool:
+        return started and not self.app.rebalancing and not self.app.in_recovery
 
 
 def faust_settings(of: FoldApp, datadir: Path) -> dict[str, Any]:
@@ -131,15 +163,23 @@ def faust_settings(of: FoldApp, datadir: Path) -> dict[str, Any]:
     }
 
 
-def build(of: FoldApp, codec: Codec, datadir: Path) -> Running:
-    """The service, not started. To be called in the event loop that shall run it."""
+def build(of: FoldApp, codec: Codec, datadir: Path, tell: Tell | None = None) -> Running:
+    """The service, not started, which `tell` is told the standing of. To be called in the event
+    loop that shall run it."""
     app = faust.App(**faust_settings(of, datadir))
     transport = mend(app)
     meter = Meter(of.service, [fold.lane for fold in of.folds])
     first_letters = FirstLetters(of.service) if of.notices else None
     service = Service(of.service, of.version, of.dead_letters, meter, first_letters)
     agents = {fold.lane: _added(of, app, transport, fold, service, codec) for fold in of.folds}
-    return Running(app, agents, meter)
+    beats = None
+    if tell is not None:
+        topics = {
+            of.settings.topic_prefix + name: name for fold in of.folds for name in fold.topics
+        }
+        assigned = lambda: cast(Consumer, app.consumer).assigned  # noqa: E731
+        beats = Beats(agents, assigned, topics, tell, of.heartbeat_s)
+    return Running(app, agents, meter, beats)
 
 
 def _added(
@@ -193,34 +233,44 @@ def quiet(log_level: str) -> None:
 
 
 async def _serve(
-    of: FoldApp, codec: Codec, datadir: Path, stop: threading.Event, readiness: Readiness
+    of: FoldApp,
+    codec: Codec,
+    datadir: Path,
+    stop: threading.Event,
+    readiness: Readiness,
+    tell: Tell | None,
 ) -> None:
-    running = build(of, codec, datadir)
+    running = build(of, codec, datadir, tell)
     with Watchdog(stalled=running.meter.stalled) as watchdog:
         starting = asyncio.create_task(running.app.start())
         starting.add_done_callback(lambda _: _log.info("started"))
         readiness.follow(lambda: running.waiting_for(started=starting.done()), watchdog.trouble)
-        await _until(stop, running.app, starting, watchdog)
+        await _until(stop, running, starting, watchdog)
         await _left(running, starting)
 
 
 async def _until(
-    stop: threading.Event, app: faust.App, starting: "asyncio.Task[None]", watchdog: Watchdog
+    stop: threading.Event, running: Running, starting: "asyncio.Task[None]", watchdog: Watchdog
 ) -> None:
     """Wait for the stop, or a crash; raises what keeps the app from starting."""
     # A signal wakes no coroutine: the event is a thread's, so it is looked at.
-    while not stop.is_set() and not app.crashed:
+    while not stop.is_set() and not running.app.crashed:
         watchdog.beat()
         if starting.done():
             starting.result()
+        running.beat(started=starting.done())
         await asyncio.sleep(_STOP_LOOK_S)
 
 
 async def _left(running: Running, starting: "asyncio.Task[None]") -> None:
     """Finish what is in hand and leave; raises what the app crashed by."""
-    app = running.app
+    app, beats = running.app, running.beats
+    if beats is not None:
+        beats.stop()
     if not app.crashed:
         await asyncio.gather(*(agent.close(_DRAIN_S) for agent in running.agents.values()))
+    if beats is not None:
+        beats.drained()
     starting.cancel()
     await _stopped(app)
     if app.crash_reason is not None:

@@ -63,6 +63,7 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     epoch = 0
     fetched_in = 0
+    assigned: Collection[Any] = ()
     inboxes: Mapping[str, Inbox]
     _wanted: Collection[Any] = ()
 
@@ -88,10 +89,12 @@ class _Thread(driver.AIOKafkaConsumerThread):
 
     def on_partitions_revoked(self, revoked: Any) -> Any:
         self.epoch += 1
+        self.assigned = ()
         return super().on_partitions_revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Any, generation_id: int = 0) -> None:
         self.epoch += 1
+        self.assigned = frozenset(assigned)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def seek_to_committed(self) -> Mapping[Any, int]:
@@ -158,6 +161,11 @@ class Consumer(driver.Consumer):
     def epoch(self) -> int:
         """The present one; what is of an earlier one is not ours any more."""
         return self._thread.epoch
+
+    @property
+    def assigned(self) -> Collection[Any]:
+        """The partitions that the group has given us."""
+        return self._thread.assigned
 
     def finished(self, epoch: int, offsets: Mapping[Any, int]) -> None:
         """Everything before these offsets that was read in this epoch is done, in order."""

@@ -34,6 +34,11 @@ class Inbox:
         self._enough = asyncio.Event()
         self._wanted = most
 
+    @property
+    def held(self) -> int:
+        """How many records it holds."""
+        return self._held
+
     def put(self, chunk: Chunk) -> None:
         """Add a chunk, whether there is room or not."""
         self._chunks.append(chunk)

@@ -1,7 +1,8 @@
 """Reads a topic to its end, then follows it, outside of any group."""
 
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import structlog
@@ -33,7 +34,8 @@ class Follower:
     """A small topic, read by a thread of its own.
 
     `tell` is called in that thread with key and value of every record, in order. Where it raises
-    Busy, it is called again with the same record. `name` is what the log calls it; `options` are
+    Busy, it is called again with the same record. `name` is what the log calls it; `back_s`: what
+    is older than so many seconds, by the records' own time stamps, is passed over; `options` are
     further settings of librdkafka's, such as security.*.
     """
 
@@ -44,6 +46,7 @@ class Follower:
         tell: Callable[[bytes | None, bytes | None], None],
         *,
         name: str,
+        back_s: float | None = None,
         options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> None:
         self.topic = topic
@@ -51,6 +54,7 @@ class Follower:
         """What was last in the way."""
         self._settings = {**_settings(kafka, f"streamkit-{name}"), **options}
         self._tell = tell
+        self._back_s = back_s
         self._ready = threading.Event()
         self._stop = threading.Event()
         self._unread: set[int] = set()
@@ -95,20 +99,32 @@ class Follower:
             consumer.close()
 
     def _found(self, consumer: Consumer) -> bool:
-        """Take the topic's partitions from their beginning; whether it exists."""
+        """Take the topic's partitions from where they are to be read; whether it exists."""
         try:
             topic = consumer.list_topics(self.topic, timeout=_ASK_S).topics[self.topic]
+            if topic.error is not None or not topic.partitions:
+                self._say("the topic does not exist: run `darkroom topics apply`")
+                return False
+            places = self._places(consumer, topic.partitions)
         except KafkaException as error:
             self._say(str(error.args[0]))
             return False
-        if topic.error is not None or not topic.partitions:
-            self._say("the topic does not exist: run `darkroom topics apply`")
-            return False
         self._unread = set(topic.partitions)
         self._next = dict.fromkeys(topic.partitions, 0)
-        places = [TopicPartition(self.topic, n, OFFSET_BEGINNING) for n in topic.partitions]
         consumer.assign(places)
         return True
+
+    def _places(self, consumer: Consumer, numbers: Iterable[int]) -> list[TopicPartition]:
+        """Where each partition is read from. Raises KafkaException."""
+        if self._back_s is None:
+            return [TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in numbers]
+        since_ms = int((time.time() - self._back_s) * 1000)
+        asked = [TopicPartition(self.topic, number, since_ms) for number in numbers]
+        places = consumer.offsets_for_times(asked, timeout=_ASK_S)  # the end, if all is older
+        for place in places:
+            if place.error is not None:
+                raise KafkaException(place.error)
+        return places
 
     def _follow(self, consumer: Consumer) -> None:
         """Tell what comes until asked to stop."""

@@ -16,7 +16,9 @@ from streamkit.messages import Emit
 from streamkit.notices import TOPIC as NOTICES
 from streamkit.policy import Policy
 from streamkit.ports import Engine, Report
+from streamkit.publishing import event_record
 from streamkit.records import RawRecord, Taken
+from streamkit.standing import Tell
 from streamkit.testing.joining import SteppedJoin
 from streamkit.testing.world import MakeSlots, SteppedWorker, World
 from streamkit.workflow import Workflow
@@ -105,16 +107,23 @@ class Kit:
         self.world.settle()
 
     def add(
-        self, job: Job, *, policy: Policy | None = None, slots: MakeSlots | None = None
+        self,
+        job: Job,
+        *,
+        policy: Policy | None = None,
+        slots: MakeSlots | None = None,
+        tell: Tell | None = None,
     ) -> SteppedWorker:
-        """One more worker, of the same job or another one; `slots` gives it other engines."""
+        """One more worker, of the same job or another one; `slots` gives it other engines, `tell`
+        is told how it stands."""
         worker = SteppedWorker(
             self.world,
             job,
             partial(self._engine, job),
             policy=policy,
-            encode=partial(self._encode, job.service) if self._knows_notices else None,
+            encode=partial(event_record, self._codec, job.service) if self._knows_notices else None,
             slots=slots,
+            tell=tell,
         )
         self.workers.append(worker)
         self._read.update(topic for lane in job.lanes for topic in lane.topics)
@@ -191,7 +200,7 @@ class Kit:
         for job in workflow.jobs():
             self.add(job, policy=policy)
         for join in workflow.joins():
-            encode = partial(self._encode, join.name)
+            encode = partial(event_record, self._codec, join.name)
             self.joins.append(SteppedJoin(self.world, join, self._codec, encode))
 
     def _engine(self, job: Job, name: str, *, report: Report) -> Engine:
@@ -207,10 +216,6 @@ class Kit:
         )
         self.engines.append(engine)
         return engine
-
-    def _encode(self, service: str, emit: Emit) -> RawRecord:
-        value = self._codec.encode(emit.topic, emit.value)
-        return RawRecord(emit.topic, emit.key.encode(), value, event_headers(emit, source=service))
 
     def _event(self, record: Taken) -> Event:
         headers = readable(record.headers)

@@ -26,6 +26,7 @@ from streamkit.policy import Policy
 from streamkit.ports import Engine, Producer, Report
 from streamkit.records import RawRecord
 from streamkit.retry import RetryPlan
+from streamkit.standing import Tell
 from streamkit.testing.clock import FakeClock
 
 
@@ -131,7 +132,7 @@ class World:
 class SteppedWorker:
     """A worker in a World: the same core and feeds as a real one has."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - wiring
         self,
         world: World,
         job: Job,
@@ -140,6 +141,7 @@ class SteppedWorker:
         policy: Policy | None = None,
         encode: Callable[[Emit], RawRecord] | None = None,
         slots: MakeSlots | None = None,
+        tell: Tell | None = None,
         seed: int = 0,
     ) -> None:
         self.job = job
@@ -161,6 +163,7 @@ class SteppedWorker:
             self._producer,
             Meter(job.service, [lane.name for lane in job.lanes]),
             encode,
+            tell=tell,
             chance=random.Random(seed),  # noqa: S311 - jitter
         )
         make_slots = slots or partial(slots_of, job)
