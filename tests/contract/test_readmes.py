@@ -71,7 +71,7 @@ def named_pages() -> list[str]:
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_readme_names_every_setting_of_its_service_and_no_other(service: str) -> None:
     fields = set(SERVICES[service].model_fields)
-    named = set(re.findall(r"DARKROOM_[A-Z][A-Z_]*", readme(service)))
+    named = set(re.findall(r"DARKROOM_[A-Z][A-Z0-9_]*", readme(service)))
     assert variables(fields - INHERITED) - named == set()
     assert named - variables(fields) == set()
 

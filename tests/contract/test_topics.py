@@ -16,7 +16,7 @@ import ocr.app
 from aggregator.handlers import Rules
 from darkroom_schemas import catalogue, names
 from stagekit import Loaded, Servings, Stage, handlers
-from streamkit import control, notices
+from streamkit import control, heartbeat, notices
 
 ENGINE = cast(Any, SimpleNamespace(name="none", model_version="none"))
 NOT_USED = cast(Any, None)
@@ -51,7 +51,9 @@ WRITES: dict[str, set[str]] = {
 WORKERS = {"intake", "gateway", *(stage.name for stage, _ in STAGES)}
 for name in WORKERS:
     READS[name].add(control.TOPIC)
-    WRITES[name].add(notices.TOPIC)
+    WRITES[name].update((notices.TOPIC, heartbeat.TOPIC))
+WRITES["aggregator"].add(heartbeat.TOPIC)
+READS["gateway"].add(heartbeat.TOPIC)
 
 
 @pytest.mark.parametrize("service", READS)

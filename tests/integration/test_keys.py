@@ -230,6 +230,8 @@ def test_a_sessions_cookie_is_the_browsers_alone(conn: db.Conn, asking: Any) -> 
     assert page.delete("/v1/session").status_code == 204
     assert not page.cookies
     assert copied.get("/v1/session").json()["anonymous"], "it ended for the copy, too"
+    (begun,) = conn.execute("SELECT who, subject FROM audit WHERE what = 'session.begun'")
+    assert (begun["who"], begun["subject"]) == ("key:ada", key.token.split("_")[1])
 
 
 def test_over_tls_the_cookie_stays_there(conn: db.Conn, asking: Any) -> None:

@@ -162,6 +162,17 @@ def test_preferences_are_changed_one_by_one_and_channels_removed(client: httpx.C
     for ours in client.get(CHANNELS).json()["items"]:
         told = problem(client.delete(f"{CHANNELS}/{ours['channel_id']}"))
         assert told == (409, "default_channel")
+    entries = client.get("/v1/audit?what=channel").json()["items"][::-1]
+    assert [(one["what"], one["subject"], one["detail"]) for one in entries] == [
+        (
+            "channel.added",
+            "screen",
+            {"kind": "websocket", "target": "/v1/events", "enabled": True},
+        ),
+        ("channel.changed", "screen", {"kinds": ["overload"], "least_severity": "critical"}),
+        ("channel.changed", "screen", {"kinds": []}),
+        ("channel.removed", "screen", {"kind": "websocket", "target": "/v1/events"}),
+    ]
 
 
 def test_notices_are_paged_newest_first_and_filtered(client: httpx.Client, conn: db.Conn) -> None:

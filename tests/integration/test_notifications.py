@@ -61,7 +61,9 @@ def channel(
 ) -> str:
     """Add a channel; gives its id."""
     wanted = {"kinds": (), "least_severity": "info", "enabled": True, **wish}
-    return channels.make_channel(conn, OWNER, ChannelWish(name, kind, target, **wanted)).channel_id
+    return channels.make_channel(
+        conn, OWNER, ChannelWish(name, kind, target, **wanted), "ada"
+    ).channel_id
 
 
 def webhook(conn: db.Conn, web: Hooks, path: str, **wish: Any) -> str:
@@ -288,11 +290,11 @@ def test_a_disabled_channel_waits_and_goes_on_when_it_is_enabled(
     hook = UUID(webhook(conn, web, "/hook"))
     notice = tell(conn)
     preferences: dict[str, Any] = {"kinds": None, "least_severity": None}
-    channels.change_channel(conn, OWNER, hook, enabled=False, **preferences)
+    channels.change_channel(conn, OWNER, hook, enabled=False, by="ada", **preferences)
     with door(database):
         poll(lambda: states(conn, notice) == {"hook": "waiting", "log": "delivered"})
         assert web.posts == []
-        channels.change_channel(conn, OWNER, hook, enabled=True, **preferences)
+        channels.change_channel(conn, OWNER, hook, enabled=True, by="ada", **preferences)
         poll(lambda: states(conn, notice)["hook"] == "delivered")
 
 

@@ -166,6 +166,30 @@ async def test_an_event_loop_shares_tokens_with_threads(
     assert thread.ask(0, rate).workers == 1
 
 
+def test_who_takes_at_a_multiple_of_a_rate_takes_from_the_same_tokens(
+    client: "redis.Redis", key: str
+) -> None:
+    rate = Rate(0.001, 10)
+    one, two = RedisTokens(client, key), RedisTokens(client, key)
+    assert one.ask(2, rate.times(0.5)).granted == 2
+    assert two.ask(3, rate.times(2)).granted == 3
+    answer = two.ask(0, rate)
+    assert answer.left == pytest.approx(10 - 4 - 1.5, abs=1e-2)
+    assert one.ask(9, rate).granted == 4
+    assert one.ask(1, rate.times(0.5)).granted == 0
+    assert one.ask(1, rate.times(2)).granted == 1
+
+
+def test_who_asks_at_a_rate_that_holds_less_takes_nothing_from_the_others(
+    client: "redis.Redis", key: str
+) -> None:
+    tokens, rate = RedisTokens(client, key), Rate(0.001, 1)
+    assert tokens.ask(1, rate.times(0.5)).granted == 1
+    tokens.ask(-1, rate.times(0.5))
+    tokens.ask(0, rate)
+    assert tokens.ask(1, rate.times(0.5)).granted == 1
+
+
 async def test_an_event_loop_is_told_that_redis_is_away() -> None:
     tokens = AsyncRedisTokens(connect_async_redis("redis://127.0.0.1:1/0"), "nobody")
     with pytest.raises(TokensAwayError, match="ConnectionError"):

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from darkroom_schemas import ids, names
 from darkroom_schemas.avro import schema_of
 from gateway import db
-from gateway.catalog.trainings import trainings
+from gateway.catalog.trainings import Training, record_training, trainings
 from gateway.recorder.app import job
 from gateway.recorder.handlers import Recorder
 from gateway.recorder.news import News
@@ -226,6 +226,97 @@ def test_until_there_are_examples_every_request_to_train_ends_as_skipped(
         ("training_finished", f"Training of {event['model']} skipped: no label has examples")
     }
     assert len(told) == 2
+
+
+Trained = Callable[..., dict[str, Training]]
+
+
+@pytest.fixture
+def asked(conn: db.Conn, example: Example) -> Trained:
+    """Records a request of which there are examples; gives all of its owner by their ids."""
+    owner = str(uuid4())
+
+    def one(request_id: str, reason: str, **more: Any) -> dict[str, Training]:
+        known = {"request_id": request_id, "owner": owner, "reason": reason, "batch_id": None}
+        event: Any = {**example(names.TRAINING_REQUESTED), **known, **more}
+        with conn.transaction():
+            record_training(conn, event, examples=3, every_s=3_600)
+        return {training.request_id: training for training in trainings(conn, owner, 10)}
+
+    return one
+
+
+def ended(conn: db.Conn, request_id: str) -> None:
+    """A training is over, as the trainer will say."""
+    conn.execute("UPDATE trainings SET ended_at = now() WHERE request_id = %s", (request_id,))
+
+
+def test_what_asks_for_a_training_while_one_waits_is_merged_into_that(
+    conn: db.Conn, asked: Trained
+) -> None:
+    first, second, third = (str(uuid4()) for _ in range(3))
+    before = datetime.now(UTC)
+    known = asked(first, "batch")
+    due_at = known[first].due_at
+    assert due_at is not None
+    assert before <= due_at <= datetime.now(UTC)
+    for request, reason in ((second, "batch"), (third, "schedule"), (second, "batch")):
+        known = asked(request, reason)
+    assert known[first].state == "requested"
+    for merged in (known[second], known[third]):
+        assert (merged.state, merged.merged_into, merged.due_at) == ("merged", first, None)
+        assert merged.note == "a training that waits stands for this one, too"
+        assert merged.ended_at is not None
+    other = asked(str(uuid4()), "batch", model="other")
+    assert [one.state for one in other.values()].count("requested") == 2, "a model is its own"
+    assert conn.execute("SELECT FROM notices").fetchall() == []
+
+
+def test_a_model_is_trained_once_an_hour_at_most(conn: db.Conn, asked: Trained) -> None:
+    first, second, third, fourth = (str(uuid4()) for _ in range(4))
+    due_at = asked(first, "batch")[first].due_at
+    assert due_at is not None
+    ended(conn, first)
+    following = asked(second, "schedule")[second]
+    assert (following.state, following.due_at) == ("requested", due_at + timedelta(hours=1))
+    ended(conn, second)
+    assert asked(third, "batch")[third].due_at == due_at + timedelta(hours=2)
+    ended(conn, third)
+    conn.execute("UPDATE trainings SET due_at = due_at - interval '9 hours'")
+    later = asked(fourth, "batch")[fourth].due_at
+    assert later is not None
+    assert abs(later - datetime.now(UTC)) < timedelta(minutes=5), "not in the past"
+
+
+def test_a_person_has_a_model_trained_at_once_and_for_those_who_wait(
+    conn: db.Conn, asked: Trained
+) -> None:
+    first, second, person, late = (str(uuid4()) for _ in range(4))
+    asked(first, "batch")
+    ended(conn, first)
+    asked(second, "batch")
+    known = asked(person, "person")
+    assert known[person].state == "requested"
+    due_at = known[person].due_at
+    assert due_at is not None
+    assert abs(due_at - datetime.now(UTC)) < timedelta(minutes=5)
+    taken = known[second]
+    assert (taken.state, taken.merged_into, taken.due_at) == ("merged", person, None)
+    assert taken.note == "somebody asked for a training at once, which stands for this one, too"
+    assert asked(late, "batch")[late].merged_into == person
+    assert asked(person, "person")[person] == known[person], "told again"
+
+
+def test_without_a_limit_a_training_is_due_when_it_is_asked_for(
+    conn: db.Conn, session: Session, example: Example
+) -> None:
+    event: Any = example(names.TRAINING_REQUESTED, reason="batch")
+    for _ in range(2):
+        event = {**event, "request_id": str(uuid4())}
+        record_training(conn, event, examples=3, every_s=0)
+        ended(conn, event["request_id"])
+    due = [one.due_at for one in trainings(conn, event["owner"], 2)]
+    assert max(one for one in due if one) <= datetime.now(UTC)
 
 
 def test_what_a_worker_says_to_people_is_kept(

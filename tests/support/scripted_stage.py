@@ -13,6 +13,7 @@ from streamkit.events import Controlled
 from streamkit.job import Batching, Job, Lane
 from streamkit.messages import Emit, Events, Failure, Handlers, Message
 from streamkit.policy import Policy
+from streamkit.standing import Tell
 from streamkit.testing import Kit, SteppedWorker
 
 SERVICE: Final = "stage"
@@ -125,7 +126,7 @@ def done(message: Message) -> Events:
 
 class ScriptedStage:
     """A service with the lanes `high` and `batch`, or others, and workers in a Kit; `tells` people
-    of what is away."""
+    of what is away. `tell` is told how the first worker stands."""
 
     def __init__(
         self,
@@ -137,6 +138,7 @@ class ScriptedStage:
         isolation: Literal["process", "thread"] = "process",
         partitions: int = 4,
         tells: bool = True,
+        tell: Tell | None = None,
     ) -> None:
         self.script = Script()
         self.loads = 0
@@ -156,12 +158,10 @@ class ScriptedStage:
         )
         self.policy = policy
         self.kit = Kit(
-            self.job,
-            schema_of=schema_of if tells else _only_texts,
-            policy=policy,
-            takes=takes,
-            partitions=partitions,
+            schema_of=schema_of if tells else _only_texts, takes=takes, partitions=partitions
         )
+        self.kit.add(self.job, policy=policy, tell=tell)
+        self.kit.world.settle()
         self.script.now = lambda: self.kit.world.clock.now
         self.topics = {lane.name: lane.topics[0] for lane in lanes}
 

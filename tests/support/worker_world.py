@@ -20,6 +20,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 import worker_tasks
 from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds, Taken
 from streamkit.control import TOPIC as CONTROLS
+from streamkit.heartbeat import TOPIC as HEARTBEATS
 from streamkit.kafka.consumer import taken
 from streamkit.notices import TOPIC as NOTICES
 from worker_process import DEADLINE_S, WorkerProcess, until
@@ -155,6 +156,7 @@ class World:
             LETTERS: (1, {}),
             NOTICES: (1, {}),
             CONTROLS: (1, {"cleanup.policy": "compact"}),
+            HEARTBEATS: (1, {}),
         }
         new = [
             NewTopic(self.prefix + name, count, 1, config=config)
@@ -164,7 +166,7 @@ class World:
         for made in admin.create_topics(new).values():
             made.result(30)
         with httpx.Client(base_url=self.places.registry, timeout=30) as http:
-            for topic in (*LANES.values(), DONE, NOTICES, CONTROLS):
+            for topic in (*LANES.values(), DONE, NOTICES, CONTROLS, HEARTBEATS):
                 body = {"schema": json.dumps(schema_of(topic))}
                 subject = f"{self.prefix}{topic}-value"
                 http.post(f"/subjects/{subject}/versions", json=body).raise_for_status()

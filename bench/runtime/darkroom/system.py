@@ -13,7 +13,7 @@ from bench.runtime.programs import Program
 from darkroom_schemas import catalogue
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 
-_OPERATIONS: Final = ("ops.control.v1", "ops.notified.v1")
+_OPERATIONS: Final = ("ops.control.v1", "ops.notified.v1", "ops.worker.v1")
 
 
 def stage_program(stage: str, burn_ms: float = 0.0) -> Program:

@@ -2,20 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
+from psycopg_pool import PoolTimeout
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 from structlog.testing import capture_logs
 
-from gateway.api.limits import Limited, class_of, shared_quotas
+from gateway.api.catalog import Catalog
+from gateway.api.limits import Limited, class_of, lane_of, shared_quotas
 from gateway.api.quotas import Quotas
+from gateway.api.shares import FRESH_S, Shares
 from gateway.api.speakers import Speaker
 from gateway.catalog.keys import Holder
+from gateway.catalog.shares import Share
 from gateway.settings import Settings
-from streamkit.rate import AWAY_S, HELLO_S, Answer, LocalBucket, Quota, Rate, TokensAwayError
+from streamkit.rate import AWAY_S, HELLO_S, Answer, LocalTokens, Quota, Rate, TokensAwayError
 from streamkit.testing import FakeClock
 
 BATCH = "8a3f7c9e-4e8c-4a57-9d57-0f4d9b1f6c21"
@@ -24,9 +28,8 @@ BATCH = "8a3f7c9e-4e8c-4a57-9d57-0f4d9b1f6c21"
 class Shelf:
     """Tokens as Redis has them, on the test's clock; may be away."""
 
-    def __init__(self, clock: FakeClock, rate: Rate) -> None:
-        self.bucket = LocalBucket(rate, clock)
-        self.clock = clock
+    def __init__(self, clock: FakeClock) -> None:
+        self.tokens = LocalTokens(clock)
         self.doors = 1
         self.away = False
         self.left = False
@@ -34,19 +37,39 @@ class Shelf:
     async def ask(self, wanted: int, rate: Rate) -> Answer:
         if self.away:
             raise TokensAwayError("connection refused")
-        granted = self.bucket.take(wanted)
-        wait_s = self.bucket.next_at() - self.clock.now
-        return Answer(granted, wait_s, self.doors, self.bucket.left)
+        return self.tokens.ask(wanted, rate)._replace(workers=self.doors)
 
     async def leave(self) -> None:
         self.left = True
 
 
+class Measured:
+    """A catalog that knows the shares of lanes, and counts who asks; may be away."""
+
+    def __init__(self) -> None:
+        self.shares: list[Share] = []
+        self.asked = 0
+        self.away = False
+
+    async def ask(self, _question: object) -> list[Share]:
+        self.asked += 1
+        if self.away:
+            raise PoolTimeout
+        return self.shares
+
+    def set(self, lane: Any, share: float, **more: Any) -> None:
+        nobody = dict.fromkeys(("pinned", "pinned_until", "pinned_by", "pinned_reason"))
+        about = {"measured": share, "since": None, "cause": "the workers' CPU is at 91 %"}
+        self.shares.append(Share(**{"lane": lane, "share": share, **nobody, **about, **more}))
+
+
 class Door:
     """Quotas around an application that reads its bodies, and what it read."""
 
-    def __init__(self, quotas: Quotas) -> None:
+    def __init__(self, quotas: Quotas, clock: FakeClock) -> None:
         self.quotas = quotas
+        self.catalog = Measured()
+        self.shares = Shares(cast(Catalog, self.catalog), clock.monotonic)
         self.read: list[bytes] = []
         self.speaker = Speaker("uploader")
         transport = httpx.ASGITransport(self._asked)
@@ -58,7 +81,8 @@ class Door:
         await send({"type": "http.response.body"})
 
     async def _asked(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await Limited(self._app, self.quotas)({**scope, "speaker": self.speaker}, receive, send)
+        limited = Limited(self._app, self.quotas, self.shares)
+        await limited({**scope, "speaker": self.speaker}, receive, send)
 
     async def post(self, path: str = "/v1/photos", content: Any = b"photo") -> httpx.Response:
         return await self.client.post(path, content=content)
@@ -76,12 +100,12 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def shelf(clock: FakeClock) -> Shelf:
-    return Shelf(clock, Quota(100, 60).rate)
+    return Shelf(clock)
 
 
 @pytest.fixture
 def door(clock: FakeClock, shelf: Shelf) -> Door:
-    return Door(Quotas({"single": Quota(100, 60)}, lambda _name, _who: shelf, clock))
+    return Door(Quotas({"single": Quota(100, 60)}, lambda _name, _who: shelf, clock), clock)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +155,7 @@ async def test_an_answer_says_what_is_left(door: Door, clock: FakeClock) -> None
 
 async def test_a_refusal_says_when_to_come_back_and_the_body_is_not_read(clock: FakeClock) -> None:
     quota = Quota(2, 60)
-    door = Door(Quotas({"imports": quota}, lambda _name, _who: Shelf(clock, quota.rate), clock))
+    door = Door(Quotas({"imports": quota}, lambda _name, _who: Shelf(clock), clock), clock)
     pulled: list[bytes] = []
 
     async def body() -> AsyncIterator[bytes]:
@@ -155,7 +179,7 @@ async def test_a_refusal_says_when_to_come_back_and_the_body_is_not_read(clock: 
 
 async def test_classes_do_not_take_from_each_other(clock: FakeClock) -> None:
     wanted = {"single": Quota(2, 1), "imports": Quota(1, 3600)}
-    door = Door(Quotas(wanted, lambda name, _who: Shelf(clock, wanted[name].rate), clock))
+    door = Door(Quotas(wanted, lambda name, _who: Shelf(clock), clock), clock)
     assert await door.admitted(3) == 2
     assert await door.admitted(3, "/v1/imports") == 1
     refusal = await door.post("/v1/imports")
@@ -166,9 +190,9 @@ async def test_keys_do_not_take_from_each_other(clock: FakeClock) -> None:
     shelves: dict[str, Shelf] = {}
 
     def tokens(_name: str, who: str) -> Shelf:
-        return shelves.setdefault(who, Shelf(clock, Quota(2, 60).rate))
+        return shelves.setdefault(who, Shelf(clock))
 
-    door = Door(Quotas({"single": Quota(2, 60)}, tokens, clock))
+    door = Door(Quotas({"single": Quota(2, 60)}, tokens, clock), clock)
     assert await door.admitted(3) == 2
     door.speaker = Speaker("uploader", Holder("5f0c4a7e9b21", "ada", "uploader", "local"))
     assert await door.admitted(3) == 2
@@ -179,7 +203,7 @@ async def test_a_key_that_rested_for_its_window_is_forgotten(clock: FakeClock) -
     made: list[Shelf] = []
 
     def tokens(_name: str, _who: str) -> Shelf:
-        made.append(Shelf(clock, Quota(2, 60).rate))
+        made.append(Shelf(clock))
         return made[-1]
 
     quotas = Quotas({"single": Quota(2, 60)}, tokens, clock)
@@ -195,9 +219,9 @@ async def test_a_key_that_rested_for_its_window_is_forgotten(clock: FakeClock) -
 async def test_a_key_that_comes_when_redis_is_away_shares_with_the_doors_there_were(
     clock: FakeClock,
 ) -> None:
-    shelf = Shelf(clock, Quota(100, 60).rate)
+    shelf = Shelf(clock)
     shelf.doors = 4
-    door = Door(Quotas({"single": Quota(100, 60)}, lambda _name, _who: shelf, clock))
+    door = Door(Quotas({"single": Quota(100, 60)}, lambda _name, _who: shelf, clock), clock)
     await door.quotas.turn()
     shelf.away = True
     door.speaker = Speaker("uploader", Holder("5f0c4a7e9b21", "ada", "uploader", "local"))
@@ -293,7 +317,106 @@ async def test_a_class_that_is_switched_off_is_not_asked_for() -> None:
         rate_single="none", rate_imports="1/m", redis="redis://127.0.0.1:1/0", _cli_parse_args=[]
     )
     quotas = shared_quotas(settings)
-    assert await quotas.take("single", "local") is None
-    assert await quotas.take("imports", "local") is not None
+    assert "single" not in quotas
+    assert (await quotas.take("imports", "local")).admitted
     assert quotas.local
     await quotas.leave()
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "lane"),
+    [
+        ("single", b"", "high"),
+        ("single", b"lane=default&file_name=a.jpg", "default"),
+        ("imports", b"lane=learning", "batch"),
+    ],
+)
+def test_the_lane_of_a_request(name: str, query: bytes, lane: str) -> None:
+    assert lane_of(name, query) == lane
+
+
+async def test_where_half_is_let_in_each_costs_two_and_the_answers_say_so(
+    door: Door, clock: FakeClock
+) -> None:
+    door.catalog.set("default", 0.5)
+    answer = await door.post("/v1/photos?lane=default")
+    assert answer.headers["RateLimit-Policy"] == '"single";q=50;w=60'
+    assert answer.headers["RateLimit"] == '"single";r=49;t=2'
+    other = await door.post()
+    assert other.headers["RateLimit-Policy"] == '"single";q=100;w=60'
+    assert other.headers["RateLimit"] == '"single";r=97;t=1'
+    assert await door.admitted(60, "/v1/photos?lane=default") == 48
+    assert (await door.post()).headers["RateLimit"] == '"single";r=0;t=1'
+    refused = await door.post("/v1/photos?lane=default")
+    assert refused.json()["detail"] == (
+        "The limit is 50 single photos a minute on lane default, half of what is configured:"
+        " the workers' CPU is at 91 %. Try again in 2 s."
+    )
+    clock.now += 0.6
+    assert await door.admitted(2, "/v1/photos?lane=default") == 0
+    assert await door.admitted(2) == 1
+    clock.now += 1.2
+    assert await door.admitted(2, "/v1/photos?lane=default") == 1
+
+
+async def test_where_twice_as_much_is_let_in_each_costs_a_half(
+    door: Door, clock: FakeClock
+) -> None:
+    pinned = {"pinned": 2.0, "pinned_by": "ada", "pinned_reason": "A new machine."}
+    door.catalog.set("high", 2.0, cause=None, **pinned)
+    assert (await door.post()).headers["RateLimit-Policy"] == '"single";q=200;w=60'
+    assert await door.admitted(250) == 199
+    refused = await door.post()
+    assert refused.headers["Retry-After"] == "1"
+    assert refused.json()["detail"] == (
+        "The limit is 200 single photos a minute on lane high, twice what is configured:"
+        " ada set it: A new machine. Try again in 1 s."
+    )
+    clock.now += 0.3
+    assert await door.admitted(2, "/v1/photos?lane=default") == 0
+    assert await door.admitted(2) == 1
+
+
+async def test_half_of_an_odd_number_is_told_of_twice_the_time(clock: FakeClock) -> None:
+    door = Door(Quotas({"imports": Quota(1, 3600)}, lambda *_: Shelf(clock), clock), clock)
+    door.catalog.set("batch", 0.5)
+    assert await door.admitted(3, "/v1/imports") == 1
+    refused = await door.post("/v1/imports")
+    assert refused.headers["RateLimit-Policy"] == '"imports";q=1;w=7200'
+    assert refused.headers["Retry-After"] == "7200"
+    assert refused.json()["detail"].startswith("The limit is 1 import in 2 hours on lane batch,")
+    for _ in range(2):
+        clock.now += 3600
+        await door.quotas.turn()
+    assert await door.admitted(3, "/v1/imports") == 1
+
+
+async def test_shares_cost_no_question_each_time(door: Door, clock: FakeClock) -> None:
+    await door.admitted(5)
+    assert door.catalog.asked == 1
+    door.catalog.set("high", 0.5)
+    clock.now += FRESH_S
+    assert (await door.post()).headers["RateLimit-Policy"] == '"single";q=50;w=60'
+    assert door.catalog.asked == 2
+    door.catalog.away = True
+    door.shares.forget()
+    assert (await door.post()).headers["RateLimit-Policy"] == '"single";q=100;w=60'
+    await door.post("/v1/imports")
+    assert door.catalog.asked == 3
+
+
+async def test_shares_hold_without_redis_and_are_taken_off_at_their_price(
+    door: Door, shelf: Shelf
+) -> None:
+    door.catalog.set("default", 0.5)
+    door.catalog.set("learning", 2.0)
+    shelf.doors = 2
+    await door.quotas.turn()
+    shelf.away = True
+    assert await door.admitted(20, "/v1/photos?lane=default") == 20
+    assert await door.admitted(5, "/v1/photos?lane=learning") == 5
+    assert await door.admitted(20) == 7
+    assert await door.admitted(3, "/v1/photos?lane=learning") == 1
+    shelf.away = False
+    await door.quotas.turn()
+    assert await door.admitted(100) == 50

@@ -26,6 +26,7 @@ from gateway.api.hub import Hub, Notice, Thing
 from gateway.api.limits import class_of
 from gateway.api.problems import unavailable
 from gateway.api.quotas import Quotas
+from gateway.api.shares import Shares
 from gateway.api.speakers import Keeper
 from gateway.api.system import System
 from gateway.api.writes import Writes
@@ -142,6 +143,7 @@ def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
         system=System(settings, catalog),
         uploads=UploadBudget(LIMIT + FORM_OVERHEAD),
         quotas=Quotas({}, no_tokens),
+        shares=Shares(catalog),
         keeper=Keeper(catalog, settings.anonymous_role),
     )
 

@@ -12,10 +12,10 @@ from psycopg.errors import DeadlockDetected
 from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
-from darkroom_schemas import catalogue
+from darkroom_schemas import catalogue, names
 from gateway.catalog.trainings import training_verdict
 from gateway.db import Conn, connect
-from gateway.recorder.handlers import Recorder, handlers, storable
+from gateway.recorder.handlers import Recorder, handlers, recordings, storable
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
 from streamkit import control
@@ -38,8 +38,8 @@ def test_every_topic_that_the_gateway_consumes_has_a_handler() -> None:
     session = Session(lambda: connect("", name="never"))
     declared = {t.name for t in catalogue.load().with_schema() if "gateway" in t.consumers}
 
-    # Its worker itself reads what an operator sets.
-    recorded = declared - {control.TOPIC}
+    # Its worker itself reads what an operator sets, and the control door follows the heartbeats.
+    recorded = declared - {control.TOPIC, names.OPS_WORKER}
     assert set(handlers(Recorder(session, News(Wire(), "")))) == recorded
 
 
@@ -108,5 +108,16 @@ def test_events_without_text_are_left_as_they_are(value: dict[str, Any]) -> None
 
 
 def test_no_label_has_examples_so_every_request_to_train_is_skipped() -> None:
-    assert training_verdict(0) == ("skipped", "no label has examples")
-    assert training_verdict(1) == ("requested", None)
+    assert training_verdict(0)[:2] == ("skipped", "no label has examples")
+    assert training_verdict(1)[:2] == ("requested", None)
+
+
+def test_whoever_records_trainings_is_told_how_often_there_may_be_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "gateway.catalog.trainings.record_training", lambda *_, **more: told.append(more)
+    )
+    recordings(60.0)[names.TRAINING_REQUESTED].write(None, {})
+    assert told == [{"every_s": 60.0}]

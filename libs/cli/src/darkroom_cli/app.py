@@ -19,7 +19,6 @@ COMMANDS: Final = {
     "search": "photos.search",
     "photo": "photos.photo",
     "reprocess": "reprocess.reprocess",
-    "load": "load.load",
     "audit": "policy.audit",
     "test": "tests.run_tests",
 }
@@ -32,6 +31,8 @@ GROUPS: Final = {
     "keys": "keys.keys",
     "notify": "notify.notify",
     "failures": "failures.failures",
+    "load": "load.load",
+    "ops": "ops_commands.ops",
     "sources": "sources.sources",
     "schedules": "schedules.schedules",
     "topics": "contracts.topics",

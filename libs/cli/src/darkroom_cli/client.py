@@ -187,6 +187,14 @@ class Gateway:
         """How much of each lane waits, and what is refused."""
         return self.ask("GET", "/v1/load")
 
+    def pin_share(self, lane: str, wanted: Json) -> Json:
+        """Set how much of a lane is let in."""
+        return self.ask("PUT", f"/v1/load/{lane}/share", json=wanted)
+
+    def unpin_share(self, lane: str, by: str) -> Json:
+        """Let the load decide again how much of a lane is let in."""
+        return self.ask("DELETE", f"/v1/load/{lane}/share", params={"by": by})
+
     def policy(self) -> Json:
         """The confidence policy in force."""
         return self.ask("GET", "/v1/policy")

@@ -37,6 +37,11 @@ class Intake(StrEnum):
     WARNED = "warned"
     CLOSED = "closed"
 
+    @property
+    def number(self) -> int:
+        """As metrics and plots have it: the fuller, the higher."""
+        return list(Intake).index(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -32,6 +32,19 @@ REPLAYS: Final = 0x6461726B_00000013
 LETTERS: Final = 0x6461726B_00000014
 """Held by the one control door that follows the dead letters."""
 
+OPERATIONS: Final = 0x6461726B_00000015
+"""Held by the one control door that follows the workers and keeps a day of measurements."""
+
+SHARES: Final = 0x6461726B_00000016
+"""Held by the one control door that fits what is let in to the load of the workers."""
+
+CONTROLS: Final = 0x6461726B_00000017
+"""Held while somebody changes what workers shall obey."""
+
+TRAININGS: Final = 0x6461726B_00000018
+"""Held by the transaction that records requests to train: which of them stands is decided one after
+the other."""
+
 SCHEDULES: Final = 0x6461726B_00000008
 """Held by the one control door that begins jobs."""
 

@@ -42,6 +42,16 @@ RECONCILED: Final = Counter(
     " deadlines.",
     ["what"],
 )
+ADMISSION_SHARE: Final = Gauge(
+    "darkroom_admission_share",
+    "How much of a lane is let in, as a multiple of the configured limits: 0.5, 1 or 2.",
+    ["lane"],
+)
+WORKERS_USAGE: Final = Gauge(
+    "darkroom_workers_usage",
+    "Highest share, 0 to 1, of its CPU or memory that a worker uses; NaN if none says.",
+    ["resource"],
+)
 LANE_LOAD: Final = Gauge(
     "darkroom_lane_load",
     "Photos of a lane that wait: outbox, intake and the most loaded stage together.",
@@ -66,4 +76,9 @@ STAGE_OLDEST: Final = Gauge(
     "darkroom_stage_oldest_waiting_seconds",
     "For how long the first of them has waited; 0 if none waits.",
     ["service", "lane"],
+)
+WORKERS: Final = Gauge(
+    "darkroom_gateway_workers",
+    "Workers of a service by their state: starting, working, stopping, gone, or missing.",
+    ["service", "state"],
 )

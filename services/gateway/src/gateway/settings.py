@@ -7,7 +7,7 @@ from typing import Final, Literal, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from gateway import load
+from gateway import adapting, load
 from gateway.notifications.mail_server import mail_server, sender
 from gateway.origins import ArchiveLimits
 from gateway.roles import Role
@@ -87,6 +87,27 @@ class Settings(ObjectSettings, WorkerSettings):
         "no limit",
     )
     rate_imports: str = Field("10/m", description="imports that may be begun, in the same way")
+    rate_training: str = Field(
+        "1/h",
+        description="trainings of a model that imports and schedules may begin, in the same way",
+    )
+    adapt: bool = Field(
+        True,
+        description="whether half of the limits is let in where workers are busy, and twice as much"
+        " where they have room",
+    )
+    adapt_above: float = Field(
+        0.8, gt=0, le=1, description="share of CPU or memory above which they are busy"
+    )
+    adapt_below: float = Field(
+        0.3, ge=0, lt=1, description="share of both below which they have room"
+    )
+    high_p95_s: float = Field(
+        10.0,
+        gt=0,
+        description="less of lane high is let in only where 95 of 100 of its single photos take"
+        " longer than so many seconds",
+    )
     lag_warn: int = Field(
         500, ge=1, description="photos of a lane that may wait before it is warned of that"
     )
@@ -117,7 +138,7 @@ class Settings(ObjectSettings, WorkerSettings):
         None, description="sender of notices, such as Darkroom <darkroom@example.com>"
     )
 
-    @field_validator("rate_single", "rate_imports")
+    @field_validator("rate_single", "rate_imports", "rate_training")
     @classmethod
     def _check_rate(cls, text: str) -> str:
         _quota(text)
@@ -127,6 +148,12 @@ class Settings(ObjectSettings, WorkerSettings):
     def _check_lag(self) -> Self:
         if self.lag_warn > self.lag_refuse:
             raise ValueError("lag_warn is above lag_refuse")
+        return self
+
+    @model_validator(mode="after")
+    def _check_adapt(self) -> Self:
+        if self.adapt_below + 2 * adapting.GAP > self.adapt_above:
+            raise ValueError(f"adapt_below is not {2 * adapting.GAP:g} below adapt_above")
         return self
 
     @model_validator(mode="after")
@@ -172,6 +199,19 @@ class Settings(ObjectSettings, WorkerSettings):
     def imports_quota(self) -> Quota | None:
         """Imports that may be begun; None: any number."""
         return _quota(self.rate_imports)
+
+    @property
+    def training_every_s(self) -> float:
+        """Seconds from one training of a model to the next, where nobody asks for it."""
+        quota = _quota(self.rate_training)
+        return 0.0 if quota is None else quota.window_s / quota.amount
+
+    @property
+    def marks(self) -> adapting.Marks | None:
+        """When less is let in, or more; None: never."""
+        if not self.adapt:
+            return None
+        return adapting.Marks(self.adapt_above, self.adapt_below, self.high_p95_s)
 
     @property
     def lag_limits(self) -> load.Limits:

@@ -13,6 +13,7 @@ from gateway.api.feed import Feed
 from gateway.api.hub import Hub, Thing
 from gateway.api.limits import shared_quotas
 from gateway.api.server import Server, server
+from gateway.api.shares import Shares
 from gateway.api.speakers import Keeper
 from gateway.api.spool import sweep
 from gateway.api.system import System
@@ -53,6 +54,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             system=System(settings, catalog),
             uploads=UploadBudget(settings.upload_memory),
             quotas=shared_quotas(settings),
+            shares=Shares(catalog),
             keeper=Keeper(catalog, settings.anonymous_role),
             windows=Windows(settings.import_in_flight, settings.import_wait_s),
         )

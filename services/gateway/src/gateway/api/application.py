@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from gateway.api import (
     archives,
+    controls,
     events,
     failures,
     health,
@@ -20,6 +21,7 @@ from gateway.api import (
     media,
     models,
     notices,
+    operations,
     page,
     photos,
     policies,
@@ -30,6 +32,7 @@ from gateway.api import (
     search,
     session,
     sources,
+    tasks,
     trainings,
 )
 from gateway.api.bodies import FORM_OVERHEAD, SMALL_BODY, BodyLimit
@@ -89,6 +92,7 @@ def application(door: Door) -> FastAPI:
         models,
         search,
         archives,
+        controls,
         imports,
         import_uploads,
         reports,
@@ -101,10 +105,12 @@ def application(door: Door) -> FastAPI:
         health,
         keys,
         load,
+        operations,
         page,
         schedules,
         session,
         sources,
+        tasks,
     ):
         app.include_router(resource.router)
     app.mount("/static", page.PageFiles(directory=page.FOLDER), name="static")
@@ -125,7 +131,7 @@ def _surround(app: FastAPI, door: Door) -> None:
         photo = (method, path) == ("POST", "/v1/photos") or import_uploads.is_file(method, path)
         return upload_limit if photo else SMALL_BODY
 
-    app.add_middleware(Limited, quotas=door.quotas)
+    app.add_middleware(Limited, quotas=door.quotas, shares=door.shares)
     app.add_middleware(BodyLimit, limit_of=limit_of)
     app.add_middleware(Introduced, keeper=door.keeper, open_to_all=OPEN)
     app.add_middleware(Guard, allowed_hosts=door.settings.allowed_hosts)

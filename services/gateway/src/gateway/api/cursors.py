@@ -12,6 +12,7 @@ from gateway.catalog.deliveries import NoticePlace
 from gateway.catalog.failures import FailurePlace
 from gateway.catalog.read import Place
 from gateway.catalog.schedules import RunPlace
+from gateway.catalog.tasks import TaskPlace
 
 
 def encode_place(place: Place | None) -> str | None:
@@ -59,6 +60,27 @@ def decode_failure(cursor: str | None) -> FailurePlace | None:
     except (ValueError, TypeError) as error:
         raise _foreign() from error
     if place.failed_at.tzinfo is None or "\0" in place.failure_id:
+        raise _foreign()
+    return place
+
+
+def encode_task(place: TaskPlace | None) -> str | None:
+    """The cursor of a place in the list of tasks."""
+    if place is None:
+        return None
+    return _pack([place.at.isoformat(), str(place.analysis_id), place.stage])
+
+
+def decode_task(cursor: str | None) -> TaskPlace | None:
+    """The place of a cursor; raises ProblemError for one that we did not make."""
+    if cursor is None:
+        return None
+    try:
+        at, name, stage = _unpack(cursor)
+        place = TaskPlace(datetime.fromisoformat(at), UUID(name), str(stage))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise _foreign() from error
+    if place.at.tzinfo is None or "\0" in place.stage:
         raise _foreign()
     return place
 

@@ -14,6 +14,7 @@ from gateway.api.catalog import Catalog
 from gateway.api.feed import Feed
 from gateway.api.hub import Hub
 from gateway.api.quotas import Quotas
+from gateway.api.shares import Shares
 from gateway.api.speakers import STRANGER, Keeper, Speaker
 from gateway.api.spool import Spool
 from gateway.api.system import System
@@ -64,6 +65,7 @@ class Door:
     system: System
     uploads: UploadBudget
     quotas: Quotas
+    shares: Shares
     keeper: Keeper
     windows: Windows = field(default_factory=Windows)
     spool: Spool = field(default_factory=Spool)

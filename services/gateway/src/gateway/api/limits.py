@@ -1,20 +1,25 @@
 """Which requests are limited, and what their answers say of it.
 
 Limited is what begins work: a photo that somebody hands in, an import. Files of an import that is
-under way are paced by it (`windows`), and reading is free.
+under way are paced by it (`windows`), and reading is free. How much is let in depends on the lane,
+too, while the workers are busy or idle (`gateway.adapting`): a photo's is in the address, all that
+begins imports counts as of lane batch, which is where they are unless somebody says otherwise in a
+body that is not read yet.
 """
 
 import math
 import re
 from typing import Final
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import MutableHeaders, QueryParams
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api import problems
 from gateway.api.metrics import ADMISSIONS
 from gateway.api.quotas import Quotas, Verdict
+from gateway.api.shares import Shares
 from gateway.api.speakers import Speaker
+from gateway.catalog.shares import Share
 from gateway.settings import Settings
 from streamkit.rate import AsyncTokens, Quota
 from streamkit.rate_redis import AsyncRedisTokens, connect_async_redis
@@ -32,7 +37,9 @@ _CLASSES: Final = (
 )
 
 _NOUNS: Final = {SINGLE: ("single photo", "single photos"), IMPORTS: ("import", "imports")}
-_WINDOWS: Final = {1: "second", 60: "minute", 3600: "hour"}
+_WINDOWS: Final = {1: "a second", 60: "a minute", 3600: "an hour"}
+_LONGER: Final = {2: "in 2 seconds", 120: "in 2 minutes", 7200: "in 2 hours"}
+_TIMES: Final = {0.5: "half of what is configured", 2.0: "twice what is configured"}
 
 
 def class_of(method: str, path: str) -> str | None:
@@ -40,6 +47,11 @@ def class_of(method: str, path: str) -> str | None:
     if method != "POST":
         return None
     return next((name for name, known in _CLASSES if known.fullmatch(path)), None)
+
+
+def lane_of(name: str, query: bytes) -> str:
+    """The lane of a request of a class, by its address."""
+    return QueryParams(query).get("lane", "high") if name == SINGLE else "batch"
 
 
 def shared_quotas(settings: Settings) -> Quotas:
@@ -59,23 +71,26 @@ class Limited:
     A request counts as soon as it is let in: also if its body turns out to be no photo.
     """
 
-    def __init__(self, app: ASGIApp, quotas: Quotas) -> None:
+    def __init__(self, app: ASGIApp, quotas: Quotas, shares: Shares) -> None:
         self._app = app
         self._quotas = quotas
+        self._shares = shares
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         name = class_of(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        verdict = None if name is None else await self._quotas.take(name, _who(scope))
-        if name is None or verdict is None:
+        if name is None or name not in self._quotas:
             await self._app(scope, receive, send)
             return
+        share = await self._shares.of(lane_of(name, scope["query_string"]))
+        times = 1.0 if share is None else share.share
+        verdict = await self._quotas.take(name, _who(scope), times)
         ADMISSIONS.labels(name, "admitted" if verdict.admitted else "refused").inc()
         headers = _headers(name, verdict)
         if not verdict.admitted:
             again_s = _whole(verdict.more_s)
             headers |= {"Retry-After": str(again_s), "Connection": "close"}  # no body is read
-            detail = _sentence(name, verdict.quota, again_s)
+            detail = _sentence(name, verdict.quota, share, again_s)
             await problems.answer(429, "rate_limited", detail, headers)(scope, receive, send)
             return
 
@@ -107,10 +122,10 @@ def _whole(seconds: float) -> int:
     return max(1, math.ceil(seconds - 1e-5))
 
 
-def _sentence(name: str, quota: Quota, again_s: int) -> str:
+def _sentence(name: str, quota: Quota, share: Share | None, again_s: int) -> str:
     one, many = _NOUNS[name]
-    return (
-        f"The limit is {quota.amount} {one if quota.amount == 1 else many}"
-        f" a{'n' if quota.window_s == 3600 else ''} {_WINDOWS[quota.window_s]}."
-        f" Try again in {again_s} s."
-    )
+    window = _WINDOWS.get(quota.window_s) or _LONGER[quota.window_s]
+    limit = f"The limit is {quota.amount} {one if quota.amount == 1 else many} {window}"
+    if share is not None and share.share in _TIMES:
+        limit += f" on lane {share.lane}, {_TIMES[share.share]}: {share.why}"
+    return f"{limit.rstrip('.')}. Try again in {again_s} s."

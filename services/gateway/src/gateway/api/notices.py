@@ -121,7 +121,7 @@ async def post_channel(wanted: ChannelRequest, door: Wired) -> NewChannel:
         enabled=wanted.enabled,
     )
     try:
-        made = await door.catalog.ask(channels.make_channel, wish)
+        made = await door.catalog.ask(channels.make_channel, wish, door.speaker.named())
     except channels.NameTakenError as error:
         detail = f"There is a channel named {wanted.name} already."
         raise ProblemError(409, "channel_exists", detail) from error
@@ -174,6 +174,7 @@ async def patch_channel(channel_id: UUID, wanted: ChannelChange, door: Wired) ->
         kinds=wanted.kinds,
         least_severity=wanted.least_severity,
         enabled=wanted.enabled,
+        by=door.speaker.named(),
     )
     return _found(changed)
 
@@ -189,7 +190,8 @@ async def delete_channel(channel_id: UUID, door: Wired) -> Response:
     if channels.is_default(channel_id):
         detail = "This channel is Darkroom's own and would come back. Disable it instead."
         raise ProblemError(409, "default_channel", detail)
-    if not await door.catalog.ask(channels.remove_channel, channel_id):
+    by = door.speaker.named()
+    if not await door.catalog.ask(channels.remove_channel, channel_id, by):
         raise not_found("channel")
     return Response(status_code=204)
 

@@ -23,9 +23,25 @@ _ASK_AGAIN: Final = {"Cache-Control": "no-cache"}
 
 @router.get("/", include_in_schema=False)
 async def page() -> Response:
-    """The page."""
+    """The page of all photos."""
+    return _page("index.html")
+
+
+@router.get("/failures", include_in_schema=False)
+async def failures_page() -> Response:
+    """The page of what failed."""
+    return _page("failures.html")
+
+
+@router.get("/operations", include_in_schema=False)
+async def operations_page() -> Response:
+    """The page of what goes on."""
+    return _page("operations.html")
+
+
+def _page(name: str) -> Response:
     headers = {**_ASK_AGAIN, "Content-Security-Policy": PAGE_POLICY}
-    return FileResponse(FOLDER / "index.html", headers=headers)
+    return FileResponse(FOLDER / name, headers=headers)
 
 
 def sign_in_page(headers: Mapping[str, str]) -> Response:
@@ -36,13 +52,6 @@ def sign_in_page(headers: Mapping[str, str]) -> Response:
     """
     policy = {"Cache-Control": "no-store", "Content-Security-Policy": PAGE_POLICY}
     return FileResponse(FOLDER / "sign-in.html", 401, {**headers, **policy})
-
-
-@router.get("/failures", include_in_schema=False)
-async def failures_page() -> Response:
-    """The page of what failed."""
-    headers = {**_ASK_AGAIN, "Content-Security-Policy": PAGE_POLICY}
-    return FileResponse(FOLDER / "failures.html", headers=headers)
 
 
 @router.get("/favicon.ico", include_in_schema=False)

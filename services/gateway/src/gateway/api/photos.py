@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 
 from gateway.api import metrics
 from gateway.api.bodies import FORM_OVERHEAD
@@ -14,12 +15,15 @@ from gateway.api.cursors import decode_place, encode_place
 from gateway.api.door import Door, Wired
 from gateway.api.hub import Closed
 from gateway.api.prefer import MAX_WAIT_S, wait_of
-from gateway.api.problems import documented, not_found
+from gateway.api.problems import ProblemError, documented, not_found
+from gateway.api.speakers import NOBODY, Claim
 from gateway.api.uploads import Upload, read_upload
 from gateway.catalog import read
+from gateway.catalog.cancelling import NothingToCancelError
 from gateway.catalog.shapes import Lane, Outcome, Photo, PhotoPage, PhotoStatus
 from gateway.catalog.submissions import Status, Submission, Submitted
 from gateway.originals import store_original
+from gateway.texts import Reason
 
 router = APIRouter(prefix="/v1/photos", tags=["photos"])
 
@@ -27,6 +31,14 @@ _LOOK_S: Final = 0.5
 """How often a wait looks into the catalog while Redis is away (else every few seconds)."""
 
 _SAFETY_LOOK_S: Final = 5.0
+
+
+class CancelRequest(BaseModel):
+    """Who calls it off, and why."""
+
+    reason: Reason | None = Field(None, examples=["It is the wrong photo."])
+    by: Claim = Field(NOBODY, description="who asks", examples=["ada"])
+
 
 _BODY: Final = {
     "requestBody": {
@@ -154,3 +166,27 @@ async def get_photo(photo_id: UUID, door: Wired) -> Photo:
     if photo is None:
         raise not_found("photo")
     return photo
+
+
+@router.post(
+    "/{photo_id}/cancel",
+    summary="Cancel a photo's analysis",
+    responses=documented(403, 404, 409, 413, 422, 503),
+)
+async def post_cancel(photo_id: UUID, door: Wired, wanted: CancelRequest | None = None) -> Photo:
+    """Nobody waits for it any more: whoever does gets the photo as `cancelled`, and in imports the
+    file ends so. What was found before stays, and so does the photo: handed in again, it is
+    analysed anew. One that is decided in this very moment keeps its outcome.
+
+    409 `nothing_in_progress` if there is none.
+    """
+    wanted = wanted or CancelRequest()
+    by = door.speaker.named(wanted.by)
+    try:
+        found = await door.catalog.ask(door.writes.cancel_photo, photo_id, by, wanted.reason)
+    except NothingToCancelError as error:
+        detail = "No analysis of the photo is in progress."
+        raise ProblemError(409, "nothing_in_progress", detail) from error
+    if not found:
+        raise not_found("photo")
+    return await get_photo(photo_id, door)

@@ -2,6 +2,10 @@
 
 Redis keeps the quotas, by its own clock. While it is away each door goes on at its share; what was
 let in meanwhile is taken off once Redis is back.
+
+A lane of which more or less is let in for now (its share, see `gateway.adapting`) takes from the
+same tokens as the others of its class, at another rate: where half as many are let in, each takes
+two.
 """
 
 import asyncio
@@ -17,8 +21,9 @@ from streamkit.rate import (
     HELLO_S,
     Answer,
     AsyncTokens,
-    LocalBucket,
+    LocalTokens,
     Quota,
+    Rate,
     TokensAwayError,
 )
 
@@ -31,8 +36,13 @@ _HAIR: Final = 1e-6
 """Parts of a token are known to that precision."""
 
 
+_PARTS: Final = 2
+"""A request costs whole halves of a token."""
+
+
 class Verdict(NamedTuple):
-    """Whether a request may begin, how many more may, and the seconds until that is one more."""
+    """Whether a request may begin, how many more like it may, and the seconds until that is one
+    more; `quota` is what holds for such."""
 
     admitted: bool
     quota: Quota
@@ -52,9 +62,9 @@ class SharedQuota:
         self._clock = clock
         self._least_doors = least_doors
         self._counted = 1
-        self._left = float(quota.amount)
-        self._local: LocalBucket | None = None
-        self._let_in = 0
+        self._left_s = float(quota.window_s)
+        self._local: LocalTokens | None = None
+        self._let_in = 0.0
         self._used_at = clock.monotonic()
         self.away: str | None = None
 
@@ -68,34 +78,37 @@ class SharedQuota:
         """Whether nothing was taken for so long that it is as if it were new."""
         return self._clock.monotonic() - self._used_at > self._quota.window_s
 
-    async def take(self) -> Verdict:
-        """Take one, if there is one."""
+    async def take(self, share: float) -> Verdict:
+        """Take one, if there is one, where so many times the quota is let in."""
         self._used_at = self._clock.monotonic()
-        local = self._local
+        rate, local = self._rate.times(share), self._local
         if local is None:
             try:
-                answer = await self._tokens.ask(1, self._rate)
+                answer = await self._tokens.ask(1, rate)
             except TokensAwayError as error:
                 local = self._go_local(str(error))
             else:
-                self._learn(answer)
-                return self._verdict(answer.granted > 0, answer.left)
-        admitted = local.take(1) > 0
-        self._let_in += admitted
-        return self._verdict(admitted, local.left)
+                self._learn(answer, rate)
+                return self._verdict(answer, share, rate)
+        rate = rate.share(self.doors)
+        answer = local.ask(1, rate)
+        self._let_in += answer.granted / share
+        return self._verdict(answer, share, rate)
 
     async def turn(self) -> float:
         """Say that this door is there, and see whether Redis is; due again after these seconds."""
+        rate = self._rate
         try:
-            answer = await self._tokens.ask(0, self._rate)
+            answer = await self._tokens.ask(0, rate)
             # Not at once: a Redis that stands still would take it off for each time it was asked.
             if owed := self._owed():
-                answer = await self._tokens.ask(owed, self._rate)
+                rate = rate.times(_PARTS)
+                answer = await self._tokens.ask(owed, rate)
         except TokensAwayError as error:
             self._go_local(str(error))
             return AWAY_S
-        self._learn(answer)
-        self._local, self._let_in, self.away = None, 0, None
+        self._learn(answer, rate)
+        self._local, self._let_in, self.away = None, 0.0, None
         return HELLO_S
 
     async def leave(self) -> None:
@@ -103,26 +116,28 @@ class SharedQuota:
         await self._tokens.leave()
 
     def _owed(self) -> int:
-        """What was let in without Redis, less what has come back since."""
+        """What was let in without Redis, less what has come back since; in parts of a token."""
         if self._local is None:
             return 0
         share = self._rate.share(self.doors)
-        return min(self._let_in, max(0, math.floor(share.burst - self._local.left + _HAIR)))
+        gone = max(0.0, share.burst - self._local.ask(0, share).left)
+        return math.floor(min(self._let_in, gone) * _PARTS + _HAIR)
 
-    def _learn(self, answer: Answer) -> None:
-        self._counted, self._left = max(1, answer.workers), answer.left
+    def _learn(self, answer: Answer, rate: Rate) -> None:
+        self._counted, self._left_s = max(1, answer.workers), answer.left / rate.per_s
 
-    def _go_local(self, why: str) -> LocalBucket:
+    def _go_local(self, why: str) -> LocalTokens:
         if self._local is None:
-            share, tokens = self._rate.share(self.doors), int(self._left / self.doors)
-            self._local, self._let_in = LocalBucket(share, self._clock, tokens), 0
+            share = self._rate.share(self.doors)
+            tokens = math.floor(self._left_s * share.per_s + _HAIR)
+            self._local, self._let_in = LocalTokens(self._clock, tokens / share.per_s), 0.0
         self.away = why
         return self._local
 
-    def _verdict(self, admitted: bool, tokens: float) -> Verdict:
-        left = max(0, math.floor(tokens + _HAIR))
-        rate = self._rate if self._local is None else self._rate.share(self.doors)
-        return Verdict(admitted, self._quota, left, max(0.0, left + 1 - tokens) / rate.per_s)
+    def _verdict(self, answer: Answer, share: float, rate: Rate) -> Verdict:
+        left = max(0, math.floor(answer.left + _HAIR))
+        more_s = max(0.0, left + 1 - answer.left) / rate.per_s
+        return Verdict(answer.granted > 0, self._quota.times(share), left, more_s)
 
 
 Shelf = Callable[[str, str], AsyncTokens]
@@ -143,18 +158,18 @@ class Quotas:
         self.local = False
         """Whether this door keeps to its share."""
 
-    async def take(self, name: str, who: str) -> Verdict | None:
-        """Let one begin, if it may; None for a class that is not limited."""
-        quota = self._quota(name, who)
-        if quota is None:
-            return None
-        verdict = await quota.take()
+    def __contains__(self, name: str) -> bool:
+        """Whether a class is limited."""
+        return name in self._wanted
+
+    async def take(self, name: str, who: str, share: float = 1.0) -> Verdict:
+        """Let one begin, if it may, where so many times the quota is let in. Raises KeyError for a
+        class that is not limited."""
+        verdict = await self._quota(name, who).take(share)
         self._tell()
         return verdict
 
-    def _quota(self, name: str, who: str) -> SharedQuota | None:
-        if name not in self._wanted:
-            return None
+    def _quota(self, name: str, who: str) -> SharedQuota:
         if (name, who) not in self._quotas:
             anybody = self._quotas[name, ANYBODY]
             self._quotas[name, who] = self._made(name, who, lambda: anybody.doors)

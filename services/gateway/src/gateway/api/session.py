@@ -51,8 +51,9 @@ async def get_session(door: Wired) -> Session:
 async def post_session(wanted: SignIn, request: Request, door: Wired) -> Response:
     """Begin a session with a key. Its cookie can't be read by scripts, is sent by no other site's
     page, and opens nothing any more after half a day, or once the key is revoked or expired."""
-    holder = await door.keeper.holder(wanted.key.get_secret_value(), address_of(request))
-    secret, ends_at = await door.catalog.ask(keys.begin_session, holder.key_id)
+    address = address_of(request)
+    holder = await door.keeper.holder(wanted.key.get_secret_value(), address)
+    secret, ends_at = await door.catalog.ask(keys.begin_session, holder, address)
     shown = _shown(Speaker(holder.role, holder)).model_copy(update={"ends_at": ends_at})
     response = JSONResponse(shown.model_dump(mode="json"), 201)
     response.set_cookie(

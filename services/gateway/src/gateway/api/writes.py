@@ -6,7 +6,7 @@ from uuid import UUID
 
 from gateway.api.admission import Admission
 from gateway.api.problems import unavailable
-from gateway.catalog import policies, uploads
+from gateway.catalog import cancelling, controls, policies, uploads
 from gateway.catalog.failure_replays import begin_replay
 from gateway.catalog.failure_shapes import ChosenFailures
 from gateway.catalog.imports import Kind, begin_import, expect
@@ -109,6 +109,24 @@ class Writes:
         """Have failures tried again; returns the replay's id."""
         self._check(conn)
         return begin_replay(conn, owner, chosen, lane, by, most)
+
+    # Whoever holds work back, or calls it off, can do so also while the outbox has no room.
+
+    def control(
+        self, conn: Conn, _owner: str, target: str, changes: Mapping[str, Any], by: str
+    ) -> controls.Control:
+        """Change what holds for a service or a lane; see `controls.change`."""
+        return controls.change(conn, self._outbox, target, changes, by)
+
+    def no_control(self, conn: Conn, _owner: str, target: str, by: str) -> controls.Control:
+        """Take back all that was set for a target; see `controls.remove`."""
+        return controls.remove(conn, self._outbox, target, by)
+
+    def cancel_photo(
+        self, conn: Conn, owner: str, photo_id: UUID, by: str, reason: str | None
+    ) -> bool:
+        """Call a photo's analysis off; see `cancelling.cancel_photo`."""
+        return cancelling.cancel_photo(conn, self._outbox, owner, photo_id, by, reason)
 
     def _check(self, conn: Conn) -> None:
         row = conn.execute(

@@ -1,4 +1,5 @@
 """Cancelling an import: its totals, then the ends of the photos that it waits for, in slices.
+And cancelling the analysis of one photo.
 
 An end is an event, `batch.photo-ended`, and the first one of a file counts wherever ends are read,
 so a photo that is decided meanwhile keeps its outcome. Nothing here says who was first: the order
@@ -9,10 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 from darkroom_schemas import ids
 from darkroom_schemas.names import BATCH_PHOTO_ENDED, PHOTO_ANALYSIS_CANCELLED
 from darkroom_schemas.stages import now
+from gateway.catalog.audit import audit
 from gateway.catalog.imports import Import, count, intake_event
 from gateway.catalog.outbox import Outbox
 from gateway.db import Conn
@@ -53,6 +56,47 @@ def cancel_some(conn: Conn, outbox: Outbox, batch: Import, after: int, most: int
         events += [_cancelled_event(analysis, at) for analysis in analyses]
         outbox.add(conn, events)
     return Slice(len(files), int(files[-1]["index"]))
+
+
+class NothingToCancelError(Exception):
+    """No analysis of the photo is in progress."""
+
+
+def cancel_photo(  # one argument per part of the question
+    conn: Conn, outbox: Outbox, owner: str, photo_id: UUID, by: str, reason: str | None
+) -> bool:
+    """Call off what is in progress of a photo, whoever waits for it, in one transaction with the
+    audit log. False if the owner has no such photo; raises NothingToCancelError.
+
+    The end of each import's file is told by the aggregator, which knows whether the photo was
+    decided before; if it forgot the file, the reconciler tells it.
+    """
+    with conn.transaction():
+        photo = conn.execute(_HOLD_PHOTO, (photo_id, owner)).fetchone()
+        if photo is None:
+            return False
+        at = now()
+        analyses = conn.execute(_END_OF_PHOTO, {"photo": photo_id, "at": at}).fetchall()
+        if not analyses:
+            raise NothingToCancelError
+        outbox.add(conn, [_cancelled_event(analysis, at) for analysis in analyses])
+        detail = {
+            "analyses": [str(analysis["analysis_id"]) for analysis in analyses],
+            "reason": reason,
+        }
+        audit(conn, by, "photo.cancelled", str(photo_id), detail)
+    return True
+
+
+_HOLD_PHOTO: Final = "SELECT FROM photos WHERE photo_id = %s AND owner = %s FOR NO KEY UPDATE"
+
+_END_OF_PHOTO: Final = """
+UPDATE analyses a SET cancelled_at = %(at)s
+WHERE a.photo_id = %(photo)s AND a.cancelled_at IS NULL
+  AND NOT EXISTS (SELECT FROM outcomes o WHERE o.analysis_id = a.analysis_id)
+  AND NOT EXISTS (SELECT FROM rejections r WHERE r.analysis_id = a.analysis_id)
+RETURNING a.*
+"""
 
 
 def finish(conn: Conn, batch: Import) -> None:

@@ -31,7 +31,10 @@ WITH ended AS (
   WHERE owner = %(owner)s AND decided_at > now() - make_interval(secs => %(window)s)
   UNION ALL
   SELECT photo_id, analysis_id, revision, rejected_at FROM rejections
-  WHERE owner = %(owner)s AND rejected_at > now() - make_interval(secs => %(window)s)),
+  WHERE owner = %(owner)s AND rejected_at > now() - make_interval(secs => %(window)s)
+  UNION ALL
+  SELECT photo_id, analysis_id, revision, cancelled_at FROM analyses
+  WHERE owner = %(owner)s AND cancelled_at > now() - make_interval(secs => %(window)s)),
 newest AS (
   SELECT 'photo' AS kind, photo_id AS id, at, concat_ws(':', analysis_id, revision,
     (SELECT count(*) FROM parts y WHERE y.analysis_id = ended.analysis_id),

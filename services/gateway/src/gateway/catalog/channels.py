@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 from psycopg.types.json import Jsonb
 
+from gateway.catalog.audit import audit
 from gateway.catalog.notice_shapes import Channel, ChannelKind
 from gateway.catalog.notices import DEFAULT_CHANNELS, Severity, add_test, ensure_defaults
 from gateway.db import Conn
@@ -54,8 +55,16 @@ def channel(conn: Conn, owner: str, channel_id: UUID) -> Channel | None:
     return None if row is None else _shown(row)
 
 
-def make_channel(conn: Conn, owner: str, wish: ChannelWish) -> Channel:
+def make_channel(conn: Conn, owner: str, wish: ChannelWish, by: str) -> Channel:
     """Make a channel; raises NameTakenError, TooManyChannelsError."""
+    with conn.transaction():
+        made = _made(conn, owner, wish)
+        about = {"kind": made.kind, "target": made.target, "enabled": made.enabled}
+        audit(conn, by, "channel.added", made.name, about)
+    return made
+
+
+def _made(conn: Conn, owner: str, wish: ChannelWish) -> Channel:
     ensure_defaults(conn)
     try:
         row = conn.execute(
@@ -88,36 +97,49 @@ def change_channel(  # one argument per preference
     kinds: Sequence[str] | None,
     least_severity: Severity | None,
     enabled: bool | None,
+    by: str,
 ) -> Channel | None:
     """Change what is not None; the channel, or None if there is none.
 
     What waits for a channel that is disabled waits on, and is sent once it is enabled.
     """
-    ensure_defaults(conn)
-    row = conn.execute(
-        """
-        UPDATE channels SET kinds = coalesce(%(kinds)s, kinds),
-            least_severity = coalesce(%(least)s, least_severity),
-            enabled = coalesce(%(enabled)s, enabled)
-        WHERE owner = %(owner)s AND channel_id = %(channel)s RETURNING *
-        """,
-        {
-            **{"owner": owner, "channel": channel_id, "enabled": enabled},
-            **{"kinds": None if kinds is None else list(kinds), "least": least_severity},
-        },
-    ).fetchone()
-    return None if row is None else _shown(row)
+    wanted = {
+        **{"kinds": None if kinds is None else list(kinds)},
+        **{"least_severity": least_severity, "enabled": enabled},
+    }
+    with conn.transaction():
+        ensure_defaults(conn)
+        row = conn.execute(
+            """
+            UPDATE channels SET kinds = coalesce(%(kinds)s, kinds),
+                least_severity = coalesce(%(least_severity)s, least_severity),
+                enabled = coalesce(%(enabled)s, enabled)
+            WHERE owner = %(owner)s AND channel_id = %(channel)s RETURNING *
+            """,
+            {**wanted, "owner": owner, "channel": channel_id},
+        ).fetchone()
+        if row is None:
+            return None
+        changed = {name: value for name, value in wanted.items() if value is not None}
+        audit(conn, by, "channel.changed", row["name"], changed)
+    return _shown(row)
 
 
-def remove_channel(conn: Conn, owner: str, channel_id: UUID) -> bool:
+def remove_channel(conn: Conn, owner: str, channel_id: UUID, by: str) -> bool:
     """Remove a channel with what waits for it; False if there is none.
 
     A default channel would come again: it is disabled instead (see `is_default`).
     """
-    gone = conn.execute(
-        "DELETE FROM channels WHERE owner = %s AND channel_id = %s", (owner, channel_id)
-    )
-    return gone.rowcount > 0
+    with conn.transaction():
+        row = conn.execute(
+            "DELETE FROM channels WHERE owner = %s AND channel_id = %s RETURNING *",
+            (owner, channel_id),
+        ).fetchone()
+        if row is None:
+            return False
+        shown = _shown(row)
+        audit(conn, by, "channel.removed", shown.name, {"kind": shown.kind, "target": shown.target})
+    return True
 
 
 def try_channel(conn: Conn, owner: str, channel_id: UUID) -> UUID | None:

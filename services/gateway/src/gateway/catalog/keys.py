@@ -170,16 +170,18 @@ def holds(conn: Conn, _owner: str, key_id: str) -> bool:
     return row is not None and not row["revoked"] and not row["expired"]
 
 
-def begin_session(conn: Conn, _owner: str, key_id: str) -> tuple[str, datetime]:
+def begin_session(conn: Conn, _owner: str, holder: Holder, address: str) -> tuple[str, datetime]:
     """The secret of a new session of a key, and when it ends: with its key at the latest."""
     secret = secrets.token_urlsafe(_SECRET_BYTES)
-    row = conn.execute(
-        "INSERT INTO sessions (session_sha256, key_id, expires_at)"
-        " SELECT %s, key_id, least(now() + %s, expires_at) FROM api_keys WHERE key_id = %s"
-        " RETURNING expires_at",
-        (_digest(secret), SESSION, key_id),
-    ).fetchone()
-    assert row is not None, "keys are never deleted"  # noqa: S101
+    with conn.transaction():
+        row = conn.execute(
+            "INSERT INTO sessions (session_sha256, key_id, expires_at)"
+            " SELECT %s, key_id, least(now() + %s, expires_at) FROM api_keys WHERE key_id = %s"
+            " RETURNING expires_at",
+            (_digest(secret), SESSION, holder.key_id),
+        ).fetchone()
+        assert row is not None, "keys are never deleted"  # noqa: S101
+        audit(conn, f"key:{holder.name}", "session.begun", holder.key_id, {"address": address})
     return secret, row["expires_at"]
 
 

@@ -21,6 +21,18 @@ class Encodes(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """A record without value: of what a compacted topic says of this key, nothing holds any more.
+
+    `id` as an event's.
+    """
+
+    topic: str
+    key: str
+    id: str
+
+
 class Outbox:
     """Writes events into the outbox; the relay of the control door publishes them.
 
@@ -34,7 +46,7 @@ class Outbox:
         self._codec = codec
         self._source = source
 
-    def add(self, conn: Conn, events: Sequence[Emit]) -> None:
+    def add(self, conn: Conn, events: Sequence[Emit | Tombstone]) -> None:
         """Add events, in order, to the transaction in progress on `conn`."""
         if not events:
             return
@@ -42,14 +54,20 @@ class Outbox:
             "topics": [event.topic for event in events],
             "keys": [event.key for event in events],
             "event_ids": [event.id for event in events],
-            "values": [self._codec.encode(event.topic, event.value) for event in events],
+            "values": [self._value(event) for event in events],
             "headers": [self._headers(event) for event in events],
             "channel": OUTBOX_CHANNEL,
         }
         conn.execute(_ADD, columns)
 
-    def _headers(self, event: Emit) -> str:
-        headers = event_headers(event, source=self._source)
+    def _value(self, event: Emit | Tombstone) -> bytes | None:
+        if isinstance(event, Tombstone):
+            return None
+        return self._codec.encode(event.topic, event.value)
+
+    def _headers(self, event: Emit | Tombstone) -> str:
+        about = Emit(event.topic, event.key, {}, event.id)
+        headers = event_headers(about, source=self._source)
         return json.dumps({name: text.decode() for name, text in headers})
 
 
@@ -68,13 +86,14 @@ SELECT pg_notify(%(channel)s, '')
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A row of the outbox: an encoded event that waits for the broker's acknowledgement."""
+    """A row of the outbox: an encoded event that waits for the broker's acknowledgement. `value`
+    is None of a tombstone."""
 
     id: int
     topic: str
     key: str
     event_id: UUID
-    value: bytes
+    value: bytes | None
     headers: Mapping[str, str]
 
 

@@ -11,6 +11,7 @@ from darkroom_schemas.names import (
     BATCH_INTAKE,
     BATCH_PHOTO_ENDED,
     MODEL_ACTIVATED,
+    OPS_CONTROL,
     OPS_LOAD,
     OPS_POLICY,
     PHOTO_ANALYSIS_CANCELLED,
@@ -33,11 +34,13 @@ from gateway.control.lag import KafkaOffsets
 from gateway.control.letters import LetterKeeper
 from gateway.control.loads import Loads
 from gateway.control.notices import Notifier
+from gateway.control.operations import Operations
 from gateway.control.reconcile import reconcile_job
 from gateway.control.reembed import Reembedder
 from gateway.control.relay import Relay
 from gateway.control.replays import Replayer
 from gateway.control.schedules import Schedules
+from gateway.control.shares import AdmissionShares
 from gateway.control.sync import sync_job
 from gateway.control.tidying import retention_job, statistics_job
 from gateway.control.work import Means, Pace
@@ -59,6 +62,7 @@ PRODUCED: Final = (
     ANALYSIS_DEADLINE_REACHED,
     *PART_TOPICS.values(),
     PHOTO_STAGE_FAILED,
+    OPS_CONTROL,
     OPS_LOAD,
     OPS_POLICY,
     MODEL_ACTIVATED,
@@ -101,14 +105,17 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
     replayer = Replayer(outbox)
     letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix)
     keeper = LetterKeeper(letters, services_with_letters(), publish)
+    operations = Operations(settings.kafka, codec.decode, prefix=settings.topic_prefix)
     duties = (
         Duty("relay", locks.RELAY, _connecting(settings, "relay"), relay.work),
         Duty("notices", locks.NOTICES, _connecting(settings, "notices"), _notifier(settings).work),
         Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
         Duty("loads", locks.LOADS, _connecting(settings, "loads"), watch.work),
+        Duty("shares", locks.SHARES, _connecting(settings, "shares"), _admission(settings).work),
         Duty("models", locks.MODELS, _connecting(settings, "models"), reembedder.work),
         Duty("replays", locks.REPLAYS, _connecting(settings, "replays"), replayer.work),
         Duty("letters", locks.LETTERS, _connecting(settings, "letters"), keeper.work),
+        Duty("operations", locks.OPERATIONS, _connecting(settings, "operations"), operations.work),
         Duty("schedules", locks.SCHEDULES, _connecting(settings, "schedules"), schedules.work),
     )
     return Control(duties)
@@ -139,6 +146,12 @@ def run_control(settings: Settings) -> None:
         control = build_control(settings, codec, publisher)
         readiness.follow(control.waiting_for)
         control.run(stop)
+
+
+def _admission(settings: Settings) -> AdmissionShares:
+    weights = settings.policy.weights
+    lanes = sorted(PHOTO_SUBMITTED, key=lambda lane: (lane == "high", weights.get(lane, 1.0)))
+    return AdmissionShares(lanes, settings.marks)
 
 
 def _notifier(settings: Settings) -> Notifier:

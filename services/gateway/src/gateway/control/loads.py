@@ -14,15 +14,13 @@ from gateway.catalog.outbox import Outbox
 from gateway.control.lag import Hop, Look
 from gateway.control.paths import retries
 from gateway.db import Conn
-from gateway.load import Intake, LaneLoad, Lanes, Limits, Progress
+from gateway.load import LaneLoad, Lanes, Limits, Progress
 from streamkit import Busy
 
 _log = structlog.get_logger("gateway.loads")
 
 INTAKE: Final = "intake"
 STAGES: Final = ("detector", "ocr", "embedder")
-
-_STATE: Final = {Intake.OPEN: 0, Intake.WARNED: 1, Intake.CLOSED: 2}
 
 
 class Offsets(Protocol):
@@ -119,7 +117,7 @@ def _waiting_again(look: Look, lane: str) -> dict[str, int]:
 
 def _show(load: LaneLoad) -> None:
     metrics.LANE_LOAD.labels(load.lane).set(load.records)
-    metrics.LANE_STATE.labels(load.lane).set(_STATE[load.state])
+    metrics.LANE_STATE.labels(load.lane).set(load.state.number)
     for stage in load.stages:
         metrics.STAGE_WAITING.labels(stage.name, load.lane).set(stage.records)
         metrics.STAGE_DONE_RATE.labels(stage.name, load.lane).set(stage.per_s)

@@ -8,6 +8,7 @@ from typing import Final
 from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
 from gateway import db
+from gateway.catalog.trainings import EVERY_S
 from gateway.recorder.handlers import Recorder, handlers
 from gateway.recorder.news import News, open_redis
 from gateway.recorder.session import Session
@@ -28,9 +29,9 @@ _BATCHING: Final = Batching(largest=250, wait_ms=50.0, budget_ms=100.0)
 photo hardly notices 50 ms; locks are held no longer than 0.1 s."""
 
 
-def job(session: Session, news: News) -> Job:
+def job(session: Session, news: News, training_every_s: float = EVERY_S) -> Job:
     """What the recorder's worker does. `session` is its connection to the catalog."""
-    by_topic = handlers(Recorder(session, news))
+    by_topic = handlers(Recorder(session, news, training_every_s))
     return Job(
         service=SERVICE,
         version=version("darkroom-gateway"),
@@ -45,7 +46,8 @@ def job(session: Session, news: News) -> Job:
 def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
     """The recorder, not started."""
     news = News(open_redis(settings.redis), settings.topic_prefix)
-    return connect(job(session, news), settings, schema_of, (), stop)
+    what = job(session, news, settings.training_every_s)
+    return connect(what, settings, schema_of, (), stop)
 
 
 def run_recorder(settings: Settings) -> None:

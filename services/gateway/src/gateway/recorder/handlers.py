@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from darkroom_schemas import names
@@ -40,11 +41,19 @@ class Recording:
 
 
 class Recorder:
-    """Records a micro-batch of events in one transaction, then tells the news."""
+    """Records a micro-batch of events in one transaction, then tells the news. `training_every_s`
+    lie between trainings of a model that nobody asks for."""
 
-    def __init__(self, session: Session, news: News) -> None:
+    def __init__(
+        self, session: Session, news: News, training_every_s: float = trainings.EVERY_S
+    ) -> None:
         self._session = session
         self._news = news
+        table = recordings(training_every_s)
+        self._topics = {
+            recording: [topic for topic, one in table.items() if one is recording]
+            for recording in table.values()
+        }
 
     def record(self, messages: Sequence[Message]) -> Sequence[Events]:
         """All of it, or nothing: what is raised may be about any one of them."""
@@ -56,9 +65,9 @@ class Recorder:
 
         def work(conn: Conn) -> Mapping[str, Sequence[str]]:
             with conn.pipeline():
-                _write(conn, events, piped=True)
+                self._write(conn, events, piped=True)
                 batches = results.batches_of(conn, list(photos)) if photos else {}
-            _write(conn, events, piped=False)
+            self._write(conn, events, piped=False)
             return batches
 
         batches = self._session.transact(work)
@@ -68,14 +77,15 @@ class Recorder:
         )
         return [()] * len(messages)
 
-
-def _write(conn: Conn, events: Mapping[str, Sequence[tuple[Event, str]]], *, piped: bool) -> None:
-    """In the order of the table below, so that all recorders take locks in the same order."""
-    for recording, topics in _BY_RECORDING.items():
-        pairs = [pair for topic in topics for pair in events.get(topic, ())]
-        if pairs and recording.piped is piped:
-            given = pairs if recording.with_id else [event for event, _ in pairs]
-            recording.write(conn, *given)
+    def _write(
+        self, conn: Conn, events: Mapping[str, Sequence[tuple[Event, str]]], *, piped: bool
+    ) -> None:
+        """In the order of the table below, so that all recorders take locks in the same order."""
+        for recording, topics in self._topics.items():
+            pairs = [pair for topic in topics for pair in events.get(topic, ())]
+            if pairs and recording.piped is piped:
+                given = pairs if recording.with_id else [event for event, _ in pairs]
+                recording.write(conn, *given)
 
 
 def _told(
@@ -137,10 +147,12 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
 }
 """Topic → what is done with its events."""
 
-_BY_RECORDING: Final = {
-    recording: [topic for topic, one in RECORDINGS.items() if one is recording]
-    for recording in RECORDINGS.values()
-}
+
+def recordings(training_every_s: float) -> Mapping[str, Recording]:
+    """The table, with so many seconds between trainings of a model that nobody asks for."""
+    record_training = partial(trainings.record_training, every_s=training_every_s)
+    train = Recording(record_training, "nobody", piped=False)
+    return {**RECORDINGS, names.TRAINING_REQUESTED: train}
 
 
 def handlers(recorder: Recorder) -> Mapping[str, BatchHandler]:

@@ -82,3 +82,20 @@ export const replay = (filter) => post("/v1/failures/replay", { filter });
 export const stopReplay = (id) => post(`/v1/failures/replays/${encodeURIComponent(id)}/stop`, {});
 export const discard = (filter, reason) => post("/v1/failures/discard", { filter, reason });
 export const restore = (filter) => post("/v1/failures/restore", { filter });
+
+export const operations = () => get("/v1/operations");
+export const workers = () => get("/v1/operations/workers");
+export const tasks = (parameters) => get(`/v1/operations/tasks?${query(parameters)}`);
+
+/** How series were; `names` of them. */
+export const history = (parameters, names) =>
+  get(`/v1/operations/history?${query(parameters)}&${new URLSearchParams(names.map((name) => ["series", name]))}`);
+
+const target = (service, lane) => `/v1/operations/controls/${[service, lane].filter(Boolean).map(encodeURIComponent).join("/")}`;
+
+/** Set something for a service, or one of its lanes; take all of it back. */
+export const set = async (service, lane, changes) => {
+  const headers = { "Content-Type": "application/json" };
+  return (await ask(target(service, lane), { method: "PATCH", headers, body: JSON.stringify({ by: "page", ...changes }) })).told;
+};
+export const unset = (service, lane) => ask(`${target(service, lane)}?by=page`, { method: "DELETE" });

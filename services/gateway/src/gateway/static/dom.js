@@ -72,7 +72,8 @@ export function duration(seconds) {
 export function bytes(size) {
   if (size < 1000) return `${size} bytes`;
   if (size < 1e6) return `${Math.round(size / 1e3)} kB`;
-  return `${(size / 1e6).toFixed(1)} MB`;
+  if (size < 1e9) return `${(size / 1e6).toFixed(1)} MB`;
+  return `${(size / 1e9).toFixed(2)} GB`;
 }
 
 /** A reason as a sentence. */
