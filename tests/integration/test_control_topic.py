@@ -117,6 +117,23 @@ def test_the_topic_is_the_declared_one() -> None:
     assert catalogue.load()[TOPIC].schema == "ops.control"
 
 
+def test_nobody_waits_for_what_may_come(operator: Operator) -> None:
+    """A broker answers a fetch at the end of a topic only after that long: readiness is before."""
+    options = {"fetch.wait.max.ms": 50_000}
+    operator.make_topic()
+    operator.say("ocr", encoded(paused=True))
+    for service, known in (("ocr", [True]), ("detector", [])):
+        told: list[Control] = []
+        reader = ControlReader(
+            operator.kafka, service, decode, told.append, prefix=operator.prefix, options=options
+        )
+        try:
+            assert reader.start(DEADLINE_S)
+            assert [control.paused for control in told] == known
+        finally:
+            reader.close()
+
+
 def test_a_worker_knows_what_was_set_before_it_started(operator: Operator, worker: Worker) -> None:
     operator.make_topic()
     operator.say("ocr", encoded(rate="100/m"))

@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from streamkit.backoff import delay_s
@@ -55,26 +55,25 @@ class Follower:
         self._settings = {**_settings(kafka, f"streamkit-{name}"), **options}
         self._tell = tell
         self._back_s = back_s
-        self._ready = threading.Event()
         self._stop = threading.Event()
-        self._unread: set[int] = set()
         self._next: dict[int, int] = {}
-        self._looks: list[Look] = []
+        self._first = Look()
+        self._looks = [self._first]
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     @property
     def ready(self) -> bool:
         """Whether everything that stood there at the start has been told."""
-        return self._ready.is_set()
+        return self._first.done.is_set()
 
     def start(self, timeout_s: float = 10.0) -> bool:
         """Begin, and wait until ready, but no longer; whether it is."""
         self._thread.start()
-        return self._ready.wait(timeout_s)
+        return self.wait(timeout_s)
 
     def wait(self, timeout_s: float) -> bool:
         """Wait until ready, but no longer; whether it is."""
-        return self._ready.wait(timeout_s)
+        return self._first.done.wait(timeout_s)
 
     def close(self) -> None:
         """Stop following."""
@@ -105,37 +104,39 @@ class Follower:
             if topic.error is not None or not topic.partitions:
                 self._say("the topic does not exist: run `darkroom topics apply`")
                 return False
-            places = self._places(consumer, topic.partitions)
+            # Before anything is fetched: a broker answers a connection's requests one by one, and
+            # says of a fetch that reached the end so only once it has waited for more.
+            self._first.ends = {n: self._ends(consumer, n)[1] for n in topic.partitions}
+            self._next = dict(self._places(consumer, self._first.ends))
         except KafkaException as error:
             self._say(str(error.args[0]))
             return False
-        self._unread = set(topic.partitions)
-        self._next = dict.fromkeys(topic.partitions, 0)
-        consumer.assign(places)
+        consumer.assign([TopicPartition(self.topic, *place) for place in self._next.items()])
         return True
 
-    def _places(self, consumer: Consumer, numbers: Iterable[int]) -> list[TopicPartition]:
+    def _places(self, consumer: Consumer, ends: Mapping[int, int]) -> Iterator[tuple[int, int]]:
         """Where each partition is read from. Raises KafkaException."""
         if self._back_s is None:
-            return [TopicPartition(self.topic, number, OFFSET_BEGINNING) for number in numbers]
+            yield from ((number, self._ends(consumer, number)[0]) for number in ends)
+            return
         since_ms = int((time.time() - self._back_s) * 1000)
-        asked = [TopicPartition(self.topic, number, since_ms) for number in numbers]
-        places = consumer.offsets_for_times(asked, timeout=_ASK_S)  # the end, if all is older
-        for place in places:
+        asked = [TopicPartition(self.topic, number, since_ms) for number in ends]
+        for place in consumer.offsets_for_times(asked, timeout=_ASK_S):
             if place.error is not None:
                 raise KafkaException(place.error)
-        return places
+            all_is_older = place.offset < 0
+            yield place.partition, ends[place.partition] if all_is_older else place.offset
 
     def _follow(self, consumer: Consumer) -> None:
         """Tell what comes until asked to stop."""
         while not self._stop.is_set():
-            message = consumer.poll(_POLL_S)
-            if message is not None:
-                self._take(message)
             for look in list(self._looks):
                 if self._answered(consumer, look):
                     self._looks.remove(look)
                     look.done.set()
+            message = consumer.poll(_POLL_S)
+            if message is not None:
+                self._take(message)
 
     def _take(self, message: KafkaMessage) -> None:
         error, number, offset = message.error(), message.partition() or 0, message.offset() or 0
@@ -144,9 +145,6 @@ class Follower:
             self._next[number] = offset + 1
         elif error.code() == KafkaError._PARTITION_EOF:
             self._next[number] = max(self._next[number], offset)
-            self._unread.discard(number)
-            if not self._unread:
-                self._ready.set()
         else:
             _log.debug("follower_trouble", topic=self.topic, reason=str(error))  # it tries again
 
@@ -166,16 +164,17 @@ class Follower:
     def _answered(self, consumer: Consumer, look: Look) -> bool:
         if look.ends is None:
             try:
-                look.ends = {n: self._end(consumer, n) for n in self._next}
+                look.ends = {n: self._ends(consumer, n)[1] for n in self._next}
             except KafkaException as error:
                 self._say(str(error.args[0]))
                 return False
         return all(self._next[number] >= end for number, end in look.ends.items())
 
-    def _end(self, consumer: Consumer, number: int) -> int:
+    def _ends(self, consumer: Consumer, number: int) -> tuple[int, int]:
+        """A partition's first offset, and the one after its last. Raises KafkaException."""
         place = TopicPartition(self.topic, number)
-        _, end = consumer.get_watermark_offsets(place, timeout=_ASK_S)
-        return end
+        first, end = consumer.get_watermark_offsets(place, timeout=_ASK_S)
+        return first, end
 
     def _say(self, why: str) -> None:
         """Said once for each trouble, not each time."""
