@@ -39,7 +39,7 @@ def soon(**later: float) -> str:
         ({"pause_s": 0, "reason": "x"}, "greater than 0"),
         ({"pause_s": 31 * 86_400, "reason": "x"}, "less than or equal to"),
         ({"paused_until": soon(seconds=-1), "reason": "x"}, "over already"),
-        ({"paused_until": soon(days=30, minutes=1), "reason": "x"}, "30 days at most"),
+        ({"paused_until": soon(days=31), "reason": "x"}, "30 days at most"),
         ({"paused_until": "2026-11-24T12:00:00", "reason": "x"}, "timezone"),
         ({"paused_until": soon(hours=1), "pause_s": 60, "reason": "x"}, "give either"),
         ({"paused": False, "pause_s": 60, "reason": "x"}, "there is an end"),
