@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +32,7 @@ from aggregator_events import (
     read,
 )
 from darkroom_cli.contracts import Subjects, Topics
+from darkroom_cli.infra.ports import any_port
 from darkroom_schemas import avro, catalogue, ids, names
 from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds
 from topic_reader import TopicReader
@@ -75,7 +75,7 @@ class Aggregator:
     @contextmanager
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """The process, ready; killed at the end if it still runs."""
-        port = _free_port()
+        port = any_port()
         env = {
             **os.environ,
             "DARKROOM_KAFKA": self._places.kafka,
@@ -104,12 +104,6 @@ class Aggregator:
     def outcomes(self) -> list[tuple[str, dict[str, Any]]]:
         """(event id, value) of everything on the three outcome topics."""
         return [event for topic in OUTCOMES for event in self.topics.events(topic)]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float) -> None:

@@ -18,9 +18,10 @@ import websockets.exceptions
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
-from api_door import api_door, door_settings, free_port
+from api_door import api_door, door_settings
 from catalog_seed import Look, Seed, Seeded, picture
 from darkroom_cli.demo import API_DESCRIPTION
+from darkroom_cli.infra.ports import any_port
 from gateway import db
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.settings import Settings
@@ -243,7 +244,7 @@ def record(seed: Seed, news: News, photo: Seeded, batches: list[str]) -> None:
 def test_without_redis_photos_are_still_told(
     settings: Settings, seed: Seed, tmp_path: Path
 ) -> None:
-    deaf = settings.model_copy(update={"redis": f"redis://127.0.0.1:{free_port()}/0"})
+    deaf = settings.model_copy(update={"redis": f"redis://127.0.0.1:{any_port()}/0"})
     with api_door(deaf) as door, events(door) as everything:
         assert httpx.get(f"{door}/readyz").json() == {
             **{"ready": True, "waiting_for": []},
@@ -326,7 +327,7 @@ def test_a_foreign_page_gets_no_websocket(door: str) -> None:
 
 
 def test_the_database_away_is_a_503_and_the_door_lives_on(settings: Settings) -> None:
-    away = settings.model_copy(update={"database": f"postgresql://127.0.0.1:{free_port()}/no"})
+    away = settings.model_copy(update={"database": f"postgresql://127.0.0.1:{any_port()}/no"})
     with api_door(away) as door, httpx.Client(base_url=door, timeout=20) as client:
         assert client.get("/livez").status_code == 200
         unready = client.get("/readyz")

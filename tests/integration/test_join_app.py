@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 
 import scans
 import workflow_topics
+from darkroom_cli.infra.ports import any_port
 from scans import FAILED, FOUND, PARTIAL, SCANS, STAGES, topic_of
 from streamkit import Codec, Emit, SchemaIds
 from streamkit.headers import event_headers
@@ -87,7 +87,7 @@ class JoinService:
 
     def start(self, instance: str = "only") -> tuple[subprocess.Popen[bytes], int]:
         """The process, just started, and the port of its health."""
-        port = _free_port()
+        port = any_port()
         env = {
             **os.environ,
             "DARKROOM_KAFKA": self._places.kafka,
@@ -125,12 +125,6 @@ class JoinService:
         total = sum(consumer.get_watermark_offsets(place, timeout=10)[1] for place in places)
         consumer.close()
         return total
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float) -> None:

@@ -12,8 +12,9 @@ from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 from websockets.sync.client import ClientConnection, connect
 
-from api_door import ABSENT_REGISTRY, api_door, free_port
+from api_door import ABSENT_REGISTRY, api_door
 from darkroom_cli import app
+from darkroom_cli.infra.ports import any_port
 from gateway import db
 from gateway.catalog.notices import add_notice
 from gateway.settings import Settings
@@ -33,7 +34,7 @@ def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> S
         registry=ABSENT_REGISTRY,
         cache=tmp_path,
         objects=f"file://{tmp_path}",
-        api_port=free_port(),
+        api_port=any_port(),
         topic_prefix=f"t{uuid4().hex[:8]}.",
         _cli_parse_args=[],
     )
@@ -134,7 +135,7 @@ def test_a_channel_that_could_not_work_is_refused_with_the_cure(
 
 def test_with_a_mail_server_addresses_are_taken(settings: Settings) -> None:
     mail = settings.model_copy(
-        update={"smtp_url": SecretStr("smtp://h"), "smtp_from": "d@e", "api_port": free_port()}
+        update={"smtp_url": SecretStr("smtp://h"), "smtp_from": "d@e", "api_port": any_port()}
     )
     with api_door(mail) as url:
         wish = {"name": "us", "kind": "email", "to": ["ada@example.com", "bob@example.com"]}
@@ -234,7 +235,7 @@ def test_who_follows_everything_hears_what_the_websocket_s_channel_wants_once(
 def test_without_redis_the_websocket_is_told_from_the_catalog(
     settings: Settings, conn: db.Conn
 ) -> None:
-    lone = settings.model_copy(update={"redis": "redis://127.0.0.1:1", "api_port": free_port()})
+    lone = settings.model_copy(update={"redis": "redis://127.0.0.1:1", "api_port": any_port()})
     with api_door(lone) as url, notice_door(lone.database, lone.redis):
         wish = {"name": "screen", "kind": "websocket"}
         assert httpx.post(url + CHANNELS, json=wish, timeout=20).status_code == 201

@@ -17,7 +17,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from api_door import free_port
+from darkroom_cli.infra.ports import any_port
 from darkroom_schemas import ids, names
 from gateway import db
 from gateway.catalog import channels, deliveries
@@ -227,7 +227,7 @@ def test_receivers_that_hang_delay_no_other(
 
 
 def test_an_email_comes_and_who_was_refused_is_told(conn: db.Conn, database: str) -> None:
-    port = free_port()
+    port = any_port()
     mailer = Mailer(MailServer("127.0.0.1", port, tls=False), "Darkroom <darkroom@example.com>")
     channel(conn, "us", "email", {"to": ["ada@example.com", "nobody@example.com"]})
     channel(conn, "them", "email", {"to": ["nobody@example.com"]})

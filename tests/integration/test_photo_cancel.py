@@ -10,8 +10,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from api_door import api_door, door_settings, free_port
+from api_door import api_door, door_settings
 from catalog_seed import Seed, picture
+from darkroom_cli.infra.ports import any_port
 from darkroom_schemas import ids, names
 from gateway import db
 from gateway.catalog import cancelling, read
@@ -207,7 +208,7 @@ def test_pages_hear_of_it_without_redis(
     infrastructure: Any, database: str, seed: Seed, tmp_path: Any
 ) -> None:
     waiting = seed.requested("waiting.jpg", picture("blue"))
-    nowhere = f"redis://127.0.0.1:{free_port()}/0"
+    nowhere = f"redis://127.0.0.1:{any_port()}/0"
     settings = door_settings(infrastructure, database, tmp_path, redis=nowhere)
     with (
         api_door(settings) as url,

@@ -188,7 +188,8 @@ def test_a_drive_that_went_fails_the_look_and_is_told(
     darkroom: Darkroom, folder: Path, conn: db.Conn
 ) -> None:
     darkroom("sources", "add", str(folder), "--name", "nas")
-    assert darkroom("sources", "run", "nas", "--wait")[0] == 0
+    code, text = darkroom("sources", "run", "nas", "--wait")
+    assert code == 0, text
     folder.rename(folder.parent / "elsewhere")
     code, text = darkroom("sources", "run", "nas", "--wait")
     assert (code, "can't be looked through" in text) == (1, True)

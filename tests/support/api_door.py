@@ -1,7 +1,6 @@
 """The gateway's api door as people meet it: a real server on a port of its own."""
 
 import json
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from darkroom_cli.infra.ports import any_port
 from darkroom_schemas import avro
 from gateway import db
 from gateway.api.app import build_api
@@ -44,19 +44,12 @@ def door_settings(
         "registry": ABSENT_REGISTRY,
         "cache": folder / "ids",
         "objects": f"file://{folder}/objects",
-        "api_port": free_port(),
+        "api_port": any_port(),
         "topic_prefix": prefix,
         "rate_single": "none",
         "rate_imports": "none",
     }
     return Settings(_cli_parse_args=[], **{**settled, **changes})
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
