@@ -68,6 +68,26 @@ def test_how_many_photos_are_imported_is_handed_on(
     assert asked == [("bench.imports", *told)]
 
 
+def test_whose_photos_are_learned_from_is_handed_on(
+    asked: list[Sequence[str]], tmp_path: Path
+) -> None:
+    file = tmp_path / "result.json"
+    options = ["--folder", str(tmp_path), "--quick", "--check", "--json", str(file)]
+    result = CliRunner().invoke(build(), ["bench", "learning", *options])
+    assert result.exit_code == 0, result.output
+    told = ("--folder", str(tmp_path.resolve()), "--quick", "--check", "--json", str(file))
+    assert asked == [("bench.learning", *told)]
+
+
+def test_labelled_photos_that_are_not_there_are_told_before_anything_runs(
+    asked: list[Sequence[str]], tmp_path: Path
+) -> None:
+    options = ["--folder", str(tmp_path / "none")]
+    result = CliRunner().invoke(build(), ["bench", "learning", *options])
+    assert isinstance(result.exception, SetupError)
+    assert asked == []
+
+
 @pytest.mark.parametrize("benchmark", ["runtime", "models"])
 def test_an_unknown_part_is_refused(asked: list[Sequence[str]], benchmark: str) -> None:
     result = CliRunner().invoke(build(), ["bench", benchmark, "--only", "everything"])
@@ -75,7 +95,7 @@ def test_an_unknown_part_is_refused(asked: list[Sequence[str]], benchmark: str) 
     assert asked == []
 
 
-@pytest.mark.parametrize("benchmark", ["runtime", "import", "models"])
+@pytest.mark.parametrize("benchmark", ["runtime", "import", "models", "learning"])
 def test_a_folder_that_is_not_there_is_told_before_anything_runs(
     asked: list[Sequence[str]], tmp_path: Path, benchmark: str
 ) -> None:

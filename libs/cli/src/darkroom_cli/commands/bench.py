@@ -146,6 +146,33 @@ def overload(
     raise typer.Exit(run_benchmark("bench.overload", arguments, repository_root()))
 
 
+@bench.command("learning")
+def learning(
+    folder: Annotated[
+        Path | None,
+        typer.Option(help="A folder of your own photos for each label, instead of made pictures."),
+    ] = None,
+    json_file: JsonFile = None,
+    quick: Annotated[bool, typer.Option("--quick", help="5 seeds instead of 20.")] = False,
+    check: Check = False,
+) -> None:
+    """How right a head is after a few examples, and how few answers will do; takes 8 minutes.
+
+    Looks at pictures with the packaged embedder and starts nothing else. Example:
+
+    ./darkroom bench learning --folder ~/labelled --json learning.json
+    """
+    if folder is not None and not folder.is_dir():
+        raise SetupError(f"{folder} is no folder.", "Name one that has a folder for each label.")
+    arguments = [
+        *(("--folder", str(folder.resolve())) if folder else ()),
+        *(("--quick",) if quick else ()),
+        *(("--check",) if check else ()),
+        *_written_to(json_file),
+    ]
+    raise typer.Exit(run_benchmark("bench.learning", arguments, repository_root()))
+
+
 def _written_to(json_file: Path | None) -> Sequence[str]:
     """The option for it, once its folder is known to be there."""
     if json_file is None:

@@ -1,0 +1,6 @@
+"""What a trained head is, what it says of embeddings, and the file that it is kept in."""
+
+from heads.file import HeadError
+from heads.head import Head, Predictions, Rejection
+
+__all__ = ["Head", "HeadError", "Predictions", "Rejection"]
