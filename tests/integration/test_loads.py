@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
@@ -11,6 +11,9 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from darkroom_schemas.names import OPS_LOAD, PHOTO_ANALYSIS_REQUESTED, PHOTO_SUBMITTED
 from gateway import db
+from gateway.api.admission import Admission
+from gateway.api.catalog import Catalog
+from gateway.api.problems import ProblemError
 from gateway.catalog import loads
 from gateway.catalog.outbox import Outbox
 from gateway.control.lag import Hop, KafkaOffsets
@@ -150,7 +153,6 @@ def test_who_takes_over_knows_what_was_closed(rig: Rig, outbox: Outbox) -> None:
     rig.commit(worker, 20)
     worker.close()
     successor = Loads(outbox, rig.offsets, LIMITS)
-    successor._lanes.restore(loads.states(rig.conn))
     (load,) = [one for one in successor.turn(rig.conn) if one.lane == "default"]
     assert (load.records, load.state) == (60, Intake.CLOSED)
 
@@ -168,6 +170,35 @@ def test_what_was_handed_in_since_counts_until_it_is_measured(
     assert loads.standing(rig.conn, OWNER, "default", 100) == loads.Standing(
         Intake.OPEN, 0, None, 0
     )
+
+
+def test_a_lane_that_fills_up_between_two_looks_is_closed_until_enough_is_done(
+    rig: Rig, outbox: Outbox
+) -> None:
+    """However fast it drains: what the next look measures is below the mark by then."""
+    rig.write(WORK, 90)
+    assert rig.turn()["default"].state is Intake.WARNED
+    told = len(rig.told())
+    for _ in range(10):
+        submit(rig.conn, lane="default")
+    asks = Admission(cast(Catalog, None), outbox, LIMITS)
+    for _ in range(2):
+        with pytest.raises(ProblemError) as caught:
+            asks.check(rig.conn, OWNER, "default")
+        assert caught.value.headers == {"Retry-After": "60"}
+        assert str(caught.value.detail).startswith(
+            "detector is not running: 100 photos of lane default wait."
+        )
+    for service in ("detector", "ocr", "embedder"):
+        worker = rig.member(service)
+        rig.commit(worker, 20)
+        worker.close()
+    later = rig.turn()["default"]
+    assert (later.records, later.state) == (50, Intake.CLOSED)
+    assert rig.told()[told:] == ["default"]
+    assert rig.noticed() == [("critical", "New photos of lane default are refused")]
+    with pytest.raises(ProblemError):
+        asks.check(rig.conn, OWNER, "default")
 
 
 def test_what_was_measured_long_ago_says_nothing(rig: Rig) -> None:

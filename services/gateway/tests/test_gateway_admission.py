@@ -8,19 +8,35 @@ from gateway.api.admission import FRESH_S, Admission
 from gateway.api.catalog import Catalog
 from gateway.api.problems import ProblemError
 from gateway.catalog.loads import Standing
-from gateway.load import Intake
+from gateway.catalog.outbox import Outbox
+from gateway.load import Intake, Limits
 
 
 class Measured:
-    """A catalog that knows one lane's standing, and counts who asks."""
+    """A catalog that knows one lane's standing, and notes who asks and who closes it."""
 
-    def __init__(self, standing: Standing | None) -> None:
+    def __init__(self, standing: Standing | None, monkeypatch: pytest.MonkeyPatch) -> None:
         self.standing = standing
         self.asked: list[str] = []
+        self.closed: list[str] = []
+        monkeypatch.setattr("gateway.catalog.loads.standing", self._standing)
+        monkeypatch.setattr("gateway.catalog.loads.close", self._close)
 
-    async def ask(self, _question: object, lane: str, _most: int) -> Standing | None:
+    async def ask(self, question: Any, lane: str) -> Standing | None:
+        found: Standing | None = question(None, "owner", lane)
+        return found
+
+    def _standing(self, _conn: Any, _owner: str, lane: str, most: int) -> Standing | None:
+        assert most == LIMITS.refuse_at
         self.asked.append(lane)
         return self.standing
+
+    def _close(
+        self, _conn: Any, _owner: str, _outbox: Any, lane: str, limits: Limits
+    ) -> Standing | None:
+        assert limits is LIMITS
+        self.closed.append(lane)
+        return CLOSED
 
 
 class Clock:
@@ -32,8 +48,11 @@ class Clock:
         return self.now
 
 
+LIMITS = Limits(500, 1_000)
+
+
 def admission(measured: Measured, clock: Clock | None = None) -> Admission:
-    return Admission(cast(Catalog, measured), 1_000, clock or Clock())
+    return Admission(cast(Catalog, measured), cast(Outbox, None), LIMITS, clock or Clock())
 
 
 OPEN = Standing(Intake.OPEN, 10, None, 0)
@@ -44,32 +63,41 @@ CLOSED = Standing(Intake.CLOSED, 700, "detector is not running.", 60)
     "standing", [None, OPEN, Standing(Intake.WARNED, 999, "detector has much to do.", 0)]
 )
 async def test_a_lane_that_is_not_full_or_that_nobody_measures_is_open(
-    standing: Standing | None,
+    standing: Standing | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await admission(Measured(standing)).require("default")
+    measured = Measured(standing, monkeypatch)
+    asks = admission(measured)
+    await asks.require("default")
+    asks.check(cast(Any, None), "owner", "default")
+    assert measured.closed == []
 
 
 @pytest.mark.parametrize(
-    ("standing", "after_s", "words"),
-    [
-        (CLOSED, "60", "detector is not running."),
-        (Standing(Intake.OPEN, 1_000, None, 0), "5", "1,000 photos of lane default wait."),
-    ],
+    ("standing", "closed"),
+    [(CLOSED, []), (Standing(Intake.WARNED, 1_000, "detector has much to do.", 0), ["default"])],
 )
-async def test_a_full_lane_refuses_with_cause_and_time(
-    standing: Standing, after_s: str, words: str
+async def test_a_full_lane_is_closed_and_refuses_with_cause_and_time(
+    standing: Standing, closed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    measured = Measured(standing, monkeypatch)
+    asks = admission(measured)
     with pytest.raises(ProblemError) as caught:
-        await admission(Measured(standing)).require("default")
+        await asks.require("default")
     error = caught.value
     assert (error.status_code, error.code) == (503, "lane_full")
-    assert error.headers == {"Retry-After": after_s}
-    assert words in str(error.detail)
-    assert error.more == {"lane": "default", "records": standing.records}
+    assert error.headers == {"Retry-After": "60"}
+    assert "detector is not running." in str(error.detail)
+    assert error.more == {"lane": "default", "records": 700}
+    assert measured.closed == closed
+    with pytest.raises(ProblemError):
+        asks.check(cast(Any, None), "owner", "default")
+    assert measured.closed == 2 * closed
 
 
-async def test_refusing_costs_no_question_each_time_and_each_lane_is_its_own() -> None:
-    clock, measured = Clock(), Measured(CLOSED)
+async def test_refusing_costs_no_question_each_time_and_each_lane_is_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, measured = Clock(), Measured(CLOSED, monkeypatch)
     asks = admission(measured, clock)
 
     async def refused(lane: str) -> None:
@@ -83,17 +111,3 @@ async def test_refusing_costs_no_question_each_time_and_each_lane_is_its_own() -
     measured.standing = OPEN
     await asks.require("default")
     assert measured.asked == ["default", "batch", "default"]
-
-
-async def test_what_is_recorded_is_judged_by_what_is_known_then(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def standing(_conn: Any, _owner: str, lane: str, most: int) -> Standing:
-        assert (lane, most) == ("batch", 1_000)
-        return CLOSED
-
-    asks = admission(Measured(OPEN))
-    await asks.require("batch")
-    monkeypatch.setattr("gateway.catalog.loads.standing", standing)
-    with pytest.raises(ProblemError):
-        asks.check(cast(Any, None), "owner", "batch")

@@ -174,7 +174,7 @@ class Lanes:
         self._states: dict[str, Intake] = {}
 
     def restore(self, states: Mapping[str, Intake]) -> None:
-        """Begin where another watcher has ended."""
+        """Go on from what holds: another watcher may have ended there, or a door closed a lane."""
         self._states.update(states)
 
     def saw(self, now: float, lane: str, outbox: int, found: Mapping[str, Progress]) -> LaneLoad:
@@ -191,7 +191,7 @@ class Lanes:
             outbox,
             stages,
             records,
-            0 if state is not Intake.CLOSED else self._retry_after_s(records, stages),
+            0 if state is not Intake.CLOSED else retry_after_s(records, stages, self._limits),
             None if open_now else cause(lane, records, outbox, stages),
         )
 
@@ -202,13 +202,30 @@ class Lanes:
         per_s = 0.0 if progress.workers == 0 else watched.per_s()
         return StageLoad(name, progress.records, per_s, oldest_s, progress.workers)
 
-    def _retry_after_s(self, records: int, stages: Sequence[StageLoad]) -> int:
-        """Until it is open again, if it goes on as it does."""
-        per_s = max(stages, key=lambda stage: stage.records).per_s
-        if per_s <= 0:
-            return STUCK_RETRY_S
-        seconds = math.ceil((records - self._limits.warn_at + 1) / per_s)
-        return max(LEAST_RETRY_S, min(MOST_RETRY_S, seconds))
+
+def filled(
+    lane: str, records: int, outbox: int, stages: Sequence[StageLoad], limits: Limits
+) -> LaneLoad:
+    """A lane that has filled up since it was measured, by what was handed in: so many records wait
+    now, and of its stages what was measured."""
+    return LaneLoad(
+        lane,
+        Intake.CLOSED,
+        outbox,
+        stages,
+        records,
+        retry_after_s(records, stages, limits),
+        cause(lane, records, outbox, stages),
+    )
+
+
+def retry_after_s(records: int, stages: Sequence[StageLoad], limits: Limits) -> int:
+    """Seconds until a lane is open again, if it goes on as it does."""
+    per_s = max(stages, key=lambda stage: stage.records).per_s
+    if per_s <= 0:
+        return STUCK_RETRY_S
+    seconds = math.ceil((records - limits.warn_at + 1) / per_s)
+    return max(LEAST_RETRY_S, min(MOST_RETRY_S, seconds))
 
 
 def cause(lane: str, records: int, outbox: int, stages: Sequence[StageLoad]) -> str:

@@ -8,21 +8,28 @@ from gateway.api.catalog import Catalog
 from gateway.api.problems import ProblemError
 from gateway.catalog import loads
 from gateway.catalog.loads import Standing
+from gateway.catalog.outbox import Outbox
 from gateway.db import Conn
-from gateway.load import Intake
+from gateway.load import Intake, Limits
 
 FRESH_S = 0.25
 """What was asked so lately is not asked again: refusing must cost next to nothing."""
 
 
 class Admission:
-    """Refuses photos of lanes with `refuse_at` or more waiting, and of those that are yet to open
-    again after that. A lane that nobody measures (any more) is open."""
+    """Refuses photos of lanes that are closed. One with `refuse_at` or more waiting is closed by
+    whoever finds it so, until the control door measures that it may open again. A lane that nobody
+    measures (any more) is open."""
 
     def __init__(
-        self, catalog: Catalog, refuse_at: int, clock: Callable[[], float] = time.monotonic
+        self,
+        catalog: Catalog,
+        outbox: Outbox,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._catalog, self._refuse_at, self._clock = catalog, refuse_at, clock
+        self._catalog, self._outbox, self._limits = catalog, outbox, limits
+        self._clock = clock
         self._known: dict[str, tuple[float, Standing | None]] = {}
         self._asking: dict[str, asyncio.Lock] = {}
 
@@ -31,27 +38,31 @@ class Admission:
         async with self._asking.setdefault(lane, asyncio.Lock()):
             at, standing = self._known.get(lane, (-FRESH_S, None))
             if self._clock() - at >= FRESH_S:
-                standing = await self._catalog.ask(loads.standing, lane, self._refuse_at)
+                standing = await self._catalog.ask(self.look, lane)
                 self._known[lane] = (self._clock(), standing)
         self._judge(lane, standing)
 
     def check(self, conn: Conn, owner: str, lane: str) -> None:
         """The same by what is known now, for who is about to record a photo."""
-        self._judge(lane, loads.standing(conn, owner, lane, self._refuse_at))
+        self._judge(lane, self.look(conn, owner, lane))
+
+    def look(self, conn: Conn, owner: str, lane: str) -> Standing | None:
+        """How the lane stands, closed if it is full."""
+        standing = loads.standing(conn, owner, lane, self._limits.refuse_at)
+        if standing is None or standing.state is Intake.CLOSED:
+            return standing
+        if standing.records < self._limits.refuse_at:
+            return standing
+        return loads.close(conn, owner, self._outbox, lane, self._limits)
 
     def _judge(self, lane: str, standing: Standing | None) -> None:
-        if standing is None:
+        if standing is None or standing.state is not Intake.CLOSED:
             return
-        full = standing.records >= self._refuse_at
-        if standing.state is not Intake.CLOSED and not full:
-            return
-        waits = f"{standing.records:,} photos of lane {lane} wait."
-        # Between two looks nobody has measured yet when it may be open again.
-        after_s = standing.retry_after_s or 5
+        after_s = standing.retry_after_s
         raise ProblemError(
             503,
             "lane_full",
-            f"{standing.cause or waits} Try again in {after_s} s, or on another lane.",
+            f"{standing.cause} Try again in {after_s} s, or on another lane.",
             {"Retry-After": str(after_s)},
             more={"lane": lane, "records": standing.records},
         )

@@ -15,7 +15,7 @@ from gateway.catalog.notices import add_notice
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.shapes import Lane, Shape
 from gateway.db import Conn
-from gateway.load import Intake, LaneLoad, Limits
+from gateway.load import Intake, LaneLoad, Limits, StageLoad, filled
 from streamkit import Emit
 
 STALE_S: Final = 30.0
@@ -78,9 +78,9 @@ def waiting(conn: Conn) -> Mapping[str, int]:
     return {lanes[row["topic"]]: row["rows"] for row in rows}
 
 
-def states(conn: Conn) -> Mapping[str, Intake]:
-    """In which state each lane was seen last."""
-    rows = conn.execute("SELECT lane, state FROM lane_loads")
+def hold_states(conn: Conn) -> Mapping[str, Intake]:
+    """In which state each lane is; no one else changes one before the end of the transaction."""
+    rows = conn.execute("SELECT lane, state FROM lane_loads ORDER BY lane FOR UPDATE")
     return {row["lane"]: Intake(row["state"]) for row in rows}
 
 
@@ -95,7 +95,7 @@ def record(
     """Write what was measured. A state that changed is told by an event, and a lane that is closed
     or open again by a notice, in the same transaction."""
     with conn.transaction():
-        before = states(conn)
+        before = hold_states(conn)
         for load in loads:
             changed = before.get(load.lane) != load.state
             conn.execute(_RECORD, _row(load, retries.get(load.lane, {}), measured_at))
@@ -198,6 +198,29 @@ def standing(conn: Conn, _owner: str, lane: str, most: int) -> Standing | None:
     return Standing(
         Intake(row["state"]), row["records"] + row["since"], row["cause"], row["retry_after_s"]
     )
+
+
+def close(conn: Conn, owner: str, outbox: Outbox, lane: str, limits: Limits) -> Standing | None:
+    """Have a lane that has filled up since it was measured refuse new work, as if it had been
+    measured so; how it stands then."""
+    with conn.transaction():
+        row = conn.execute(
+            "SELECT * FROM lane_loads WHERE lane = %s FOR UPDATE", (lane,)
+        ).fetchone()
+        now = standing(conn, owner, lane, limits.refuse_at)
+        if row is None or now is None or now.state is Intake.CLOSED:
+            return now
+        stages = [StageLoad(**stage) for stage in row["stages"]]
+        load = filled(lane, now.records, row["outbox"], stages, limits)
+        conn.execute(
+            "UPDATE lane_loads SET state = %s, cause = %s, retry_after_s = %s, since = now()"
+            " WHERE lane = %s",
+            (load.state.value, load.cause, load.retry_after_s, lane),
+        )
+        at = clock(conn)
+        outbox.add(conn, [_event(load, at, limits)])
+        _tell(conn, load, now.state, at)
+    return Standing(load.state, load.records, load.cause, load.retry_after_s)
 
 
 # Handed in while the control door looked counts twice, for one look: rather too much than too

@@ -64,7 +64,6 @@ class Loads:
     def work(self, conn: Conn, stop: threading.Event) -> None:
         """Measure until `stop`; an absent broker is waited for. Raises psycopg.Error."""
         self._lanes = Lanes(_SERVICES, self._limits)
-        self._lanes.restore(loads.states(conn))
         while not stop.is_set():
             try:
                 self.turn(conn)
@@ -87,17 +86,20 @@ class Loads:
         busy = [hop.group for hop in hops if look.behind(hop)]
         members = self._offsets.members(busy)
         now = time.monotonic()
-        found = [
-            self._lanes.saw(
-                now,
-                lane,
-                outbox.get(lane, 0),
-                {name: _progress(look, hop, members) for name, hop in services.items()},
-            )
-            for lane, services in _HOPS.items()
-        ]
         waits = {lane: _waiting_again(look, lane) for lane in _HOPS}
-        loads.record(conn, self._outbox, found, waits, measured_at, self._limits)
+        with conn.transaction():
+            # Under a lock: an api door closes a lane that has filled up since it was measured.
+            self._lanes.restore(loads.hold_states(conn))
+            found = [
+                self._lanes.saw(
+                    now,
+                    lane,
+                    outbox.get(lane, 0),
+                    {name: _progress(look, hop, members) for name, hop in services.items()},
+                )
+                for lane, services in _HOPS.items()
+            ]
+            loads.record(conn, self._outbox, found, waits, measured_at, self._limits)
         for load in found:
             _show(load)
         return found
