@@ -99,7 +99,8 @@ def test_busy_workers_have_less_let_in_and_the_highest_lane_last(conn: db.Conn) 
     named = REGISTRY.get_sample_value
     assert named("darkroom_admission_share", {"lane": "default"}) == 0.5
     assert named("darkroom_workers_usage", {"resource": "cpu"}) == pytest.approx(0.95)
-    analysed(conn, 14.0)
+    for _ in range(20):
+        analysed(conn, 14.0)
     assert control.look_for(HOLD_S)["high"] == 0.5
 
 
@@ -153,7 +154,10 @@ def test_how_long_single_photos_take(conn: db.Conn) -> None:
     analysed(conn, 900, lane="default")
     analysed(conn, 900, revision=2)
     assert shares.high_p95_s(conn) is None
-    for seconds in range(1, 22):
+    for seconds in range(1, 20):
+        analysed(conn, seconds)
+    assert shares.high_p95_s(conn) is None, "a few that took long are no objective missed"
+    for seconds in (20, 21):
         analysed(conn, seconds)
     assert shares.high_p95_s(conn) == pytest.approx(20, abs=0.2)
 

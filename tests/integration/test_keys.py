@@ -144,7 +144,9 @@ def test_a_revoked_key_opens_nothing_from_then_on(conn: db.Conn, door: str, aski
         answer = client.get("/v1/photos")
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
         assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]
-        # Without its session, who is at this machine is anybody.
+        over = page.get("/v1/session")
+        assert over.status_code == 401, "who was a viewer is not anybody, who may do more"
+        assert not page.cookies
         assert page.get("/v1/session").json()["anonymous"]
         with pytest.raises(websockets.exceptions.ConnectionClosed) as closed:
             socket.recv(timeout=20)
@@ -229,7 +231,7 @@ def test_a_sessions_cookie_is_the_browsers_alone(conn: db.Conn, asking: Any) -> 
     assert copied.get("/v1/session").json()["name"] == "key:ada"
     assert page.delete("/v1/session").status_code == 204
     assert not page.cookies
-    assert copied.get("/v1/session").json()["anonymous"], "it ended for the copy, too"
+    assert copied.get("/v1/session").status_code == 401, "it ended for the copy, too"
     (begun,) = conn.execute("SELECT who, subject FROM audit WHERE what = 'session.begun'")
     assert (begun["who"], begun["subject"]) == ("key:ada", key.token.split("_")[1])
 
@@ -244,7 +246,9 @@ def test_a_session_that_is_over_opens_nothing(conn: db.Conn, asking: Any) -> Non
     page = asking()
     page.post("/v1/session", json={"key": make(conn).token})
     conn.execute("UPDATE sessions SET expires_at = now()")
-    assert page.get("/v1/session").json()["anonymous"]
+    over = page.get("/v1/session")
+    assert (over.status_code, over.json()["code"]) == (401, "unauthenticated")
+    assert "sign in again" in over.json()["detail"]
     assert keys.forget_sessions(conn) == 1
 
 

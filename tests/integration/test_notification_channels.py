@@ -35,6 +35,7 @@ def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> S
         cache=tmp_path,
         objects=f"file://{tmp_path}",
         api_port=any_port(),
+        anonymous="admin",
         topic_prefix=f"t{uuid4().hex[:8]}.",
         _cli_parse_args=[],
     )

@@ -15,6 +15,8 @@ from psycopg.types.json import Jsonb
 from darkroom_schemas import ids, names
 from darkroom_schemas.avro import schema_of
 from gateway import db
+from gateway.catalog import labels
+from gateway.catalog.label_shapes import Wish
 from gateway.catalog.trainings import Training, record_training, trainings
 from gateway.recorder.app import job
 from gateway.recorder.handlers import Recorder
@@ -228,6 +230,31 @@ def test_until_there_are_examples_every_request_to_train_ends_as_skipped(
     assert len(told) == 2
 
 
+@pytest.mark.parametrize(
+    ("examples", "state"),
+    [({}, "skipped"), ({"other": "receipt"}, "skipped"), ({"labels": None}, "skipped"),
+     ({"labels": "receipt"}, "requested")],
+)  # fmt: skip
+def test_a_request_is_skipped_only_where_its_model_has_no_example(
+    conn: db.Conn, example: Example, record: Record, examples: dict[str, str | None], state: str
+) -> None:
+    event = example(names.TRAINING_REQUESTED, model="labels")
+    labels.put_label_set(conn, str(uuid4()), "labels", ["receipt"], "another owner")
+    for name, label in examples.items():
+        labels.put_label_set(conn, event["owner"], name, ["receipt"], "ada")
+        labels.give(conn, (event["owner"], name), [Wish(str(uuid4()), label)], "folder", "ada")
+    record((names.TRAINING_REQUESTED, event))
+
+    (training,) = trainings(conn, event["owner"], 10)
+    assert training.state == state
+
+
+def labelled(conn: db.Conn, owner: str, model: str) -> None:
+    """Somebody has given a model an example."""
+    labels.put_label_set(conn, owner, model, ["receipt"], "ada")
+    labels.give(conn, (owner, model), [Wish(str(uuid4()), "receipt")], "person", "ada")
+
+
 Trained = Callable[..., dict[str, Training]]
 
 
@@ -240,7 +267,8 @@ def asked(conn: db.Conn, example: Example) -> Trained:
         known = {"request_id": request_id, "owner": owner, "reason": reason, "batch_id": None}
         event: Any = {**example(names.TRAINING_REQUESTED), **known, **more}
         with conn.transaction():
-            record_training(conn, event, examples=3, every_s=3_600)
+            labelled(conn, owner, event["model"])
+            record_training(conn, event, every_s=3_600)
         return {training.request_id: training for training in trainings(conn, owner, 10)}
 
     return one
@@ -313,7 +341,8 @@ def test_without_a_limit_a_training_is_due_when_it_is_asked_for(
     event: Any = example(names.TRAINING_REQUESTED, reason="batch")
     for _ in range(2):
         event = {**event, "request_id": str(uuid4())}
-        record_training(conn, event, examples=3, every_s=0)
+        labelled(conn, event["owner"], event["model"])
+        record_training(conn, event, every_s=0)
         ended(conn, event["request_id"])
     due = [one.due_at for one in trainings(conn, event["owner"], 2)]
     assert max(one for one in due if one) <= datetime.now(UTC)

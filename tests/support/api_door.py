@@ -46,6 +46,7 @@ def door_settings(
         "objects": f"file://{folder}/objects",
         "api_port": any_port(),
         "topic_prefix": prefix,
+        "anonymous": "admin",
         "rate_single": "none",
         "rate_imports": "none",
     }

@@ -909,7 +909,7 @@ class PhotoTicked(TypedDict):
 
 
 class ReviewAnswered(TypedDict):
-    """What a person says a photo shows, asked about an outcome. The newest answer about a photo counts, but a skip says nothing."""
+    """What a person says a photo shows, asked about an outcome. The newest answer about a photo counts, but a skip says nothing. Undoing what counted is a record of its own: the answer before it once more, or withdrawn."""
 
     answer_id: str
     """UUID of this answer; a repeated record repeats it."""
@@ -924,9 +924,9 @@ class ReviewAnswered(TypedDict):
     reviewer: str
     """Who answered."""
     answer: str
-    """confirm (the suggested label is right), correct (another one is), none (no label fits) or skip."""
+    """confirm (the suggested label is right), correct (another one is), none (no label fits), skip, or withdrawn (nothing that was said of the photo before counts any more)."""
     label: str | None
-    """What the photo shows; for confirm the suggested label. Null for none and skip."""
+    """What the photo shows; for confirm the suggested label. Null for none, skip and withdrawn."""
     suggested_label: str | None
     """The best label that the reviewer was shown."""
     suggested_confidence: float | None

@@ -56,6 +56,13 @@ def test_a_skip_takes_nothing_back_and_says_nothing() -> None:
     assert shown(answer("a", "skip")) == {}
 
 
+def test_what_is_withdrawn_counts_no_more_until_somebody_answers_again() -> None:
+    said = answer("a", "confirm", "tabby", 1), answer("a", "withdrawn", minute=2)
+    assert shown(*said) == shown(*reversed(said)) == {}
+    assert newest(*said).photos == 0
+    assert shown(*said, answer("a", "none", minute=3)) == {"a": NONE_OF_THESE}
+
+
 def test_of_answers_of_one_moment_the_largest_id_counts() -> None:
     one, other = answer("a", "confirm", "tabby", number=1), answer("a", "none", number=2)
     assert shown(one, other) == shown(other, one) == {"a": NONE_OF_THESE}

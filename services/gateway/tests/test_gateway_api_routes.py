@@ -30,7 +30,7 @@ from gateway.api.shares import Shares
 from gateway.api.speakers import Keeper
 from gateway.api.system import System
 from gateway.api.writes import Writes
-from gateway.catalog import loads, read, read_batches, search
+from gateway.catalog import read, read_batches, search
 from gateway.catalog.loads import Standing
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.shapes import Links, Photo
@@ -69,7 +69,7 @@ class MadeUp(Catalog):
     def __init__(self) -> None:
         self.owner = LOCAL_OWNER
         self.answers: dict[Callable[..., Any], Callable[..., Any]] = {
-            loads.standing: lambda _lane, _most: None
+            Admission.look: lambda _lane: None
         }
 
     async def ask(self, question: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -124,6 +124,7 @@ def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
         photo_max_pixels=100,
         import_roots=(tmp_path,),
         allowed_hosts=("photos.home",),
+        anonymous="admin",
         _cli_parse_args=[],
     )
 
@@ -131,7 +132,7 @@ def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
         return {}
 
     hub = Hub(nothing, bound=10)
-    admission = Admission(catalog, settings.lag_refuse)
+    admission = Admission(catalog, cast(Outbox, None), settings.lag_limits)
     return Door(
         settings=settings,
         catalog=catalog,
@@ -183,7 +184,7 @@ async def test_a_full_lane_takes_nothing_in_and_reads_no_body(
     client: httpx.AsyncClient, catalog: MadeUp, shelf: Shelf
 ) -> None:
     full = Standing(Intake.CLOSED, 1_200, "detector is not running.", 60)
-    catalog.answers[loads.standing] = lambda lane, _most: full if lane == "default" else None
+    catalog.answers[Admission.look] = lambda lane: full if lane == "default" else None
     accepts(catalog, cat())
     sent: list[bool] = []
 

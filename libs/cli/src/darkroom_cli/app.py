@@ -26,6 +26,8 @@ COMMANDS: Final = {
 
 GROUPS: Final = {
     "imports": "imports.imports",
+    "labels": "labels.labels",
+    "review": "review.review",
     "policy": "policy.policy",
     "models": "models.models",
     "keys": "keys.keys",

@@ -1,6 +1,7 @@
 """The local stack as data: which programs, in which order, with which settings."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,15 @@ def service_environment(data: DataFolder, addresses: Mapping[str, str]) -> dict[
         "DARKROOM_CACHE": str(data.cache),
         "DARKROOM_SPOOL": str(data.root / "spool"),
         "DARKROOM_IMPORT_ROOTS_FILE": str(data.import_roots_file),
+        "DARKROOM_ANONYMOUS": _anonymous(),
     }
+
+
+def _anonymous() -> str:
+    """Who is at this machine needs no key, unless somebody says otherwise, or opens the door to
+    others."""
+    default = "none" if "DARKROOM_API_HOST" in os.environ else "admin"
+    return os.environ.get("DARKROOM_ANONYMOUS", default)
 
 
 def _claim_ports(data: DataFolder, wishes: Wishes) -> dict[str, int]:

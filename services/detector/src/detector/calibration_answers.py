@@ -7,14 +7,14 @@ from typing import Any, Final, Literal, cast, get_args
 
 from detector.calibrate_examples import Example, Names
 
-Kind = Literal["confirm", "correct", "none", "skip"]
+Kind = Literal["confirm", "correct", "none", "skip", "withdrawn"]
 
 _KINDS: Final = frozenset(get_args(Kind))
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a person said about a photo; `label` is None for none and skip."""
+    """What a person said about a photo; `label` is None for none, skip and withdrawn."""
 
     answer_id: str
     photo_id: str
@@ -27,7 +27,7 @@ def answer_of(event: Mapping[str, Any]) -> Answer:
     """The Answer of an event of the topic. Raises ValueError for one that makes no sense."""
     kind, label = event["answer"], event["label"]
     if kind not in _KINDS:
-        raise ValueError(f"'{kind}' is no answer: confirm, correct, none or skip are")
+        raise ValueError(f"'{kind}' is no answer: confirm, correct, none, skip or withdrawn are")
     if (kind in ("confirm", "correct")) != bool(label):
         raise ValueError(f"an answer '{kind}' with the label {label!r}")
     return Answer(
@@ -39,8 +39,8 @@ def answer_of(event: Mapping[str, Any]) -> Answer:
 class Newest:
     """The newest answer about each photo, whatever order they come in. No I/O.
 
-    A skip says nothing, so an answer that was there before it still counts. Of answers of one
-    moment the one with the largest id is taken.
+    A skip says nothing, so an answer that was there before it still counts; one that was withdrawn
+    does not. Of answers of one moment the one with the largest id is taken.
     """
 
     answers: int = 0
@@ -60,7 +60,7 @@ class Newest:
     @property
     def photos(self) -> int:
         """Photos that an answer counts for."""
-        return len(self._of)
+        return sum(answer.kind != "withdrawn" for answer in self._of.values())
 
     def examples(self, names: Names) -> tuple[list[Example], list[tuple[str, str]]]:
         """Photos (their ids are their names) with their labels, and those left out with the reason:
@@ -68,6 +68,8 @@ class Newest:
         """
         found, left_out = [], []
         for photo_id, answer in sorted(self._of.items()):
+            if answer.kind == "withdrawn":
+                continue
             label = names.label("none" if answer.label is None else answer.label)
             if label is None:
                 left_out.append((photo_id, f"'{answer.label}' is no label of this model."))

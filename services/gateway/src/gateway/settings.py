@@ -65,10 +65,9 @@ class Settings(ObjectSettings, WorkerSettings):
     photo_max_pixels: int = Field(
         LIMITS.max_pixels, gt=0, description="width x height of one; intake has it too"
     )
-    anonymous: Role | Literal["none"] | None = Field(
-        None,
-        description="role of who has no key, only where the api door listens on the loopback:"
-        " there admin by default, else none",
+    anonymous: Role | Literal["none"] = Field(
+        "none",
+        description="role of who has no key, only where the api door listens on the loopback",
     )
     allowed_hosts: tuple[str, ...] = Field(
         (), description="further host names of the api door beside the loopback's (JSON); * for all"
@@ -90,6 +89,12 @@ class Settings(ObjectSettings, WorkerSettings):
     rate_training: str = Field(
         "1/h",
         description="trainings of a model that imports and schedules may begin, in the same way",
+    )
+    review_lease_s: float = Field(
+        120.0, gt=0, description="seconds for which a photo is given to one reviewer"
+    )
+    examples_least: int = Field(
+        3, ge=1, description="examples that each of the user's own labels needs"
     )
     adapt: bool = Field(
         True,
@@ -158,7 +163,7 @@ class Settings(ObjectSettings, WorkerSettings):
 
     @model_validator(mode="after")
     def _check_anonymous(self) -> Self:
-        if self.anonymous not in (None, "none") and not _is_loopback(self.api_host):
+        if self.anonymous != "none" and not _is_loopback(self.api_host):
             raise ValueError(
                 f"DARKROOM_ANONYMOUS={self.anonymous} would give everybody who reaches"
                 f" {self.api_host} that role; unset it and make keys (darkroom keys create),"
@@ -169,8 +174,6 @@ class Settings(ObjectSettings, WorkerSettings):
     @property
     def anonymous_role(self) -> Role | None:
         """What may be done without a key; None: nothing."""
-        if self.anonymous is None:
-            return "admin" if _is_loopback(self.api_host) else None
         return None if self.anonymous == "none" else self.anonymous
 
     @field_validator("spool")

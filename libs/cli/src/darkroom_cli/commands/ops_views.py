@@ -52,9 +52,12 @@ def workers(
         typer.echo(NOBODY if service is None else f"There is no worker of {service}.")
     else:
         console = Console(highlight=False)
-        console.print(show_operations.workers_table(found))
-        for line in show_operations.missing(found):
+        there = [one for one in found if one["state"] != "gone"]
+        console.print(show_operations.workers_table(there))
+        for line in show_operations.missing(there):
             console.print(line, style="red", markup=False)
+        if gone := len(found) - len(there):
+            console.print(f"{gone} more ended by themselves in the last hour.", style="dim")
 
 
 def worker(

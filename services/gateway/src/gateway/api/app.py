@@ -22,6 +22,7 @@ from gateway.api.writes import Writes
 from gateway.catalog.changes import Change, changes
 from gateway.catalog.outbox import Outbox
 from gateway.news import channel
+from gateway.recorder.news import News, open_redis
 from gateway.settings import Settings
 from streamkit import Codec, ObjectStore, SchemaIds, configure_logs
 
@@ -30,7 +31,8 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
     """The api door, not listening. Nothing that it needs has to be there yet."""
     catalog = Catalog(pool, ids.LOCAL_OWNER)
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
-    admission = Admission(catalog, settings.lag_refuse)
+    outbox = Outbox(codec)
+    admission = Admission(catalog, outbox, settings.lag_limits)
 
     async def load(owner: str, things: Sequence[Thing]) -> Mapping[Thing, str]:
         return await catalog.of(owner).load(things)
@@ -47,7 +49,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             settings=settings,
             catalog=catalog,
             objects=ObjectStore(settings.objects, settings.stores),
-            writes=Writes(Outbox(codec), settings.outbox_limit, admission),
+            writes=Writes(outbox, settings.outbox_limit, admission),
             admission=admission,
             hub=hub,
             feed=feed,
@@ -57,6 +59,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             shares=Shares(catalog),
             keeper=Keeper(catalog, settings.anonymous_role),
             windows=Windows(settings.import_in_flight, settings.import_wait_s),
+            tell=News(open_redis(settings.redis), settings.topic_prefix).tell,
         )
     )
 

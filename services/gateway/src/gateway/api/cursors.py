@@ -11,6 +11,7 @@ from gateway.api.problems import ProblemError
 from gateway.catalog.deliveries import NoticePlace
 from gateway.catalog.failures import FailurePlace
 from gateway.catalog.read import Place
+from gateway.catalog.review_shapes import AnswerPlace
 from gateway.catalog.schedules import RunPlace
 from gateway.catalog.tasks import TaskPlace
 
@@ -43,6 +44,16 @@ def encode_run(place: RunPlace | None) -> str | None:
 def decode_run(cursor: str | None) -> RunPlace | None:
     """The place of a cursor; raises ProblemError for one that we did not make."""
     return None if cursor is None else RunPlace(*_moment(cursor))
+
+
+def encode_answer(place: AnswerPlace | None) -> str | None:
+    """The cursor of a place in the list of answers."""
+    return None if place is None else _pack([place.answered_at.isoformat(), str(place.answer_id)])
+
+
+def decode_answer(cursor: str | None) -> AnswerPlace | None:
+    """The place of a cursor; raises ProblemError for one that we did not make."""
+    return None if cursor is None else AnswerPlace(*_moment(cursor))
 
 
 def encode_failure(place: FailurePlace | None) -> str | None:

@@ -1,6 +1,6 @@
 """What the routes share, made once by the wiring."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, BinaryIO, Protocol
@@ -51,6 +51,13 @@ class Objects(Protocol):
         ...
 
 
+Tell = Callable[[Sequence[Mapping[str, object]]], None]
+
+
+def _nobody(_news: Sequence[Mapping[str, object]]) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """Everything that a route may need; a route's own shows the catalog as who asks may see it."""
@@ -69,6 +76,8 @@ class Door:
     keeper: Keeper
     windows: Windows = field(default_factory=Windows)
     spool: Spool = field(default_factory=Spool)
+    tell: Tell = _nobody
+    """Have all api doors look again at what there is news of."""
     speaker: Speaker = STRANGER
 
     def asked_by(self, speaker: Speaker) -> "Door":

@@ -57,6 +57,11 @@ _VIEWER: Final = (
     "GET /v1/models/{name}",
     "GET /v1/models/{name}/shadow-report",
     "GET /v1/trainings",
+    "GET /v1/labels",
+    "GET /v1/labels/{set}",
+    "GET /v1/labels/{set}/examples",
+    "GET /v1/reviews",
+    "GET /v1/reviews/answers",
     "GET /v1/schedules",
     "GET /v1/schedules/{name}",
     "GET /v1/schedules/{name}/runs",
@@ -65,10 +70,6 @@ _VIEWER: Final = (
     "GET /v1/sources/{source_id}/runs",
     "GET /v1/notifications",
     "GET /v1/notifications/{notice_id}",
-    "GET /v1/failures",
-    "GET /v1/failures/items",
-    "GET /v1/failures/replays",
-    "GET /v1/failures/replays/{replay_id}",
     "WS /v1/events",
 )
 
@@ -83,13 +84,13 @@ _UPLOADER: Final = (
     "POST /v1/imports/{batch_id}/pause",
     "POST /v1/imports/{batch_id}/resume",
     "POST /v1/imports/{batch_id}/cancel",
-    "POST /v1/failures/replay",  # of their own photos, as if they were handed in again
-    "POST /v1/failures/replays/{replay_id}/stop",
-    "POST /v1/failures/discard",
-    "POST /v1/failures/restore",
 )
 
 _REVIEWER: Final = (
+    "GET /v1/reviews/next",  # nobody else gets these photos then
+    "POST /v1/reviews/{photo_id}",
+    "DELETE /v1/reviews/{photo_id}",
+    "POST /v1/reviews/{photo_id}/release",
     # What went wrong with the owner's own photos: a person decides what becomes of it.
     "POST /v1/failures/replay",
     "POST /v1/failures/replays/{replay_id}/stop",
@@ -101,6 +102,10 @@ _TRAINER: Final = (
     # Bytes of a model, and a version that nothing uses yet. That it holds is an admin's decision.
     "PUT /v1/model-files/{sha256}",
     "POST /v1/models/{name}/versions",
+    "PUT /v1/labels/{set}",
+    "POST /v1/labels/{set}/examples",
+    "POST /v1/labels/{set}/examples/import",
+    "DELETE /v1/labels/{set}/examples/{photo_id}",
 )
 
 _ADMIN: Final = (

@@ -35,6 +35,8 @@ _log = structlog.get_logger("gateway.api")
 
 COOKIE: Final = "darkroom_session"
 
+_NO_COOKIE: Final = f'{COOKIE}=""; Max-Age=0; Path=/; HttpOnly; SameSite=strict'
+
 _PROXIED: Final = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="darkroom"', "Connection": "close"}
 
@@ -109,8 +111,12 @@ class Keeper:
         session = session_of(asking)
         if session is not None:
             found = await self._catalog.ask(keys.holder_of_session, session)
-            if found is not None:
-                return Speaker(found.role, found)
+            if found is None:
+                # Not anybody: whose key was revoked must not be more than with it.
+                detail = "This session is over: sign in again."
+                headers = {**_CHALLENGE, "Set-Cookie": _NO_COOKIE}
+                raise ProblemError(401, "unauthenticated", detail, headers)
+            return Speaker(found.role, found)
         proxied = any(name in asking.headers for name in _PROXIED)
         if self._anonymous is None or proxied:
             detail = "This needs a key: send it as `Authorization: Bearer KEY`, or sign in."

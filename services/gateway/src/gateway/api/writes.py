@@ -6,7 +6,7 @@ from uuid import UUID
 
 from gateway.api.admission import Admission
 from gateway.api.problems import unavailable
-from gateway.catalog import cancelling, controls, policies, uploads
+from gateway.catalog import cancelling, controls, policies, reviews, uploads
 from gateway.catalog.failure_replays import begin_replay
 from gateway.catalog.failure_shapes import ChosenFailures
 from gateway.catalog.imports import Kind, begin_import, expect
@@ -14,6 +14,7 @@ from gateway.catalog.model_shapes import Activation
 from gateway.catalog.notices import tell_overload
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.reprocess import AgainLane, Selection, begin_reprocess
+from gateway.catalog.review_shapes import ReviewAnswer, Said, Undone
 from gateway.catalog.submissions import Submission, Submitted, submit_photo
 from gateway.catalog.uploads import Offered, Standing, Uploaded
 from gateway.db import Conn
@@ -109,6 +110,18 @@ class Writes:
         """Have failures tried again; returns the replay's id."""
         self._check(conn)
         return begin_replay(conn, owner, chosen, lane, by, most)
+
+    def answer(self, conn: Conn, owner: str, photo_id: UUID, said: Said) -> ReviewAnswer | None:
+        """Record what somebody says of a photo; see `reviews.answer`."""
+        self._check(conn)
+        return reviews.answer(conn, self._outbox, owner, photo_id, said)
+
+    def undo_answer(
+        self, conn: Conn, owner: str, photo_id: UUID, who: str, answer_id: UUID | None
+    ) -> Undone | None:
+        """Take an answer back; see `reviews.undo`."""
+        self._check(conn)
+        return reviews.undo(conn, self._outbox, owner, photo_id, who, answer_id)
 
     # Whoever holds work back, or calls it off, can do so also while the outbox has no room.
 

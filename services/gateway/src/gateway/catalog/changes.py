@@ -14,7 +14,7 @@ _LIMIT: Final = 1000
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A photo that ended, an import that moved, or something to tell people.
+    """A photo that ended or was reviewed, an import that moved, or something to tell people.
 
     `state` is another text once its state is another one; `batches` are the imports of a photo.
     """
@@ -34,11 +34,20 @@ WITH ended AS (
   WHERE owner = %(owner)s AND rejected_at > now() - make_interval(secs => %(window)s)
   UNION ALL
   SELECT photo_id, analysis_id, revision, cancelled_at FROM analyses
-  WHERE owner = %(owner)s AND cancelled_at > now() - make_interval(secs => %(window)s)),
+  WHERE owner = %(owner)s AND cancelled_at > now() - make_interval(secs => %(window)s)
+  UNION ALL
+  SELECT photo_id, v.analysis_id, v.revision, y.answered_at
+  FROM review_answers y JOIN reviews v USING (photo_id)
+  WHERE y.owner = %(owner)s AND y.answered_at > now() - make_interval(secs => %(window)s)
+  UNION ALL
+  SELECT photo_id, v.analysis_id, v.revision, y.undone_at
+  FROM review_answers y JOIN reviews v USING (photo_id)
+  WHERE y.owner = %(owner)s AND y.undone_at > now() - make_interval(secs => %(window)s)),
 newest AS (
   SELECT 'photo' AS kind, photo_id AS id, at, concat_ws(':', analysis_id, revision,
     (SELECT count(*) FROM parts y WHERE y.analysis_id = ended.analysis_id),
-    (SELECT requested_at FROM analyses a WHERE a.analysis_id = ended.analysis_id)) AS state
+    (SELECT requested_at FROM analyses a WHERE a.analysis_id = ended.analysis_id),
+    (SELECT answer_id FROM reviews v WHERE v.photo_id = ended.photo_id)) AS state
   FROM ended
   UNION ALL
   SELECT 'batch', batch_id, coalesce(completed_at, now()),

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from gateway.catalog.shapes import Counts, Links, Photo, PhotoStatus, Reason, Stage
+from gateway.catalog.shapes import Counts, Links, Photo, PhotoStatus, Reason, Reviewed, Stage
 from gateway.db import Conn
 
 CURRENT: LiteralString = """
@@ -55,6 +55,13 @@ LEFT JOIN LATERAL (
 """
 """The parts that the outcome used; before there is one, the newest of each stage."""
 
+_REVIEWED: LiteralString = """
+LEFT JOIN LATERAL (
+  SELECT to_jsonb(a) AS reviewed FROM reviews v JOIN review_answers a USING (answer_id)
+  WHERE v.photo_id = p.photo_id) w ON true
+"""
+"""What holds of all that people said of the photo."""
+
 STATUS: LiteralString = """
 CASE WHEN c.outcome_revision IS NOT NULL THEN 'analyzed'
      WHEN r.code IS NOT NULL THEN 'rejected'
@@ -62,11 +69,12 @@ CASE WHEN c.outcome_revision IS NOT NULL THEN 'analyzed'
 """
 
 _PHOTO: LiteralString = (
-    "SELECT p.*, c.*, r.*, s.parts, "  # noqa: S608  # literals only
+    "SELECT p.*, c.*, r.*, s.parts, w.reviewed, "  # noqa: S608  # literals only
     + STATUS
     + " AS status FROM photos p"
     + CURRENT
     + _PARTS
+    + _REVIEWED
 )
 
 
@@ -217,7 +225,8 @@ def shown(row: Mapping[str, Any]) -> Photo:
         "submitted_at": row["submitted_at"] or row["created_at"],
         "decided_at": row["decided_at"] or row["rejected_at"],
         "error": Reason(code=row["code"], message=row["message"]) if row["code"] else None,
-        "links": _links(row),
+        "reviewed": Reviewed.model_validate(row["reviewed"]) if row["reviewed"] else None,
+        "links": links(row),
         **{name: row[name] for name in _FROM_PHOTO},
     }
     return Photo.model_validate(fields | (_found(row, parts) if analyzed else {}))
@@ -248,7 +257,8 @@ def _found(row: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _links(row: Mapping[str, Any]) -> Links:
+def links(row: Mapping[str, Any]) -> Links:
+    """Where a photo's pictures are, by its row in the catalog."""
     base = f"/v1/photos/{row['photo_id']}"
     return Links(
         self=base,

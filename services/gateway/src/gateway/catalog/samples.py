@@ -24,7 +24,7 @@ _SERVICE: Final = (
     *("workers", "missing", "cpu", "memory", "memory_bytes"),
     *("retries", "dead_letters"),
 )
-_HIGHEST: Final = (".waiting", ".oldest_s", ".records", ".dead_letters", ".retries")
+_HIGHEST: Final = (".state", ".waiting", ".oldest_s", ".records", ".dead_letters", ".retries")
 """Ends of the names whose peaks matter more than their mean."""
 
 OURS: Final = frozenset(

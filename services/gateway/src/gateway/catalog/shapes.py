@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Lane = Literal["high", "default", "batch", "learning"]
 Outcome = Literal["auto_labeled", "suggested", "review"]
+AnswerKind = Literal["confirm", "correct", "none", "skip"]
 PhotoStatus = Literal["pending", "analyzed", "rejected", "cancelled"]
 ItemStatus = Literal["pending", "analyzed", "duplicate", "rejected", "cancelled"]
 ImportKind = Literal["folder", "archive", "upload", "store", "reprocess"]
@@ -90,6 +91,19 @@ class Reason(Shape):
     message: str = Field(examples=["The file ends in the middle of the picture."])
 
 
+class Reviewed(Shape):
+    """What a person says that a photo shows, asked about an outcome."""
+
+    answer_id: str
+    answer: AnswerKind = Field(
+        description="confirm: the suggested label is right · correct: another one is · none: no"
+        " label fits · skip: nothing"
+    )
+    label: str | None = Field(description="what it shows; null for none and skip")
+    reviewer: str = Field(examples=["ada"])
+    answered_at: datetime
+
+
 class Links(Shape):
     """Where the photo and its pictures are; null where there is none (yet)."""
 
@@ -146,6 +160,9 @@ class Photo(Shape):
         default=None, description="the photo these bytes already are, in answer to an upload"
     )
     error: Reason | None = Field(default=None, description="why it was rejected")
+    reviewed: Reviewed | None = Field(
+        default=None, description="the newest answer of a person; what the machine said stays"
+    )
     links: Links
 
 

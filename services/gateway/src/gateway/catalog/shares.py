@@ -24,6 +24,9 @@ _P95_S: Final = 300.0
 _P95_PHOTOS: Final = 2_000
 """and at no more than so many last ones of lane high."""
 
+_P95_LEAST: Final = 20
+"""Of fewer photos it says nothing: one alone that took long is no objective missed."""
+
 _SILENT: Final = 3
 """A worker that said nothing for so many heartbeats is not there."""
 
@@ -172,13 +175,14 @@ def high_p95_s(conn: Conn) -> float | None:
     """Seconds in which 95 of 100 single photos of lane high had their outcome lately; None if none
     had one. Photos of imports wait for their turn, as they should."""
     row = conn.execute(_HIGH_P95, {"lately_s": _P95_S, "photos": _P95_PHOTOS}).fetchone()
-    return row["p95"] if row else None
+    return row["p95"] if row and row["photos"] >= _P95_LEAST else None
 
 
 # Index outcomes_high. A later revision says nothing of how long anybody waited.
 _HIGH_P95: Final = """
 SELECT percentile_cont(0.95) WITHIN GROUP (
-  ORDER BY extract(epoch FROM o.decided_at - a.submitted_at))::float8 AS p95
+  ORDER BY extract(epoch FROM o.decided_at - a.submitted_at))::float8 AS p95,
+  count(*) AS photos
 FROM (
   SELECT analysis_id, decided_at FROM outcomes
   WHERE lane = 'high' AND revision = 1 AND decided_at > now() - make_interval(secs => %(lately_s)s)

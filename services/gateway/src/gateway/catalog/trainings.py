@@ -10,6 +10,7 @@ from darkroom_schemas import ids
 from darkroom_schemas.events import TrainingRequested
 from darkroom_schemas.stages import now
 from gateway import locks
+from gateway.catalog.labels import count_examples
 from gateway.catalog.notices import add_notice
 from gateway.catalog.shapes import Shape
 from gateway.db import Conn
@@ -60,18 +61,16 @@ def training_verdict(examples: int) -> Verdict:
     return Verdict("requested") if examples > 0 else Verdict("skipped", NO_EXAMPLES)
 
 
-def record_training(
-    conn: Conn, *events: TrainingRequested, examples: int = 0, every_s: float = EVERY_S
-) -> None:
+def record_training(conn: Conn, *events: TrainingRequested, every_s: float = EVERY_S) -> None:
     """Requests as they come, as a part of the caller's transaction; a repeated one is known.
 
     Imports and schedules have a model trained every so many seconds at most: what they ask for
     while another request waits is merged into that. A person's is due at once, and stands for the
-    one that waits. Nothing keeps examples yet, so there are none.
+    one that waits.
     """
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (locks.TRAININGS,))
     for event in sorted(events, key=itemgetter("requested_at", "request_id")):
-        verdict = training_verdict(examples)
+        verdict = training_verdict(count_examples(conn, event["owner"], event["model"]))
         if verdict.state == "requested":
             verdict = _in_turn(conn, event, every_s)
         ended_at = None if verdict.state == "requested" else now()

@@ -20,6 +20,7 @@ from darkroom_schemas.names import (
     PHOTO_EMBEDDING_REQUESTED,
     PHOTO_STAGE_FAILED,
     PHOTO_SUBMITTED,
+    REVIEW_ANSWERED,
 )
 from gateway import db, locks
 from gateway.catalog.outbox import Outbox
@@ -67,6 +68,7 @@ PRODUCED: Final = (
     OPS_POLICY,
     MODEL_ACTIVATED,
     PHOTO_EMBEDDING_REQUESTED,
+    REVIEW_ANSWERED,
 )
 """Topics whose events the gateway writes, all through the outbox."""
 

@@ -168,6 +168,9 @@ async function takeBack(control, button) {
 }
 
 function drawWorkers(workers) {
+  const gone = workers.filter((worker) => worker.state === "gone").length;
+  workers = workers.filter((worker) => worker.state !== "gone");
+  at("gone").textContent = gone ? `${many(gone, "worker")} ended by themselves in the last hour.` : "";
   const told = workers.map(({ seen_at: _, reported_at: __, silent_s, ...rest }) => [rest, Math.round(silent_s)]);
   put(at("workers"), told, () => [
     h("thead", {}, h("tr", {}, h("th", {}, "Worker"), h("th", {}, "State"), h("th", {}, "Partitions"), h("th", {}, "Has in hand"), h("th", { class: "n" }, "Done"), h("th", { class: "n" }, "Cores"), h("th", { class: "n" }, "Memory"), h("th", { class: "n" }, "Heard"))),

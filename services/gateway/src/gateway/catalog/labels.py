@@ -1,0 +1,283 @@
+"""The user's own labels, in sets that each have a model, and the photos that show them.
+
+An example is never written down for an answer of a review: it is read from what holds of the
+photo, so that it follows whatever becomes of the answer, or of the set's labels. Of what people
+said of a photo beside that, the last word is kept, and a person's goes before a machine's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from gateway.catalog.audit import audit
+from gateway.catalog.label_shapes import (
+    DEFAULT_SET,
+    NONE,
+    Example,
+    LabelCount,
+    LabelSet,
+    Wish,
+    verdict,
+)
+from gateway.catalog.read import Place
+from gateway.db import Conn
+
+SOURCES: Final = ("person", "review", "folder", "auto")
+
+_EXAMPLES: LiteralString = f"""
+WITH said AS (
+  SELECT photo_id, label, source, removed, said_by, said_at FROM given_examples
+  WHERE owner = %(owner)s AND set_name = %(set)s
+  UNION ALL
+  SELECT r.photo_id, a.label, 'review', false, a.reviewer, a.answered_at
+  FROM reviews r JOIN review_answers a USING (answer_id)
+  WHERE r.owner = %(owner)s AND %(set)s = '{DEFAULT_SET}'),
+newest AS (
+  SELECT DISTINCT ON (s.photo_id) s.*
+  FROM said s JOIN label_sets l ON l.owner = %(owner)s AND l.name = %(set)s
+  WHERE s.removed OR s.label IS NULL OR s.label = ANY(l.labels)
+  ORDER BY s.photo_id, s.source = 'auto', s.said_at DESC),
+examples AS (
+  SELECT * FROM newest n WHERE NOT removed
+    AND (NOT EXISTS (SELECT FROM rejections x WHERE x.photo_id = n.photo_id)
+      OR EXISTS (SELECT FROM outcomes o WHERE o.photo_id = n.photo_id)))
+"""  # noqa: S608  # literals only
+"""Begins a query with `examples` of a set: of what was said of each photo the last that has one of
+its labels. Photos that intake refused are none."""
+
+
+_COUNT: LiteralString = "SELECT count(label) AS rows FROM examples"
+
+_COUNTS: LiteralString = (
+    "SELECT label, source, count(*)::int AS examples FROM examples GROUP BY label, source"
+)
+
+_OF_PHOTOS: LiteralString = "SELECT * FROM examples WHERE photo_id = ANY(%(photos)s)"
+
+
+class LabelSetError(Exception):
+    """A wish about examples that can't be met: a stable code and a sentence."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def count_examples(conn: Conn, owner: str, name: str) -> int:
+    """How many examples the owner has of a model's labels; those of `none` alone tell nothing."""
+    row = conn.execute(_EXAMPLES + _COUNT, {"owner": owner, "set": name}).fetchone()
+    return int(row["rows"]) if row else 0
+
+
+def label_sets(conn: Conn, owner: str, least: int) -> list[LabelSet]:
+    """All sets of the owner; `least` examples of each label are enough."""
+    rows = conn.execute(
+        "SELECT * FROM label_sets WHERE owner = %s ORDER BY name", (owner,)
+    ).fetchall()
+    return [_set(conn, row, least) for row in rows]
+
+
+def label_set(conn: Conn, owner: str, name: str, least: int) -> LabelSet | None:
+    """The owner's set of this name."""
+    row = conn.execute(
+        "SELECT * FROM label_sets WHERE owner = %s AND name = %s", (owner, name)
+    ).fetchone()
+    return _set(conn, row, least) if row else None
+
+
+def _set(conn: Conn, row: Mapping[str, Any], least: int) -> LabelSet:
+    found = conn.execute(
+        _EXAMPLES + _COUNTS, {"owner": row["owner"], "set": row["name"]}
+    ).fetchall()
+    by_label: dict[str | None, dict[str, int]] = {one: {} for one in (*row["labels"], None)}
+    for each in found:
+        if each["label"] in by_label:  # else it became one since the set was read
+            by_label[each["label"]][each["source"]] = each["examples"]
+    counts = [
+        LabelCount(
+            label=label,
+            examples=sum(sources.values()),
+            **{source: sources.get(source, 0) for source in SOURCES},
+        )
+        for label, sources in by_label.items()
+    ]
+    number = {one.label: one.examples for one in counts if one.label is not None}
+    return LabelSet(
+        **{name: row[name] for name in ("name", "labels", "created_by", "created_at")},
+        changed_at=row["changed_at"],
+        examples=sum(one.examples for one in counts),
+        counts=counts,
+        verdict=verdict(row["labels"], number, least),
+    )
+
+
+def put_label_set(conn: Conn, owner: str, name: str, labels: Sequence[str], by: str) -> bool:
+    """Have a set with these labels and no others; whether it is new.
+
+    Examples of a label that goes count no more, and do again should it come back.
+    """
+    with conn.transaction():
+        added = conn.execute(
+            "INSERT INTO label_sets (owner, name, labels, created_by) VALUES (%s, %s, %s, %s)"
+            " ON CONFLICT DO NOTHING",
+            (owner, name, list(labels), by),
+        ).rowcount
+        if added:
+            audit(conn, by, "labels.created", name, {"labels": list(labels)})
+            return True
+        known = hold_set(conn, owner, name)
+        if list(labels) != known:
+            conn.execute(
+                "UPDATE label_sets SET labels = %s, changed_at = now()"
+                " WHERE owner = %s AND name = %s",
+                (list(labels), owner, name),
+            )
+            change = {
+                "added": [one for one in labels if one not in known],
+                "removed": [one for one in known if one not in labels],
+            }
+            audit(conn, by, "labels.changed", name, change)
+    return False
+
+
+def hold_set(conn: Conn, owner: str, name: str) -> list[str]:
+    """The labels of a set, which nobody else changes until the end of the transaction.
+
+    Raises LabelSetError if there is none.
+    """
+    row = conn.execute(
+        "SELECT labels FROM label_sets WHERE owner = %s AND name = %s FOR UPDATE", (owner, name)
+    ).fetchone()
+    if row is None:
+        raise LabelSetError("no_such_set", f"There is no set of labels named {name}.")
+    return list(row["labels"])
+
+
+def add_example(conn: Conn, owner: str, name: str, wish: Wish, by: str) -> Example | None:
+    """Have a photo be an example; the same again is the same. None if the owner has no such photo.
+
+    Raises LabelSetError.
+    """
+    with conn.transaction():
+        check_labels(name, hold_set(conn, owner, name), [wish.label])
+        known = conn.execute(
+            "SELECT EXISTS (SELECT FROM rejections r WHERE r.photo_id = p.photo_id)"
+            " AND NOT EXISTS (SELECT FROM outcomes o WHERE o.photo_id = p.photo_id) AS rejected"
+            " FROM photos p WHERE photo_id = %s AND owner = %s",
+            (wish.photo_id, owner),
+        ).fetchone()
+        if known is None:
+            return None
+        if known["rejected"]:
+            raise LabelSetError(
+                "photo_rejected", "The photo was rejected, so nothing can learn it."
+            )
+        before = _example(conn, owner, name, wish.photo_id)
+        if before is None or before.source == "auto" or before.label != wish.label:
+            give(conn, (owner, name), [wish], "person", by)
+            audit(conn, by, "example.added", wish.photo_id, {"set": name, "label": wish.label})
+        return _example(conn, owner, name, wish.photo_id)
+
+
+def check_labels(name: str, labels: Sequence[str], wanted: Sequence[str | None]) -> None:
+    """Raises LabelSetError unless all of these are labels of the set, or None."""
+    for label in wanted:
+        if label is not None and label not in labels:
+            known = ", ".join(labels[:20])
+            raise LabelSetError("no_such_label", f"{name} has no label {label}: {known}.")
+
+
+def give(conn: Conn, owned: tuple[str, str], wishes: Sequence[Wish], source: str, by: str) -> None:
+    """Write down what was said of photos, in an owner's set, as the last word."""
+    owner, name = owned
+    ordered = sorted(wishes, key=lambda wish: wish.photo_id)
+    conn.execute(
+        """
+        INSERT INTO given_examples (owner, set_name, photo_id, label, source, said_by)
+        SELECT %(owner)s, %(set)s, photo_id, label, %(source)s, %(by)s
+        FROM unnest(%(photos)s::uuid[], %(labels)s::text[]) AS given (photo_id, label)
+        ON CONFLICT (owner, set_name, photo_id) DO UPDATE SET label = excluded.label,
+          removed = false, source = excluded.source, said_by = excluded.said_by,
+          said_at = excluded.said_at
+        """,
+        {
+            **{"owner": owner, "set": name, "source": source, "by": by},
+            "photos": [one.photo_id for one in ordered],
+            "labels": [one.label for one in ordered],
+        },
+    )
+
+
+def remove_example(conn: Conn, owner: str, name: str, photo_id: UUID, by: str) -> bool:
+    """Have a photo be no example any more, whoever said so; False if it is none.
+
+    A later answer of a review makes it one again. Raises LabelSetError.
+    """
+    with conn.transaction():
+        hold_set(conn, owner, name)
+        before = _example(conn, owner, name, str(photo_id))
+        if before is None:
+            return False
+        give(conn, (owner, name), [Wish(str(photo_id), None)], "person", by)
+        conn.execute(
+            "UPDATE given_examples SET removed = true"
+            " WHERE owner = %s AND set_name = %s AND photo_id = %s",
+            (owner, name, photo_id),
+        )
+        detail = {"set": name, "label": before.label, "source": before.source}
+        audit(conn, by, "example.removed", str(photo_id), detail)
+    return True
+
+
+def _example(conn: Conn, owner: str, name: str, photo_id: str) -> Example | None:
+    found = read_examples(conn, owner, name, [photo_id])
+    return found.get(photo_id)
+
+
+def read_examples(conn: Conn, owner: str, name: str, photos: Sequence[str]) -> dict[str, Example]:
+    """Those of these photos that are examples, by their ids."""
+    given = {"owner": owner, "set": name, "photos": [UUID(one) for one in photos]}
+    return {
+        str(row["photo_id"]): _shown(row) for row in conn.execute(_EXAMPLES + _OF_PHOTOS, given)
+    }
+
+
+def examples(
+    conn: Conn, owner: str, name: str, label: str | None, after: Place | None, limit: int
+) -> tuple[list[Example], Place | None] | None:
+    """At most `limit` examples after a place, newest first, and the place to go on from; only
+    those of a label, or of `none`. None if there is no such set."""
+    known = "SELECT FROM label_sets WHERE owner = %s AND name = %s"
+    if conn.execute(known, (owner, name)).fetchone() is None:
+        return None
+    rows = conn.execute(
+        _EXAMPLES + _PAGE,
+        {
+            **{"owner": owner, "set": name, "limit": limit + 1},
+            **{"any": label is None, "label": None if label == NONE else label},
+            "at": after.created_at if after else None,
+            "photo": after.photo_id if after else None,
+        },
+    ).fetchall()
+    here = rows[:limit]
+    more = len(rows) > limit
+    place = Place(here[-1]["said_at"], here[-1]["photo_id"]) if more else None
+    return [_shown(row) for row in here], place
+
+
+_PAGE: LiteralString = """
+SELECT * FROM examples
+WHERE (%(any)s OR label IS NOT DISTINCT FROM %(label)s)
+  AND (%(at)s::timestamptz IS NULL OR said_at < %(at)s
+    OR (said_at = %(at)s AND photo_id > %(photo)s))
+ORDER BY said_at DESC, photo_id LIMIT %(limit)s
+"""
+
+
+def _shown(row: Mapping[str, Any]) -> Example:
+    photo_id = str(row["photo_id"])
+    return Example(
+        **{name: row[name] for name in ("label", "source", "said_by", "said_at")},
+        photo_id=photo_id,
+        thumbnail=f"/v1/photos/{photo_id}/thumbnail",
+    )
