@@ -295,7 +295,16 @@ def test_stopping_closes_websockets_with_1012_within_seconds(settings: Settings)
 
 
 def test_a_stopped_process_ends_cleanly_while_clients_wait(settings: Settings) -> None:
-    names = ("database", "redis", "registry", "objects", "cache", "api_port", "topic_prefix")
+    names = (
+        "database",
+        "redis",
+        "registry",
+        "objects",
+        "cache",
+        "api_port",
+        "anonymous",
+        "topic_prefix",
+    )
     env = {f"DARKROOM_{name.upper()}": str(getattr(settings, name)) for name in names}
     command = [sys.executable, "-m", "gateway", "api"]
     door = f"http://127.0.0.1:{settings.api_port}"
