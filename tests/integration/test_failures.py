@@ -341,6 +341,54 @@ def test_discarded_failures_leave_and_come_back_restored_or_when_they_fail_again
     ]
 
 
+def imported(world: World, path: str, code: str | None, owner: str = OWNER) -> UUID:
+    """An import of a file, which could not be read (`code`), or could."""
+    batch_id = uuid4()
+    world.conn.execute(
+        "INSERT INTO batches (batch_id, owner, lane, state, roots, started_at)"
+        " VALUES (%s, %s, 'batch', 'running', '[]', clock_timestamp())",
+        (batch_id, owner),
+    )
+    world.conn.execute(
+        "INSERT INTO batch_items (batch_id, index, path, state, code, message)"
+        " VALUES (%s, 0, %s, %s, %s, %s)",
+        (batch_id, path, "refused" if code else "submitted", code, code and "It can't be read."),
+    )
+    return batch_id
+
+
+def test_files_that_an_import_could_not_read_are_in_the_inbox_until_one_takes_them(
+    world: World,
+) -> None:
+    first = imported(world, "/a/huge.jpg", "file_too_large")
+    imported(world, "/a/none.jpg", "file_unreadable")
+    imported(world, "/b/huge.jpg", "file_too_large", owner=ids.owner_id("bob"))
+    broken = poisoned(world, "ocr")
+    assert groups(world) == {
+        ("import", "file_too_large"): 1,
+        ("import", "file_unreadable"): 1,
+        ("ocr", "engine_failed"): 1,
+    }
+    huge = next(one for one in inbox(world).groups if one.code == "file_too_large")
+    assert "DARKROOM_PHOTO_MAX_BYTES" in huge.cure
+    assert (huge.replayable, huge.examples[0].file_name) == (False, "/a/huge.jpg")
+    (item,) = items(world, batch=first)
+    assert (item.photo_id, item.analysis_id, steps(item)) == (None, None, ["failed"])
+    assert shown(world, begun(world)).total == 1, "there is nothing of them to look at again"
+    (tried,) = items(world, "replaying")
+    assert tried.photo_id == broken.photo_id
+
+    chosen = ChosenFailures(failures=[item.failure_id])
+    assert failure_discards.discard(world.conn, OWNER, chosen, "a film", "ada") == 1
+    assert [one.file_name for one in items(world, stage="import")] == ["/a/none.jpg"]
+    assert failure_discards.restore(world.conn, OWNER, chosen, "ada") == 1
+    imported(world, "/a/huge.jpg", "file_too_large")
+    assert groups(world)["import", "file_too_large"] == 1, "of the last import alone"
+    imported(world, "/a/huge.jpg", None)
+    imported(world, "/a/none.jpg", None)
+    assert set(groups(world)) == {("ocr", "engine_failed")}
+
+
 def test_filters_and_pages(world: World) -> None:
     batch, files = world.batch(3)
     world.flow()

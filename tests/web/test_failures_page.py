@@ -90,6 +90,20 @@ def test_one_is_shown_with_its_story_discarded_for_a_reason_and_put_back(
     assert [entry.what for entry in found] == ["failures.restored", "failures.discarded"]
 
 
+def test_a_file_that_is_no_photo_is_shown_without_a_way_to_try_it_again(
+    page: Page, seed: Seed
+) -> None:
+    seed.refused(seed.batch([], {}), 0, "film.jpg", "file_too_large", "It has 150000000 bytes.")
+    visit(page)
+    group = page.locator(".group")
+    expect(group).to_contain_text("film.jpg")
+    expect(group.get_by_role("button", name="Try again")).to_be_hidden()
+    group.get_by_role("button", name="Show each").click()
+    item = group.locator(".items > li")
+    expect(item.get_by_role("button", name="Discard")).to_be_visible()
+    expect(item.get_by_role("button", name="Try again")).to_have_count(0)
+
+
 def test_who_thinks_better_of_it_discards_nothing(page: Page, seed: Seed, conn: db.Conn) -> None:
     poisoned(seed, 1)
     visit(page)

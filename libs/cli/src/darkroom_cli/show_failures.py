@@ -51,11 +51,14 @@ def print_inbox(found: Json, console: Console) -> None:
             f"  {group['stage']} {plain(group['code'])}, last {moment(group['last_at'])}{trying}",
             markup=False,
         )
-        names = ", ".join(plain(one["file_name"] or one["photo_id"]) for one in group["examples"])
+        names = ", ".join(
+            plain(one["file_name"] or one["photo_id"] or "?") for one in group["examples"]
+        )
         more = " …" if group["count"] > len(group["examples"]) else ""
         console.print(f"  such as {one_line(names, 100)}{more}", style="dim", markup=False)
         console.print(Text.assemble(("  What helps: ", "green"), plain(group["cure"])))
-        command = f"darkroom failures replay --stage {group['stage']} --code {group['code']}"
+        act = "replay" if group["replayable"] else "discard"
+        command = f"darkroom failures {act} --stage {group['stage']} --code {group['code']}"
         console.print(f"  Then: {plain(command)}\n", markup=False)
     if found["discarded"]:
         console.print(f"{found['discarded']:,} discarded: darkroom failures list --state discarded")
@@ -89,7 +92,7 @@ def item_table(item: Json) -> Table:
     table = Table(show_header=False, box=None)
     rows = {
         "failure": item["failure_id"],
-        "photo": f"{item['file_name'] or ''} ({item['photo_id']})",
+        "photo": f"{item['file_name'] or ''} ({item['photo_id'] or 'none'})",
         "reason": f"{item['reason']} ({item['code']})",
         "attempts": str(item["attempts"] or 1),
         "state": item["state"],

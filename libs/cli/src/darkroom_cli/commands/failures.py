@@ -23,7 +23,7 @@ failures = typer.Typer(
     help="Photos that failed: why, what helps, trying again, laying aside.", no_args_is_help=True
 )
 
-_STAGES: Final = ("intake", "detector", "ocr", "embedder")
+_STAGES: Final = ("import", "intake", "detector", "ocr", "embedder")
 _STATES: Final = ("inbox", "open", "replaying", "discarded")
 _MOST: Final = 10_000
 

@@ -69,6 +69,23 @@ GENERAL: Final = (
 )
 
 
-def cure_of(code: str) -> str:
-    """What to do about failures with this code."""
+_IMPORT: Final = (
+    "Put right what the message names and import the file again, or discard it: it leaves this list"
+    " once an import has taken it."
+)
+
+_IMPORT_CURES: Final[Mapping[str, str]] = {
+    "file_too_large": "Raise DARKROOM_PHOTO_MAX_BYTES if the file is wanted and import it again;"
+    " else discard it.",
+    "file_forbidden": "Let the user that Darkroom runs as read the file, and import it again.",
+    "file_missing": "Put the file back and import it again, or discard it.",
+    "not_a_file": "It is nothing that can be read. Discard it, or exclude it from imports.",
+}
+
+
+def cure_of(code: str, stage: str = "") -> str:
+    """What to do about failures with this code; of files that an import could not read, those of
+    stage `import`, there is nothing to try again."""
+    if stage == "import":
+        return _IMPORT_CURES.get(code, _IMPORT)
     return CURES.get(code, GENERAL)

@@ -2,8 +2,10 @@
 
 A failure is an analysis and the stage that failed in it: one that gave up, so that the newest
 outcome is partial, or `intake`, which rejected the photo. It is one no more as soon as a later
-revision, or a later analysis of the same photo, has what was missing. Nothing is written down for
-that, so it can't be missed.
+revision, or a later analysis of the same photo, has what was missing. A file of which an import
+could not make a photo is one of stage `import`, until a later import takes a file of that path; it
+has no analysis, but an id like one, and can't be tried again from here. Nothing is written down for
+all that, so it can't be missed.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ from gateway.catalog.failure_shapes import ChosenFailures, FailureState
 FAILED: Final[LiteralString] = """
 WITH found AS (
   SELECT o.analysis_id, s.stage, f.revision, o.photo_id, a.submitted_at, a.file_name,
-    f.code, f.message, f.attempts, f.failed_at, o.decided_at
+    f.code, f.message, f.attempts, f.failed_at, o.decided_at, NULL::uuid AS batch_id
   FROM outcomes o
   CROSS JOIN unnest(o.failed_stages) AS s (stage)
   CROSS JOIN LATERAL (SELECT * FROM stage_failures x
@@ -30,7 +32,7 @@ WITH found AS (
         AND (b.submitted_at, b.analysis_id) > (a.submitted_at, a.analysis_id))
   UNION ALL
   SELECT r.analysis_id, 'intake', r.revision, r.photo_id, a.submitted_at, r.file_name,
-    r.code, r.message, NULL, r.rejected_at, NULL
+    r.code, r.message, NULL, r.rejected_at, NULL, NULL
   FROM rejections r
   LEFT JOIN analyses a ON a.analysis_id = r.analysis_id
   WHERE r.owner = %(owner)s
@@ -40,7 +42,15 @@ WITH found AS (
     AND NOT EXISTS (SELECT FROM analyses b WHERE b.photo_id = r.photo_id
       AND (b.submitted_at, b.analysis_id) > (a.submitted_at, a.analysis_id)
       AND (EXISTS (SELECT FROM outcomes n WHERE n.analysis_id = b.analysis_id)
-        OR EXISTS (SELECT FROM rejections n WHERE n.analysis_id = b.analysis_id)))),
+        OR EXISTS (SELECT FROM rejections n WHERE n.analysis_id = b.analysis_id)))
+  UNION ALL
+  SELECT md5(i.batch_id || ':' || i.index)::uuid, 'import', 1, NULL, NULL, i.path,
+    i.code, i.message, NULL, i.recorded_at, NULL, i.batch_id
+  FROM batches b JOIN batch_items i ON i.batch_id = b.batch_id AND i.state = 'refused'
+  WHERE b.owner = %(owner)s
+    AND NOT EXISTS (SELECT FROM batches c JOIN batch_items n ON n.batch_id = c.batch_id
+        AND md5(n.path) = md5(i.path) AND n.path = i.path
+      WHERE c.owner = b.owner AND c.started_at > b.started_at)),
 failed AS (
   SELECT found.*, found.analysis_id || ':' || found.stage AS failure_id,
     d.reason AS discard_reason, d.discarded_by, d.discarded_at,
@@ -57,8 +67,8 @@ failed AS (
 _CONDITIONS: Final[dict[str, LiteralString]] = {
     "stage": " AND failed.stage = %(stage)s",
     "code": " AND failed.code = %(code)s",
-    "batch": " AND EXISTS (SELECT FROM batch_items i WHERE i.batch_id = %(batch)s"
-    " AND i.analysis_id = failed.analysis_id)",
+    "batch": " AND (failed.batch_id = %(batch)s OR EXISTS (SELECT FROM batch_items i"
+    " WHERE i.batch_id = %(batch)s AND i.analysis_id = failed.analysis_id))",
     "after": " AND failed.failed_at >= %(after)s",
     "before": " AND failed.failed_at < %(before)s",
     "failures": " AND (failed.analysis_id, failed.stage) IN"
@@ -74,6 +84,10 @@ def where(chosen: ChosenFailures, states: Sequence[FailureState]) -> LiteralStri
     for name in chosen.model_dump(exclude_none=True):
         query += _CONDITIONS[name]
     return query
+
+
+REPLAYABLE: Final[LiteralString] = " AND failed.photo_id IS NOT NULL"
+"""Behind `where`: keeps those of which there is a photo to look at again."""
 
 
 def arguments(owner: str, chosen: ChosenFailures, states: Sequence[FailureState]) -> dict[str, Any]:

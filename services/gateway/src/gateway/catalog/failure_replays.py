@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 from darkroom_schemas import ids
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED
 from gateway.catalog.audit import audit
-from gateway.catalog.failed import FAILED, arguments, where
+from gateway.catalog.failed import FAILED, REPLAYABLE, arguments, where
 from gateway.catalog.failure_shapes import ChosenFailures, Replay, ReplayPreview
 from gateway.catalog.failures import how_many
 from gateway.catalog.outbox import Outbox
@@ -40,7 +40,7 @@ _AT_ONCE: Final = 100
 
 def preview(conn: Conn, owner: str, chosen: ChosenFailures, most: int = MOST) -> ReplayPreview:
     """What a replay of these would do."""
-    count = how_many(conn, owner, chosen, ("open",))
+    count = how_many(conn, owner, chosen, ("open",), REPLAYABLE)
     return ReplayPreview(count=min(count, most), beyond=max(0, count - most))
 
 
@@ -65,7 +65,7 @@ def begin_replay(
             " VALUES (%s, %s, %s, %s, %s, %s)",
             (replay_id, owner, by, lane, Jsonb(stored), seen.beyond),
         )
-        query = FAILED + _ADD + where(chosen, ("open",)) + _FIRST
+        query = FAILED + _ADD + where(chosen, ("open",)) + REPLAYABLE + _FIRST
         given = {**arguments(owner, chosen, ("open",)), "replay": replay_id, "most": most}
         count = conn.execute(query, given).rowcount
         detail = {"filter": stored, "lane": lane, "count": count}

@@ -9,7 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field, StringConstraints
 from gateway.catalog.shapes import Shape
 from gateway.texts import Name
 
-FailedStage = Literal["intake", "detector", "ocr", "embedder"]
+FailedStage = Literal["import", "intake", "detector", "ocr", "embedder"]
 FailureState = Literal["open", "replaying", "discarded"]
 ReplayState = Literal["running", "done", "stopped"]
 StepKind = Literal[
@@ -36,7 +36,7 @@ FailureId = Annotated[
     ),
     Field(examples=["a5473df0-ba57-53d7-a6ba-f6a00c0e973f:ocr"]),
 ]
-"""Analysis and stage."""
+"""Analysis and stage; of a file of an import, which has no analysis, an id of its own."""
 
 
 class ChosenFailures(Shape):
@@ -44,7 +44,9 @@ class ChosenFailures(Shape):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    stage: FailedStage | None = Field(None, description="intake: the photo was rejected")
+    stage: FailedStage | None = Field(
+        None, description="import: the file could not be read; intake: the photo was rejected"
+    )
     code: Name | None = Field(None, examples=["engine_failed"])
     batch: UUID | None = Field(None, description="of this import")
     after: AwareDatetime | None = Field(None, description="failed at or after")
@@ -56,7 +58,7 @@ class FailedPhoto(Shape):
     """A photo that failed."""
 
     failure_id: str
-    photo_id: str
+    photo_id: str | None = Field(description="null of a file that is none")
     file_name: str | None
     thumbnail: str | None
 
@@ -70,6 +72,7 @@ class FailureGroup(Shape):
     cure: str = Field(description="what to do about it")
     count: int
     replaying: int = Field(description="of these: those that are being tried again")
+    replayable: bool = Field(description="whether there are photos to look at again")
     first_at: datetime
     last_at: datetime
     examples: list[FailedPhoto] = Field(description="the newest few")
@@ -120,8 +123,8 @@ class FailureItem(Shape):
     """One failure, with all that happened, the oldest first."""
 
     failure_id: str
-    photo_id: str
-    analysis_id: str
+    photo_id: str | None = Field(description="null of a file that is none")
+    analysis_id: str | None = Field(description="null likewise")
     file_name: str | None
     stage: FailedStage
     code: str

@@ -72,9 +72,15 @@ def inbox(conn: Conn, owner: str, *, letters: bool) -> Failures:
     )
 
 
-def how_many(conn: Conn, owner: str, chosen: ChosenFailures, states: Sequence[FailureState]) -> int:
-    """How many failures are meant."""
-    query = FAILED + "SELECT count(*) AS count FROM failed" + where(chosen, states)  # noqa: S608
+def how_many(
+    conn: Conn,
+    owner: str,
+    chosen: ChosenFailures,
+    states: Sequence[FailureState],
+    further: LiteralString = "",
+) -> int:
+    """How many failures are meant; `further` as conditions behind `where`."""
+    query = FAILED + "SELECT count(*) AS count FROM failed" + where(chosen, states) + further  # noqa: S608
     row = conn.execute(query, arguments(owner, chosen, states)).fetchone()
     return row["count"] if row else 0
 
@@ -117,7 +123,11 @@ def _group(row: Mapping[str, Any]) -> FailureGroup:
         FailedPhoto(**{**one, "thumbnail": _thumbnail(one["photo_id"], one["thumbnail"])})
         for one in row["examples"]
     ]
-    return FailureGroup(**{**row, "examples": examples}, cure=cure_of(row["code"]))
+    return FailureGroup(
+        **{**row, "examples": examples},
+        cure=cure_of(row["code"], row["stage"]),
+        replayable=row["stage"] != "import",
+    )
 
 
 def _thumbnail(photo_id: UUID | str, there: object) -> str | None:
@@ -133,13 +143,16 @@ def _item(row: Mapping[str, Any], steps: Mapping[tuple[UUID, str], list[Step]]) 
     names = ("failure_id", "stage", "code", "attempts", "failed_at", "state")
     analysis = row["analysis_id"]
     timeline = [*steps.get((analysis, ""), ()), *steps.get((analysis, row["stage"]), ())]
+    if row["photo_id"] is None:
+        told = f"{row['code']}: {row['message']}"
+        timeline.append(Step(at=row["failed_at"], what="failed", detail=told))
     return FailureItem(
         **{name: row[name] for name in names},
-        photo_id=str(row["photo_id"]),
-        analysis_id=str(analysis),
+        photo_id=row["photo_id"] and str(row["photo_id"]),
+        analysis_id=row["photo_id"] and str(analysis),
         file_name=row["shown_name"],
         reason=row["message"],
-        cure=cure_of(row["code"]),
+        cure=cure_of(row["code"], row["stage"]),
         discard=discard,
         thumbnail=_thumbnail(row["photo_id"], row["thumbnail_uri"]),
         timeline=sorted(timeline, key=lambda step: (step.at, _ORDER.index(step.what))),

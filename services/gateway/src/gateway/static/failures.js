@@ -8,7 +8,7 @@ const BUSY_MS = 1500;
 const IDLE_MS = 10000;
 const KEPT_MS = 10 * 60 * 1000; // how long a replay that ended stays on the page
 
-const STAGES = { intake: "Rejected", detector: "Detector", ocr: "Reading text", embedder: "Likeness" };
+const STAGES = { import: "Import", intake: "Rejected", detector: "Detector", ocr: "Reading text", embedder: "Likeness" };
 const STEPS = {
   submitted: "Handed in", prepared: "Taken in", failed: "Failed", decided: "Decided", replay_asked: "Another try asked for",
   replayed: "Tried again", replay_ended: "That ended", discarded: "Discarded", restored: "Put back",
@@ -134,7 +134,7 @@ class Group {
     this.group = group;
     this.#list = new List({ ...this.filter, state: "inbox" }, (item) => [
       ...(item.state === "replaying" ? [h("span", { class: "told" }, "being tried again")] : [
-        ...button("Try again", () => replay({ failures: [item.failure_id] }).then(() => this.#list.reload())),
+        ...(item.photo_id ? button("Try again", () => replay({ failures: [item.failure_id] }).then(() => this.#list.reload())) : []),
         ...button("Discard", () => discard({ failures: [item.failure_id] }, 1, item.file_name ?? "this photo").then(() => this.#list.reload()), "quiet"),
       ]),
     ]);
@@ -167,7 +167,8 @@ class Group {
     set(".acts > .told", group.replaying ? `${count(group.replaying)} being tried again` : "");
     this.again.textContent = group.count === 1 ? "Try again" : "Try all again";
     this.aside.textContent = group.count === 1 ? "Discard" : "Discard all";
-    this.again.hidden = this.aside.hidden = group.replaying >= group.count;
+    this.aside.hidden = group.replaying >= group.count;
+    this.again.hidden = this.aside.hidden || !group.replayable;
     const strip = JSON.stringify(group.examples);
     if (strip !== this.#shown.strip) {
       this.#shown.strip = strip;

@@ -84,9 +84,15 @@ CREATE TABLE given_examples (
 """
 
 
+_REFUSED: Final = """
+-- Files of imports that are no photos, for the inbox of failures.
+CREATE INDEX batch_items_refused ON batch_items (batch_id) WHERE state = 'refused';
+"""
+
+
 def upgrade() -> None:
     """Make the tables."""
-    for statements in (_ANSWERS, _REVIEWS, _LABELS):
+    for statements in (_ANSWERS, _REVIEWS, _LABELS, _REFUSED):
         op.execute(statements)
 
 
@@ -94,6 +100,7 @@ def downgrade() -> None:
     """Drop them."""
     op.execute(
         """
+        DROP INDEX batch_items_refused;
         DROP TRIGGER outcomes_review ON outcomes;
         DROP FUNCTION outcomes_review;
         DROP TABLE given_examples, label_sets, reviews, review_answers
