@@ -3,11 +3,8 @@
 import os
 import random
 import signal
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -15,14 +12,11 @@ import pytest
 
 from darkroom_cli.stack import Stack
 from worker_audit import Audit
-from worker_chaos import Chaos
+from worker_chaos import Chaos, all_is_committed, asking, tasks_for
 from worker_process import until
-from worker_tasks import LANES
 from worker_world import Places, Task, World
 
 RECORDS: Final = 5000
-PER_SECOND: Final = 170
-SLOTS: Final = ("a", "b", "c")
 
 AGAIN_S: Final = 30.0
 """So long after a kill work goes on, at the latest: a session of 10 s, a rebalance, and the start
@@ -45,39 +39,6 @@ def world(stack: Stack, tmp_path: Path) -> Iterator[World]:
     world = World(places, tmp_path, partitions=6)
     yield world
     world.close()
-
-
-@contextmanager
-def asking(world: World, tasks: Sequence[Task]) -> Iterator[threading.Thread]:
-    """Publish these at a steady pace, from another thread."""
-    over = threading.Event()
-
-    def publish() -> None:
-        began, sent = time.monotonic(), 0
-        while sent < len(tasks) and not over.wait(0.1):
-            due = min(len(tasks), int(PER_SECOND * (time.monotonic() - began)))
-            if due > sent:
-                world.ask(*tasks[sent:due])
-                sent = due
-
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        over.set()
-        thread.join()
-
-
-def tasks_for(chance: random.Random, count: int) -> list[Task]:
-    """Mostly work, some of it urgent; a few fail once or twice, a few for good."""
-    tasks = []
-    for number in range(count):
-        lane = "high" if chance.random() < 0.1 else "batch"
-        do, amount = chance.choices([("wait", 4), ("retry", 1), ("retry", 2), ("reject", "")],
-                                    [96, 2, 1, 1])[0]  # fmt: skip
-        tasks.append(Task(f"{number}", do, amount, lane))
-    return tasks
 
 
 def a_schedule(chaos: Chaos) -> list[Callable[[], None]]:
@@ -133,38 +94,3 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
     silences = audit.silences(chaos.faults)
     assert max(silences) <= AGAIN_S
     chaos.story.append(f"repeated {dict(repeated)}, silences {silences}, looks {audit.looks}")
-
-
-def all_is_committed(chaos: Chaos) -> bool:
-    """Whether the groups have committed all that there is."""
-    committed = chaos.audit.last_committed()
-    ends = chaos.world.ends(*LANES.values())
-    return all(committed.get(place, 0) == end for place, end in ends.items())
-
-
-# -- without violence ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("protocol", ["consumer", "classic"])
-def test_a_group_is_restarted_one_by_one_under_load_with_nothing_lost_and_nothing_twice(
-    world: World, stack: Stack, protocol: str
-) -> None:
-    chaos = Chaos(world, stack, protocol, random.Random(1), Audit(world))
-    for worker in [chaos.start(slot) for slot in SLOTS]:
-        worker.ready()
-    tasks = tasks_for(chaos.chance, RECORDS)
-    with asking(world, tasks):
-        until(lambda: len(world.names()) > 100, "they work")
-        for slot in SLOTS:
-            before = len(world.names())
-            assert chaos.slots[slot].stop() == 0
-            chaos.start(slot).ready()
-            chaos.audit.look()
-            until(lambda: len(world.names()) > before + 100, "work goes on")  # noqa: B023
-    asked = len(world.all_of(LANES["batch"])) + len(world.all_of(LANES["high"]))
-    until(lambda: len(world.names()) >= asked, "all is done")
-    until(lambda: all_is_committed(chaos), "all is committed", 20)
-    chaos.audit.look()
-    assert chaos.audit.repeated([]) == {}
-    assert set(Counter(one.id for one in world.all_done()).values()) == {1}
-    assert len(world.done()) == asked

@@ -3,8 +3,10 @@
 import os
 import random
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -12,7 +14,10 @@ from darkroom_cli.stack import Stack
 from darkroom_cli.supervision.state import Phase, StackState
 from worker_audit import Audit, Committed, Harm
 from worker_process import WorkerProcess, until
-from worker_world import World
+from worker_tasks import LANES
+from worker_world import Task, World
+
+PER_SECOND: Final = 170
 
 SESSION_S: Final = 10.0
 """After so long without a word the broker gives a member's partitions to others."""
@@ -144,3 +149,43 @@ def is_up(name: str, restarts: int) -> Callable[[StackState], bool]:
         return process.phase is Phase.READY and process.restarts >= restarts
 
     return holds
+
+
+@contextmanager
+def asking(world: World, tasks: Sequence[Task]) -> Iterator[threading.Thread]:
+    """Publish these at a steady pace, from another thread."""
+    over = threading.Event()
+
+    def publish() -> None:
+        began, sent = time.monotonic(), 0
+        while sent < len(tasks) and not over.wait(0.1):
+            due = min(len(tasks), int(PER_SECOND * (time.monotonic() - began)))
+            if due > sent:
+                world.ask(*tasks[sent:due])
+                sent = due
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        over.set()
+        thread.join()
+
+
+def tasks_for(chance: random.Random, count: int) -> list[Task]:
+    """Mostly work, some of it urgent; a few fail once or twice, a few for good."""
+    tasks = []
+    for number in range(count):
+        lane = "high" if chance.random() < 0.1 else "batch"
+        do, amount = chance.choices([("wait", 4), ("retry", 1), ("retry", 2), ("reject", "")],
+                                    [96, 2, 1, 1])[0]  # fmt: skip
+        tasks.append(Task(f"{number}", do, amount, lane))
+    return tasks
+
+
+def all_is_committed(chaos: Chaos) -> bool:
+    """Whether the groups have committed all that there is."""
+    committed = chaos.audit.last_committed()
+    ends = chaos.world.ends(*LANES.values())
+    return all(committed.get(place, 0) == end for place, end in ends.items())

@@ -1,0 +1,60 @@
+"""A group of workers that is restarted one by one while it works, without violence."""
+
+import random
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from darkroom_cli.stack import Stack
+from worker_audit import Audit
+from worker_chaos import Chaos, all_is_committed, asking, tasks_for
+from worker_process import until
+from worker_tasks import LANES
+from worker_world import Places, World
+
+RECORDS: Final = 5000
+SLOTS: Final = ("a", "b", "c")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A broker, a registry and a Redis of their own."""
+    wanted = ("redis", "kafka", "registry")
+    with Stack(tmp_path_factory.mktemp("stack"), services=(), infrastructure=wanted) as stack:
+        yield stack
+
+
+@pytest.fixture
+def world(stack: Stack, tmp_path: Path) -> Iterator[World]:
+    places = Places(*(stack.address(name) for name in ("kafka", "registry", "redis")))
+    world = World(places, tmp_path, partitions=6)
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize("protocol", ["consumer", "classic"])
+def test_a_group_is_restarted_one_by_one_under_load_with_nothing_lost_and_nothing_twice(
+    world: World, stack: Stack, protocol: str
+) -> None:
+    chaos = Chaos(world, stack, protocol, random.Random(1), Audit(world))
+    for worker in [chaos.start(slot) for slot in SLOTS]:
+        worker.ready()
+    tasks = tasks_for(chaos.chance, RECORDS)
+    with asking(world, tasks):
+        until(lambda: len(world.names()) > 100, "they work")
+        for slot in SLOTS:
+            before = len(world.names())
+            assert chaos.slots[slot].stop() == 0
+            chaos.start(slot).ready()
+            chaos.audit.look()
+            until(lambda: len(world.names()) > before + 100, "work goes on")  # noqa: B023
+    asked = len(world.all_of(LANES["batch"])) + len(world.all_of(LANES["high"]))
+    until(lambda: len(world.names()) >= asked, "all is done")
+    until(lambda: all_is_committed(chaos), "all is committed", 20)
+    chaos.audit.look()
+    assert chaos.audit.repeated([]) == {}
+    assert set(Counter(one.id for one in world.all_done()).values()) == {1}
+    assert len(world.done()) == asked
