@@ -80,8 +80,13 @@ class Chaos:
         slot = self.chance.choice(self._at_work())
         worker = self.slots.pop(slot)
         self._tell(f"{worker.name} leaves")
-        self.faults.append(time.time())
+        committed, now = self.audit.last_committed(), time.time()
+        self.faults.append(now)
         assert worker.stop() == 0
+        if any(worker.lines(event) for event in ("commit_failed", "close_unanswered")):
+            # While a group waits for a member that was killed in a rebalance, the broker takes no
+            # commit, and who leaves then says so after 5 s.
+            self._harm("leave", worker, now, time.time(), committed)
         self.absent[slot] = time.monotonic() + 2.0
 
     def restart_broker(self) -> None:
