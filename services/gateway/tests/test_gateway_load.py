@@ -10,7 +10,9 @@ from gateway.load import (
     Lanes,
     Limits,
     Progress,
+    StageLoad,
     Watched,
+    filled,
 )
 
 STAGES = ("intake", "detector", "ocr", "embedder")
@@ -146,6 +148,21 @@ def test_where_nothing_is_done_the_cause_is_named_and_a_minute_is_said(
         load = watch.saw(float(second), "default", 0, detector(1_200, 0, workers))
     assert load.retry_after_s == STUCK_RETRY_S
     assert words in (load.cause or "")
+
+
+def test_a_lane_that_fills_up_waits_for_the_stage_that_does_not_run() -> None:
+    """Also while most lies before another one, which is fast."""
+    intake = StageLoad("intake", 528, 40.9, 3.0, 1)
+    stopped = StageLoad("detector", 400, 0.0, 9.0, 0)
+    load = filled("default", 1_002, 0, [intake, stopped], LIMITS)
+    assert (load.state, load.retry_after_s) == (Intake.CLOSED, STUCK_RETRY_S)
+    assert load.cause == "detector is not running: 1,002 photos of lane default wait."
+    running = StageLoad("detector", 400, 20.0, 9.0, 1)
+    load = filled("default", 1_002, 0, [intake, running], LIMITS)
+    assert (load.retry_after_s, load.cause) == (
+        13,
+        "1,002 photos of lane default wait, 528 of them for intake, which does 40.9 a second.",
+    )
 
 
 def test_what_waits_for_the_broker_is_said_to() -> None:

@@ -221,18 +221,24 @@ def filled(
 
 def retry_after_s(records: int, stages: Sequence[StageLoad], limits: Limits) -> int:
     """Seconds until a lane is open again, if it goes on as it does."""
-    per_s = max(stages, key=lambda stage: stage.records).per_s
+    per_s = _slowest(stages).per_s
     if per_s <= 0:
         return STUCK_RETRY_S
     seconds = math.ceil((records - limits.warn_at + 1) / per_s)
     return max(LEAST_RETRY_S, min(MOST_RETRY_S, seconds))
 
 
+def _slowest(stages: Sequence[StageLoad]) -> StageLoad:
+    """Whom a lane waits for: a stage that does not run, though most may lie before another one
+    still; else the one with most to do."""
+    return max(stages, key=lambda stage: (stage.workers == 0 and stage.records > 0, stage.records))
+
+
 def cause(lane: str, records: int, outbox: int, stages: Sequence[StageLoad]) -> str:
     """Why so much waits, and what is to be done about it, for people."""
-    most = max(stages, key=lambda stage: stage.records)
+    most = _slowest(stages)
     waiting = f"{records:,} photos of lane {lane} wait"
-    if outbox > most.records:
+    if outbox > max(stage.records for stage in stages):
         return f"{waiting}, {outbox:,} of them for Kafka. Is it up, and is the control door?"
     what = f"{waiting}, {most.records:,} of them for {most.name}"
     if most.workers == 0:
