@@ -9,6 +9,7 @@ from pydantic import Field
 from gateway.adapting import WHOLE, Measure, Usage
 from gateway.catalog.audit import audit
 from gateway.catalog.shapes import Lane, Shape
+from gateway.catalog.workers import MISSED
 from gateway.db import Conn
 
 LANES: Final = ("high", "default", "batch", "learning")
@@ -26,9 +27,6 @@ _P95_PHOTOS: Final = 2_000
 
 _P95_LEAST: Final = 20
 """Of fewer photos it says nothing: one alone that took long is no objective missed."""
-
-_SILENT: Final = 3
-"""A worker that said nothing for so many heartbeats is not there."""
 
 
 class Share(Shape):
@@ -164,7 +162,7 @@ def usage(conn: Conn) -> Usage | None:
         "SELECT max(cpu) AS cpu, max(memory) AS memory FROM workers"
         " WHERE state IN ('working', 'stopping')"
         " AND seen_at > now() - make_interval(secs => %s * every_s)",
-        (_SILENT,),
+        (MISSED,),
     ).fetchone()
     if row is None or row["cpu"] is None:
         return None
