@@ -3,19 +3,23 @@
 import time
 from collections.abc import Iterator
 from typing import Any, cast
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
+from darkroom_schemas.ids import LOCAL_OWNER
 from darkroom_schemas.names import OPS_LOAD, PHOTO_ANALYSIS_REQUESTED, PHOTO_SUBMITTED
 from gateway import db
 from gateway.api.admission import Admission
 from gateway.api.catalog import Catalog
 from gateway.api.problems import ProblemError
+from gateway.api.writes import Recorded, Writes
 from gateway.catalog import loads
 from gateway.catalog.outbox import Outbox
+from gateway.catalog.submissions import HandedIn, Submission
 from gateway.control.lag import Hop, KafkaOffsets
 from gateway.control.loads import Loads
 from gateway.load import Intake, LaneLoad, Limits
@@ -26,6 +30,7 @@ OWNER = "owner"
 LIMITS = Limits(50, 100)
 TOPICS = (*PHOTO_SUBMITTED.values(), *PHOTO_ANALYSIS_REQUESTED.values())
 WORK = PHOTO_ANALYSIS_REQUESTED["default"]
+SUBMITTED = PHOTO_SUBMITTED["default"]
 
 
 class Rig:
@@ -183,10 +188,10 @@ def test_a_lane_that_fills_up_between_two_looks_is_closed_until_enough_is_done(
         submit(rig.conn, lane="default")
     asks = Admission(cast(Catalog, None), outbox, LIMITS)
     for _ in range(2):
-        with pytest.raises(ProblemError) as caught:
-            asks.check(rig.conn, OWNER, "default")
-        assert caught.value.headers == {"Retry-After": "60"}
-        assert str(caught.value.detail).startswith(
+        refused, taken = asks.sort(rig.conn, OWNER, ["default"])
+        assert not taken
+        assert refused[0].headers == {"Retry-After": "60"}
+        assert str(refused[0].detail).startswith(
             "detector is not running: 100 photos of lane default wait."
         )
     for service in ("detector", "ocr", "embedder"):
@@ -197,8 +202,44 @@ def test_a_lane_that_fills_up_between_two_looks_is_closed_until_enough_is_done(
     assert (later.records, later.state) == (50, Intake.CLOSED)
     assert rig.told()[told:] == ["default"]
     assert rig.noticed() == [("critical", "New photos of lane default are refused")]
-    with pytest.raises(ProblemError):
-        asks.check(rig.conn, OWNER, "default")
+    refused, taken = asks.sort(rig.conn, OWNER, ["default"])
+    assert (list(refused), taken) == ([0], [])
+
+
+def test_of_photos_that_come_at_once_those_are_taken_that_the_lane_has_room_for(
+    rig: Rig, outbox: Outbox
+) -> None:
+    rig.write(WORK, 97)
+    rig.turn()
+    door = Writes(outbox, 10_000, Admission(cast(Catalog, None), outbox, LIMITS))
+    known = HandedIn(photo(0))
+    (first,) = door.photos(rig.conn, LOCAL_OWNER, [known])
+    assert isinstance(first, Recorded)
+
+    # The first is no new work, so that of the others there is room for two.
+    answers = door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(n)) for n in range(6)])
+    taken = [one for one in answers if isinstance(one, Recorded)]
+    assert [one.submitted.status for one in taken] == ["joined", "new", "new"]
+    assert [one.photo.photo_id for one in taken] == [photo(n).photo_id for n in range(3)]
+    assert {one.code for one in answers if isinstance(one, ProblemError)} == {"lane_full"}
+    assert loads.standing(rig.conn, OWNER, "default", 1000) == loads.Standing(
+        Intake.CLOSED, 100, ANY, 60
+    )
+    asked = rig.conn.execute("SELECT key FROM outbox WHERE topic = %s", (SUBMITTED,)).fetchall()
+    assert [row["key"] for row in asked] == [photo(n).photo_id for n in range(3)]
+
+
+def photo(number: int) -> Submission:
+    """A photo that is handed in."""
+    return Submission(
+        owner=LOCAL_OWNER,
+        sha256=f"{number:064x}",
+        source_uri=f"file:///objects/{number}",
+        byte_size=1,
+        file_name=None,
+        lane="default",
+        submission_id="once",
+    )
 
 
 def test_what_was_measured_long_ago_says_nothing(rig: Rig) -> None:

@@ -22,6 +22,7 @@ from topic_reader import TopicReader
 FOLDER = Path(__file__).parents[2] / "examples" / "workflows"
 IMPORT_AND_LEARN = FOLDER / "import_and_learn.py"
 DONE_S = 120.0
+STOP_S = 60.0
 
 
 def printed(script: str, *arguments: str) -> list[str]:
@@ -75,6 +76,16 @@ def until(condition: Callable[[], bool], what: str, seconds: float) -> None:
         pause.wait(0.2)
 
 
+def ended(process: subprocess.Popen[bytes]) -> int | None:
+    """Its exit code; None if it goes on, whose log then says where all its threads are."""
+    try:
+        return process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGUSR1)
+        threading.Event().wait(2.0)
+        return None
+
+
 @contextmanager
 def service(step: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A step of the example in a process of its own, which ends well when it is asked to."""
@@ -84,7 +95,7 @@ def service(step: str, env: dict[str, str], log: Path) -> Iterator[subprocess.Po
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, log.read_text(encoding="utf-8")[-3000:]
+        assert ended(process) == 0, log.read_text(encoding="utf-8")[-6000:]
     finally:
         process.kill()
         process.wait()

@@ -307,9 +307,12 @@ def test_programs_die_when_the_supervisor_is_killed(tmp_path: Path, signal_name:
 def test_programs_share_a_session_so_that_niceness_counts_and_have_groups_of_their_own(
     tmp_path: Path,
 ) -> None:
-    with running([daemon("one"), daemon("other")], tmp_path) as stack:
+    with running([daemon("one"), daemon("other", nice=3)], tmp_path) as stack:
         state = stack.until(is_ready)
         pids = [process.pid for process in state.processes if process.pid]
+        ours = os.getpriority(os.PRIO_PROCESS, 0)
+        nices = [os.getpriority(os.PRIO_PROCESS, pid) for pid in pids]
+        assert nices == [ours, min(ours + 3, 19)]
         assert {os.getsid(pid) for pid in pids} == {os.getsid(0)}
         assert [os.getpgid(pid) for pid in pids] == pids
 

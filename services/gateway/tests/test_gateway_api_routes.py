@@ -22,6 +22,7 @@ from gateway.api.catalog import Catalog
 from gateway.api.door import Door
 from gateway.api.events import events
 from gateway.api.feed import Feed
+from gateway.api.handing_in import HandingIn
 from gateway.api.hub import Hub, Notice, Thing
 from gateway.api.limits import class_of
 from gateway.api.problems import unavailable
@@ -29,12 +30,12 @@ from gateway.api.quotas import Quotas
 from gateway.api.shares import Shares
 from gateway.api.speakers import Keeper
 from gateway.api.system import System
-from gateway.api.writes import Writes
+from gateway.api.writes import Recorded, Writes
 from gateway.catalog import read, read_batches, search
 from gateway.catalog.loads import Standing
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.shapes import Links, Photo
-from gateway.catalog.submissions import Status, Submission, Submitted
+from gateway.catalog.submissions import HandedIn, Status, Submission, Submitted
 from gateway.load import Intake
 from gateway.settings import Settings
 from streamkit.rate import AsyncTokens
@@ -133,11 +134,13 @@ def door(catalog: MadeUp, shelf: Shelf, tmp_path: Path) -> Door:
 
     hub = Hub(nothing, bound=10)
     admission = Admission(catalog, cast(Outbox, None), settings.lag_limits)
+    writes = Writes(cast(Outbox, None), 10, admission)
     return Door(
         settings=settings,
         catalog=catalog,
         objects=shelf,
-        writes=Writes(cast(Outbox, None), 10, admission),
+        writes=writes,
+        handing_in=HandingIn(writes),
         admission=admission,
         hub=hub,
         feed=Feed("redis://127.0.0.1:1", "events", nothing, hub.deliver),
@@ -160,11 +163,11 @@ def accepts(catalog: MadeUp, photo: Photo, status: Status = Status.NEW) -> list[
     """Let photos be handed in; returns what was."""
     taken: list[Submission] = []
 
-    def submit(submission: Submission) -> Submitted:
-        taken.append(submission)
-        return Submitted(status, str(CAT), str(UUID(int=5)))
+    def submit(photos: Sequence[HandedIn]) -> list[Recorded]:
+        taken.extend(one.submission for one in photos)
+        return [Recorded(Submitted(status, str(CAT), str(UUID(int=5))), photo) for _ in photos]
 
-    catalog.answers[Writes.photo] = submit
+    catalog.answers[Writes.photos] = submit
     catalog.answers[read.photo] = lambda _id: photo
     return taken
 
@@ -389,10 +392,10 @@ async def test_a_large_body_is_refused_everywhere_else(client: httpx.AsyncClient
 async def test_a_full_outbox_says_when_to_come_back(
     client: httpx.AsyncClient, catalog: MadeUp
 ) -> None:
-    def full(_submission: Submission) -> Submitted:
+    def full(_photos: Sequence[HandedIn]) -> list[Recorded]:
         raise unavailable("outbox_full", "full", retry_after_s=30)
 
-    catalog.answers[Writes.photo] = full
+    catalog.answers[Writes.photos] = full
     answer = await client.post("/v1/photos", content=PNG)
     problem(answer, 503, "outbox_full")
     assert answer.headers["retry-after"] == "30"

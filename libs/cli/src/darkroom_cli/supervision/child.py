@@ -159,6 +159,10 @@ class Child:
             process_group=0,
             bufsize=0,
         )
+        if self.spec.nice:
+            nice = min(os.getpriority(os.PRIO_PROCESS, 0) + self.spec.nice, 19)
+            with contextlib.suppress(ProcessLookupError):  # it may have ended by now
+                os.setpriority(os.PRIO_PROCESS, process.pid, nice)
         if process.stdout:
             os.set_blocking(process.stdout.fileno(), False)
         return process

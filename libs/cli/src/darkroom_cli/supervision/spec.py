@@ -36,7 +36,7 @@ class ProcessSpec:
     Times are seconds: `start_deadline` from the first start to ready or done with all
     attempts, `stop_deadline` from the stop signal to SIGKILL, `watch_every` between probes
     of a ready daemon (0: never). `orphan_signal` is what the kernel sends when the
-    supervisor dies (Linux).
+    supervisor dies (Linux). `nice`: by how much more than the supervisor it yields the CPU to others.
     """
 
     name: str
@@ -54,3 +54,4 @@ class ProcessSpec:
     stop_signal: str = "TERM"
     orphan_signal: str = "KILL"
     launch_with: tuple[str, ...] = ()
+    nice: int = 0

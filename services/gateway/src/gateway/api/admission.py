@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from gateway.api.catalog import Catalog
 from gateway.api.problems import ProblemError
@@ -42,9 +42,25 @@ class Admission:
                 self._known[lane] = (self._clock(), standing)
         self._judge(lane, standing)
 
-    def check(self, conn: Conn, owner: str, lane: str) -> None:
-        """The same by what is known now, for who is about to record a photo."""
-        self._judge(lane, self.look(conn, owner, lane))
+    def sort(
+        self, conn: Conn, owner: str, lanes: Sequence[str]
+    ) -> tuple[Mapping[int, ProblemError], list[int]]:
+        """The same by what is known now, for who is about to record photos of these lanes: which
+        are refused and why, and which fit, by their places. What is neither would fill its lane:
+        ask again once those that fit are recorded."""
+        refused: dict[int, ProblemError] = {}
+        taken: list[int] = []
+        for lane in set(lanes):
+            places = [place for place, one in enumerate(lanes) if one == lane]
+            standing = self.look(conn, owner, lane)
+            try:
+                self._judge(lane, standing)
+            except ProblemError as error:
+                refused |= dict.fromkeys(places, error)
+            else:
+                room = None if standing is None else self._limits.refuse_at - standing.records
+                taken += places[:room]
+        return refused, taken
 
     def look(self, conn: Conn, owner: str, lane: str) -> Standing | None:
         """How the lane stands, closed if it is full."""

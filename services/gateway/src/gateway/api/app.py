@@ -10,6 +10,7 @@ from gateway.api.bodies import UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.door import Door
 from gateway.api.feed import Feed
+from gateway.api.handing_in import HandingIn
 from gateway.api.hub import Hub, Thing
 from gateway.api.limits import shared_quotas
 from gateway.api.server import Server, server
@@ -33,6 +34,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
     outbox = Outbox(codec)
     admission = Admission(catalog, outbox, settings.lag_limits)
+    writes = Writes(outbox, settings.outbox_limit, admission)
 
     async def load(owner: str, things: Sequence[Thing]) -> Mapping[Thing, str]:
         return await catalog.of(owner).load(things)
@@ -49,7 +51,8 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             settings=settings,
             catalog=catalog,
             objects=ObjectStore(settings.objects, settings.stores),
-            writes=Writes(outbox, settings.outbox_limit, admission),
+            writes=writes,
+            handing_in=HandingIn(writes),
             admission=admission,
             hub=hub,
             feed=feed,

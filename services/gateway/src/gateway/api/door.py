@@ -12,6 +12,7 @@ from gateway.api.admission import Admission
 from gateway.api.bodies import UploadBudget
 from gateway.api.catalog import Catalog
 from gateway.api.feed import Feed
+from gateway.api.handing_in import HandingIn
 from gateway.api.hub import Hub
 from gateway.api.quotas import Quotas
 from gateway.api.shares import Shares
@@ -66,6 +67,7 @@ class Door:
     catalog: Catalog
     objects: Objects
     writes: Writes
+    handing_in: HandingIn
     admission: Admission
     hub: Hub
     feed: Feed

@@ -18,10 +18,11 @@ from gateway.api.prefer import MAX_WAIT_S, wait_of
 from gateway.api.problems import ProblemError, documented, not_found
 from gateway.api.speakers import NOBODY, Claim
 from gateway.api.uploads import Upload, read_upload
+from gateway.api.writes import Recorded
 from gateway.catalog import read
 from gateway.catalog.cancelling import NothingToCancelError
 from gateway.catalog.shapes import Lane, Outcome, Photo, PhotoPage, PhotoStatus
-from gateway.catalog.submissions import Status, Submission, Submitted
+from gateway.catalog.submissions import Status, Submission
 from gateway.originals import store_original
 from gateway.texts import Reason
 
@@ -95,14 +96,16 @@ async def post_photo(
     declared = int(request.headers.get("content-length", limits.max_bytes + FORM_OVERHEAD))
     async with door.uploads.room(declared):
         upload = await read_upload(request, limits, file_name)
-        submitted = await _submit(door, upload, lane)
-    photo = await _await_end(door, UUID(submitted.photo_id), wait_s or 0)
-    if submitted.status is Status.ANALYZED:
+        recorded = await _record(door, upload, lane)
+    photo = recorded.photo
+    if wait_s and photo.status == "pending":
+        photo = await _await_end(door, UUID(photo.photo_id), wait_s)
+    if recorded.submitted.status is Status.ANALYZED:
         photo = photo.model_copy(update={"duplicate_of": photo.photo_id})
     return _answer(photo, wait_s)
 
 
-async def _submit(door: Door, upload: Upload, lane: Lane) -> Submitted:
+async def _record(door: Door, upload: Upload, lane: Lane) -> Recorded:
     original = await asyncio.to_thread(store_original, door.objects, upload.data)
     submission = Submission(
         owner=door.catalog.owner,
@@ -113,9 +116,9 @@ async def _submit(door: Door, upload: Upload, lane: Lane) -> Submitted:
         lane=lane,
         submission_id=f"api:{uuid4()}",
     )
-    submitted = await door.catalog.ask(door.writes.photo, submission)
-    metrics.SUBMITTED.labels(submitted.status).inc()
-    return submitted
+    recorded = await door.handing_in.record(door.catalog, submission)
+    metrics.SUBMITTED.labels(recorded.submitted.status).inc()
+    return recorded
 
 
 async def _await_end(door: Door, photo_id: UUID, wait_s: float) -> Photo:

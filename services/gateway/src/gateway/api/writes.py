@@ -1,24 +1,35 @@
 """What the api door writes into the catalog; each call is one transaction and blocks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from gateway.api.admission import Admission
-from gateway.api.problems import unavailable
-from gateway.catalog import cancelling, controls, policies, reviews, uploads
+from gateway.api.problems import ProblemError, unavailable
+from gateway.catalog import cancelling, controls, policies, reviews, trainings, uploads
 from gateway.catalog.failure_replays import begin_replay
 from gateway.catalog.failure_shapes import ChosenFailures
 from gateway.catalog.imports import Kind, begin_import, expect
 from gateway.catalog.model_shapes import Activation
 from gateway.catalog.notices import tell_overload
 from gateway.catalog.outbox import Outbox
+from gateway.catalog.read import photos_by_id
 from gateway.catalog.reprocess import AgainLane, Selection, begin_reprocess
 from gateway.catalog.review_shapes import ReviewAnswer, Said, Undone
-from gateway.catalog.submissions import Submission, Submitted, submit_photo
+from gateway.catalog.shapes import Photo
+from gateway.catalog.submissions import HandedIn, Submitted, submit_photos
 from gateway.catalog.uploads import Offered, Standing, Uploaded
 from gateway.db import Conn
 from gateway.originals import Original
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a photo that was handed in, and how it stands right after."""
+
+    submitted: Submitted
+    photo: Photo
 
 
 class Writes:
@@ -33,11 +44,24 @@ class Writes:
         self._limit = limit
         self._admission = admission
 
-    def photo(self, conn: Conn, owner: str, submission: Submission) -> Submitted:
-        """Hand in a photo whose bytes are stored."""
+    def photos(
+        self, conn: Conn, owner: str, photos: Sequence[HandedIn]
+    ) -> list[Recorded | ProblemError]:
+        """Hand in different photos of an owner, whose bytes are stored; the answers are in their
+        order. Those whose lane has no room (left) are refused."""
         self._check(conn)
-        self._admission.check(conn, owner, submission.lane)
-        return submit_photo(conn, self._outbox, submission)
+        refused, taken = self._admission.sort(conn, owner, [one.submission.lane for one in photos])
+        answers: dict[int, Recorded | ProblemError] = dict(refused)
+        if taken:
+            handed_in = submit_photos(conn, self._outbox, [photos[place] for place in taken])
+            found = photos_by_id(conn, owner, [UUID(one.photo_id) for one in handed_in])
+            for place, one in zip(taken, handed_in, strict=True):
+                answers[place] = Recorded(one, found[UUID(one.photo_id)])
+        left = [place for place in range(len(photos)) if place not in answers]
+        if left:  # they fill the lane, unless some of those before were no new work
+            others = self.photos(conn, owner, [photos[place] for place in left])
+            answers |= dict(zip(left, others, strict=True))
+        return [answers[place] for place in range(len(photos))]
 
     def begin(
         self,
@@ -97,6 +121,11 @@ class Writes:
         self._check(conn)
         return change(conn, self._outbox, *arguments)
 
+    def train(self, conn: Conn, owner: str, model: str, by: str, *, forced: bool) -> str:
+        """Have a model of the owner's labels trained; see `trainings.ask`."""
+        self._check(conn)
+        return trainings.ask(conn, self._outbox, (owner, model), by, forced=forced)
+
     def reprocess(
         self, conn: Conn, owner: str, selection: Selection, lane: AgainLane, by: str
     ) -> str:
@@ -134,6 +163,10 @@ class Writes:
     def no_control(self, conn: Conn, _owner: str, target: str, by: str) -> controls.Control:
         """Take back all that was set for a target; see `controls.remove`."""
         return controls.remove(conn, self._outbox, target, by)
+
+    def cancel_training(self, conn: Conn, owner: str, request_id: UUID, by: str) -> bool:
+        """Call a training off; see `trainings.cancel`."""
+        return trainings.cancel(conn, self._outbox, owner, request_id, by)
 
     def cancel_photo(
         self, conn: Conn, owner: str, photo_id: UUID, by: str, reason: str | None

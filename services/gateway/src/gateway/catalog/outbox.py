@@ -33,6 +33,17 @@ class Tombstone:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """An encoded event; `headers` are JSON."""
+
+    topic: str
+    key: str
+    event_id: str
+    value: bytes | None
+    headers: str
+
+
 class Outbox:
     """Writes events into the outbox; the relay of the control door publishes them.
 
@@ -48,14 +59,22 @@ class Outbox:
 
     def add(self, conn: Conn, events: Sequence[Emit | Tombstone]) -> None:
         """Add events, in order, to the transaction in progress on `conn`."""
-        if not events:
+        self.add_rows(conn, [self.row(event) for event in events])
+
+    def row(self, event: Emit | Tombstone) -> Row:
+        """An event as it is written, with the trace that its cause is a part of."""
+        return Row(event.topic, event.key, event.id, self._value(event), self._headers(event))
+
+    def add_rows(self, conn: Conn, rows: Sequence[Row]) -> None:
+        """Add events, in order, to the transaction in progress on `conn`."""
+        if not rows:
             return
         columns = {
-            "topics": [event.topic for event in events],
-            "keys": [event.key for event in events],
-            "event_ids": [event.id for event in events],
-            "values": [self._value(event) for event in events],
-            "headers": [self._headers(event) for event in events],
+            "topics": [row.topic for row in rows],
+            "keys": [row.key for row in rows],
+            "event_ids": [row.event_id for row in rows],
+            "values": [row.value for row in rows],
+            "headers": [row.headers for row in rows],
             "channel": OUTBOX_CHANNEL,
         }
         conn.execute(_ADD, columns)

@@ -1,7 +1,8 @@
 """Photos handed in: one analysis for the same bytes, whoever submits them and how often."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextvars import Context, copy_context
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -87,8 +88,23 @@ def decide(submission: Submission, known: Known) -> Submitted:
     return Submitted(Status.NEW, photo_id, submission.analysis_id)
 
 
+@dataclass(frozen=True, slots=True)
+class HandedIn:
+    """A photo that somebody waits for; `context` is that of the request, for its trace."""
+
+    submission: Submission
+    context: Context = field(default_factory=copy_context)
+
+
 def submit_photo(conn: Conn, outbox: Outbox, submission: Submission) -> Submitted:
-    """Submit a photo in one transaction: photo, analysis and the event that asks for it.
+    """Submit a photo in one transaction; see `submit_photos`."""
+    (submitted,) = submit_photos(conn, outbox, [HandedIn(submission)])
+    return submitted
+
+
+def submit_photos(conn: Conn, outbox: Outbox, photos: Sequence[HandedIn]) -> list[Submitted]:
+    """Submit different photos in one transaction: each with its analysis and the event that asks
+    for it. The answers are in their order.
 
     Whoever submits so waits for the outcome: an analysis that is joined outlives the import that
     began it, should that be cancelled.
@@ -97,14 +113,21 @@ def submit_photo(conn: Conn, outbox: Outbox, submission: Submission) -> Submitte
     psycopg.Error with nothing written. Store the bytes before.
     """
     with conn.transaction():
-        submitted, events = submit_within(conn, submission)
-        if submitted.status is Status.JOINED:
+        answers = submit_all_within(conn, [one.submission for one in photos])
+        joined = [one.analysis_id for one, _ in answers if one.status is Status.JOINED]
+        if joined:
             conn.execute(
-                "UPDATE analyses SET awaited = true WHERE analysis_id = %s AND NOT awaited",
-                (submitted.analysis_id,),
+                "UPDATE analyses SET awaited = true"
+                " WHERE analysis_id = ANY(%s::uuid[]) AND NOT awaited",
+                (joined,),
             )
-        outbox.add(conn, events)
-    return submitted
+        rows = [
+            one.context.run(outbox.row, event)
+            for one, (_, events) in zip(photos, answers, strict=True)
+            for event in events
+        ]
+        outbox.add_rows(conn, rows)
+    return [submitted for submitted, _ in answers]
 
 
 def submit_within(conn: Conn, submission: Submission) -> tuple[Submitted, list[Emit]]:
