@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bench.learning import known, pictures
+from bench.learning import known, pictures, usage
 from bench.learning.learning import answered, lessons
 from bench.learning.plan import FULL, QUICK, SEED, Plan
 from bench.learning.report import Found, as_json, figures, judged, tell
@@ -21,6 +21,8 @@ from bench.runtime.machine import machine
 from bench.runtime.report import met
 from rich.console import Console
 
+from darkroom_cli.client import GatewayError
+from darkroom_cli.errors import DarkroomError
 from streamkit import EngineLoadError
 
 _WIDTH: Final = 120
@@ -38,7 +40,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return _measure(chosen)
-    except (EngineLoadError, OSError, ValueError) as error:
+    except (DarkroomError, GatewayError, EngineLoadError, OSError, ValueError) as error:
         _write(f"not measured: {error}")
         return 2
     except KeyboardInterrupt:
@@ -56,7 +58,9 @@ def _measure(chosen: argparse.Namespace) -> int:
         shown = pictures.made(plan.each, SEED)
     whole = known.known(shown, _THREADS, lambda _: None)
     _write(f"{len(whole.labels)} pictures of {len(whole.names)} labels are looked at")
-    found = Found(lessons(whole, plan, _write), answered(whole, plan, _write))
+    found = Found(
+        lessons(whole, plan, _write), answered(whole, plan, _write), usage.measure(_write)
+    )
     tell(found, Console(width=_WIDTH))
     if chosen.json:
         about = _about(plan, whole, chosen.folder is not None)

@@ -11,10 +11,10 @@ from bench.learning.plan import EXAMPLES, STEP, Plan
 from numpy.typing import NDArray
 
 from heads import Head, Predictions
+from heads.suggesting import suggest, uncertainty
 from trainer.assessing import assess
 from trainer.calibration import calibration_error
 from trainer.fitting import fit
-from trainer.suggesting import suggest
 
 Told = Callable[[str], None]
 
@@ -109,8 +109,9 @@ def _curve(known: Known, answers: list[int], seed: int, asked_as: str) -> list[f
         if asked_as == "random":
             chosen = rest[:count]
         else:
-            seen = known.vectors[asked]
-            chosen = rest[suggest(known.vectors[rest], count, head, seen, seed)]
+            seen, left = known.vectors[asked], known.vectors[rest]
+            doubts = uncertainty(left, head) if head else None
+            chosen = rest[suggest(left, count, doubts, seen, seed)]
         asked = np.concatenate([asked, chosen])
         if (labels[asked] == NONE).all():
             found.append(0.0)  # no label was met yet

@@ -9,6 +9,7 @@ from typing import Any, Final
 from bench.learning.figures import Interval, mean_interval, saved
 from bench.learning.learning import Answered, Lesson
 from bench.learning.plan import SEED
+from bench.learning.usage import Usage
 from bench.runtime.report import Limit
 from bench.runtime.table import verdict
 from rich.console import Console
@@ -17,6 +18,7 @@ from rich.table import Table
 LIMITS: Final = (
     Limit("accuracy_8", "least", 0.8, None),
     Limit("answers_saved_by_active_learning", "least", 0.2, None),
+    Limit("upload_to_use_seconds", "most", 60.0, None),
 )
 
 
@@ -26,6 +28,7 @@ class Found:
 
     lessons: list[Lesson]
     answered: Answered
+    usage: Usage
 
     @property
     def compared_after(self) -> int:
@@ -49,6 +52,7 @@ def figures(found: Found) -> dict[str, float]:
         "answers_saved_by_active_learning": fewer.value,
         "answers_saved_low": fewer.low,
         "answers_saved_high": fewer.high,
+        "upload_to_use_seconds": found.usage.used_s,
     }
 
 
@@ -71,6 +75,7 @@ def as_json(found: Found, about: Mapping[str, Any]) -> dict[str, Any]:
         "limits": [{**asdict(one), "ok": one.ok} for one in judged(values)],
         "lessons": [asdict(one) for one in found.lessons],
         "answered": asdict(found.answered),
+        "usage": asdict(found.usage),
         "compared_after": found.compared_after,
         **about,
     }
@@ -98,6 +103,14 @@ def tell(found: Found, console: Console) -> None:
         f"\nAs right as after {found.compared_after} answers in random order, with"
         f" {values['answers_saved_by_active_learning']:.0%} fewer if suggested"
         f" ({values['answers_saved_low']:.0%} to {values['answers_saved_high']:.0%}).\n",
+        highlight=False,
+    )
+    used = found.usage
+    console.print(
+        f"{used.photos} unseen photos of {used.labels} labels, brought as one labelled folder:"
+        f" analysed after {used.analyzed_s:.1f} s, trained after {used.trained_s:.1f}, the new"
+        f" version at all {used.replicas} replicas after {used.everywhere_s:.1f}, and a photo"
+        f" labelled by it after {used.used_s:.1f} ({'rightly' if used.right else 'wrongly'}).\n",
         highlight=False,
     )
     for limit in judged(values):

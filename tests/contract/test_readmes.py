@@ -12,6 +12,7 @@ import embedder.settings
 import gateway.settings
 import intake.settings
 import ocr.settings
+import trainer.settings
 from darkroom_cli import app
 from streamkit import ObjectSettings, WorkerSettings
 
@@ -23,6 +24,7 @@ SERVICES: dict[str, type[BaseSettings]] = {
     "gateway": gateway.settings.Settings,
     "intake": intake.settings.Settings,
     "ocr": ocr.settings.Settings,
+    "trainer": trainer.settings.Settings,
 }
 INHERITED = {*WorkerSettings.model_fields, *ObjectSettings.model_fields}
 OUTSIDE_OF_SERVICES = (

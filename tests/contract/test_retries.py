@@ -27,7 +27,7 @@ def test_workers_and_topics_have_the_same_tiers() -> None:
 
 
 def test_every_worker_has_retry_topics() -> None:
-    assert SERVICES == ["detector", "embedder", "gateway", "intake", "ocr"]
+    assert SERVICES == ["detector", "embedder", "gateway", "intake", "ocr", "trainer"]
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -13,6 +13,8 @@ import gateway.recorder.handlers
 import intake.app
 import intake.handlers
 import ocr.app
+import trainer.app
+import trainer.handlers
 from aggregator.handlers import Rules
 from darkroom_schemas import catalogue, names
 from stagekit import Loaded, Servings, Stage, handlers
@@ -31,8 +33,17 @@ READS: dict[str, set[str]] = {
     "intake": set(intake.handlers.handlers(NOT_USED)),
     "aggregator": {*aggregator.handlers.routes(Rules()), names.OPS_POLICY},
     "gateway": set(
-        gateway.recorder.handlers.handlers(gateway.recorder.handlers.Recorder(NOT_USED, NOT_USED))
+        gateway.recorder.handlers.handlers(
+            gateway.recorder.handlers.Recorder(NOT_USED, NOT_USED, NOT_USED)
+        )
     ),
+    "trainer": {
+        *trainer.handlers.handlers(
+            trainer.handlers.Trainer(NOT_USED, NOT_USED, NOT_USED, NOT_USED, NOT_USED, 1.0),
+            NOT_USED,
+        ).by_topic,
+        names.TRAINING_CANCELLED,
+    },
     **{
         stage.name: {
             *handlers(stage, Servings.of(loaded), NOT_USED).by_topic,
@@ -45,10 +56,11 @@ WRITES: dict[str, set[str]] = {
     "intake": set(intake.app.WRITES),
     "aggregator": set(aggregator.handlers.PRODUCED),
     "gateway": set(gateway.control.app.PRODUCED),
+    "trainer": set(trainer.app.WRITES),
     **{stage.name: {*stage.writes, names.MODEL_REPORTED} for stage, _ in STAGES},
 }
 
-WORKERS = {"intake", "gateway", *(stage.name for stage, _ in STAGES)}
+WORKERS = {"intake", "gateway", "trainer", *(stage.name for stage, _ in STAGES)}
 for name in WORKERS:
     READS[name].add(control.TOPIC)
     WRITES[name].update((notices.TOPIC, heartbeat.TOPIC))

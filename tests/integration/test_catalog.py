@@ -71,11 +71,11 @@ class Wire:
 
 
 @pytest.fixture
-def record(database: str) -> Iterator[Callable[[str, Mapping[str, Any]], Wire]]:
+def record(database: str, outbox: Outbox) -> Iterator[Callable[[str, Mapping[str, Any]], Wire]]:
     """Gives an event to the recorder, as the worker does."""
     wire = Wire()
     session = Session(partial(db.connect, database, name="recorder"))
-    by_topic = handlers(Recorder(session, News(wire, "test.")))
+    by_topic = handlers(Recorder(session, News(wire, "test."), outbox))
 
     def give(topic: str, event: Mapping[str, Any]) -> Wire:
         headers = {"ce_id": ids.event_id(event.get("analysis_id", str(uuid4())), topic, 1)}
@@ -434,11 +434,11 @@ def test_news_name_the_photo_and_the_batches_that_wait_for_it(
 
 
 def test_recording_goes_on_without_redis_and_does_not_wait_for_it_each_time(
-    database: str, conn: db.Conn, example: Example
+    database: str, outbox: Outbox, conn: db.Conn, example: Example
 ) -> None:
     wire, now = Wire(away=True), 0.0
     session = Session(partial(db.connect, database, name="recorder"))
-    by_topic = handlers(Recorder(session, News(wire, "", clock=lambda: now)))
+    by_topic = handlers(Recorder(session, News(wire, "", clock=lambda: now), outbox))
     for topic, event in story(example):
         headers = {"ce_id": str(uuid4())}
         by_topic[topic]([Message(topic, "recorder", "key", event, headers, 0, 0, 0)])
@@ -449,10 +449,10 @@ def test_recording_goes_on_without_redis_and_does_not_wait_for_it_each_time(
 
 
 def test_a_lost_connection_is_busy_and_the_next_try_makes_a_new_one(
-    database: str, conn: db.Conn, example: Example
+    database: str, outbox: Outbox, conn: db.Conn, example: Example
 ) -> None:
     session = Session(partial(db.connect, database, name="victim"))
-    by_topic = handlers(Recorder(session, News(Wire(), "")))
+    by_topic = handlers(Recorder(session, News(Wire(), ""), outbox))
     topic = names.PHOTO_TEXT_READ
     message = Message(topic, "recorder", "key", example(topic), {}, 0, 0, 0)
     session.transact(lambda own: own.execute("SELECT 1"))

@@ -207,7 +207,7 @@ def test_a_key_acts_in_its_own_name_and_only_an_admins(
     ("path", "status", "code", "words"),
     [
         ("aggregator", 409, "obeys_nothing", "aggregator can't be paused"),
-        ("orc", 404, "unknown_target", "intake, detector, ocr, embedder, gateway are there"),
+        ("orc", 404, "unknown_target", "ocr, embedder, trainer, gateway are there"),
         ("ocr/bulk", 404, "unknown_target", "it has high, default, batch, learning"),
     ],
 )

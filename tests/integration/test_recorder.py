@@ -17,7 +17,9 @@ from darkroom_schemas.avro import schema_of
 from gateway import db
 from gateway.catalog import labels
 from gateway.catalog.label_shapes import Wish
-from gateway.catalog.trainings import Training, record_training, trainings
+from gateway.catalog.outbox import Outbox
+from gateway.catalog.training_shapes import Training
+from gateway.catalog.trainings import record_training, trainings
 from gateway.recorder.app import job
 from gateway.recorder.handlers import Recorder
 from gateway.recorder.news import News
@@ -58,9 +60,9 @@ def session(database: str) -> Iterator[Session]:
 
 
 @pytest.fixture
-def record(session: Session, wire: Silence) -> Record:
+def record(session: Session, wire: Silence, outbox: Outbox) -> Record:
     """Gives events, as pairs of topic and value, to the recorder as one micro-batch."""
-    recorder = Recorder(session, News(wire, ""))
+    recorder = Recorder(session, News(wire, ""), outbox)
 
     def give(*said: tuple[str, Mapping[str, Any]]) -> None:
         assert recorder.record([message(*one) for one in said]) == [()] * len(said)
@@ -394,9 +396,9 @@ def test_a_bad_event_leaves_nothing_of_those_beside_it(
 
 
 def test_of_a_micro_batch_only_the_bad_events_go_to_the_dead_letters(
-    conn: db.Conn, example: Example, session: Session, wire: Silence
+    conn: db.Conn, example: Example, session: Session, wire: Silence, outbox: Outbox
 ) -> None:
-    kit = Kit(job(session, News(wire, "")), schema_of=schema_of)
+    kit = Kit(job(session, News(wire, ""), outbox), schema_of=schema_of)
     request = names.PHOTO_ANALYSIS_REQUESTED["batch"]
     foreign = example(request, photo_id=str(uuid4()))
     analyses = [str(uuid4()) for _ in range(40)]
@@ -418,7 +420,7 @@ def test_of_a_micro_batch_only_the_bad_events_go_to_the_dead_letters(
 
 
 def test_two_recorders_with_the_same_photos_in_other_orders_both_succeed(
-    database: str, conn: db.Conn, example: Example
+    database: str, conn: db.Conn, example: Example, outbox: Outbox
 ) -> None:
     topic, rounds = names.PHOTO_ANALYSIS_REQUESTED["batch"], 15
     events = []
@@ -431,7 +433,7 @@ def test_two_recorders_with_the_same_photos_in_other_orders_both_succeed(
 
     def recorder(order: int) -> None:
         own = Session(partial(db.connect, database, name="recorder"))
-        recorder = Recorder(own, News(Silence(), ""))
+        recorder = Recorder(own, News(Silence(), ""), outbox)
         for _ in range(rounds):
             together.wait(timeout=30)
             recorder.record([message(topic, event) for event in events[::order]])

@@ -14,7 +14,13 @@ from gateway.catalog.imports import begin_import
 from gateway.catalog.notices import add_notice
 from gateway.catalog.outbox import Outbox
 from gateway.control.job_run import JobContext
-from gateway.control.tidying import cancel_uploads, forget_archives, retention_job, statistics_job
+from gateway.control.tidying import (
+    cancel_uploads,
+    forget_archives,
+    forget_lessons,
+    retention_job,
+    statistics_job,
+)
 from streamkit import ObjectStore
 
 CONTEXT = JobContext("retention")
@@ -55,6 +61,30 @@ def test_uploads_that_nobody_goes_on_with_are_cancelled(conn: db.Conn, outbox: O
     states = [state(conn, one) for one in (left, slow, young, folder)]
     assert states == ["cancelling", "scanning", "scanning", "scanning"]
     assert cancel_uploads(conn, CONTEXT, 7) == 0
+
+
+def test_what_trainings_learned_from_goes_but_heads_and_reports_stay(
+    conn: db.Conn, store: ObjectStore
+) -> None:
+    old, young, waiting, empty = (str(uuid4()) for _ in range(4))
+    for request_id, ended_days in ((old, 8), (young, 6), (waiting, None), (empty, 8)):
+        conn.execute(
+            "INSERT INTO trainings (request_id, owner, model, reason, state, requested_at,"
+            " prepared_at, ended_at) VALUES (%s, %s, %s, 'person', 'candidate', now(), now(),"
+            " now() - make_interval(days => %s))",
+            (request_id, OWNER, request_id, ended_days),
+        )
+        if request_id != empty:
+            for name in ("manifest-1.json", "vectors-1.npy", "head-1.safetensors", "report-1.json"):
+                store.put(f"trainings/{request_id}/{name}", b"x")
+    assert forget_lessons(conn, CONTEXT, store) == 2
+    assert forget_lessons(conn, CONTEXT, store) == 0
+
+    def left(request_id: str) -> list[str]:
+        return [one.path for one in store.list(store.uri_of(f"trainings/{request_id}"))]
+
+    assert left(old) == ["head-1.safetensors", "report-1.json"]
+    assert len(left(young)) == len(left(waiting)) == 4
 
 
 def test_archives_go_once_their_imports_are_over(

@@ -1,5 +1,6 @@
 """Events as the stages and the gateway publish them, for tests."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
@@ -96,6 +97,44 @@ def failed(stage: str, number: int = 0, seconds: float = 4.0, **changes: Any) ->
         **changes,
     }
     return "photo.stage-failed.v1", value["photo_id"], value
+
+
+def rescored(
+    number: int = 0,
+    *own: tuple[str, float],
+    seconds: float = 100.0,
+    confidence: float = 0.9,
+    without: Sequence[str] = (),
+    **changes: Any,
+) -> Event:
+    """By a head; as made of the parts above, `without` those of some stages."""
+    others = [detected(number, confidence)[2], read(number)[2]]
+    value = {
+        **identity(number),
+        "revision": 2,
+        "lane": "learning",
+        "stage": "embedder",
+        "engine": "stub-embedder",
+        "model_version": "stub-embedder@1",
+        "labels": [
+            {**label, "head": "head:o:labels", "head_version": "head@1"} for label in labels(*own)
+        ],
+        "others": [
+            {
+                **{name: one[name] for name in ("stage", "revision", "engine", "model_version")},
+                "finished_at": one["finished_at"],
+                "labels": one.get("labels", []),
+                "category": one.get("category"),
+                "calibrated": one.get("calibrated", False),
+            }
+            for one in others
+            if one["stage"] not in without
+        ],
+        "failed": [{"stage": stage, "failed_at": at(4)} for stage in without],
+        "rescored_at": at(seconds),
+        **changes,
+    }
+    return "photo.rescored.v1", value["photo_id"], value
 
 
 def rejected(number: int = 0, seconds: float = 1.0, **changes: Any) -> Event:

@@ -41,6 +41,8 @@ class Look:
     text: str = ""
     vector: Sequence[float] = (1.0, 0.0, 0.0)
     calibrated: bool = False
+    own: Sequence[tuple[str, float, str]] = ()
+    """The user's own labels, each with the head that gave it."""
 
 
 def picture(colour: str = "#446688", size: tuple[int, int] = (400, 300)) -> bytes:
@@ -98,6 +100,10 @@ class Seed:
                 conn,
                 self._part(seeded, "detector", **body, calibrated=look.calibrated),  # type: ignore[arg-type]
             )
+        own = [
+            {"name": name, "confidence": sure, "head": head, "head_version": "head@1"}
+            for name, sure, head in look.own
+        ]
         word = {"text": look.text, "confidence": 0.9, "polygon": list(BOX)}
         lines = [{**word, "words": [word]}] if look.text else []
         results.record_text(
@@ -106,7 +112,7 @@ class Seed:
         )
         results.record_embedding(
             conn,
-            self._part(seeded, "embedder", vector=list(look.vector), labels=[]),  # type: ignore[arg-type]
+            self._part(seeded, "embedder", vector=list(look.vector), labels=own),  # type: ignore[arg-type]
         )
 
     def outcome(

@@ -114,7 +114,7 @@ class World:
         return cls(conn, outbox, codec, example, session)
 
     def __post_init__(self) -> None:
-        self.recorder = Recorder(self.session, News(Silence(), ""))
+        self.recorder = Recorder(self.session, News(Silence(), ""), self.outbox)
         self.reconciler = self.another()
 
     def another(self) -> Reconciler:

@@ -26,9 +26,15 @@ def until(condition: Callable[[], object], what: str, timeout_s: float = DEADLIN
 
 
 class WorkerProcess:
-    """A worker, started at once."""
+    """A worker, started at once: `python -m PROGRAM`."""
 
-    def __init__(self, name: str, log: Path, settings: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        name: str,
+        log: Path,
+        settings: Mapping[str, object],
+        program: str = "worker_program",
+    ) -> None:
         self.name = name
         self.log = log
         variables = {
@@ -40,7 +46,7 @@ class WorkerProcess:
         here, others = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(
-                (*leash, sys.executable, "-m", "worker_program"),
+                (*leash, sys.executable, "-m", program),
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(filter(None, (here, others))),

@@ -12,6 +12,7 @@ from bench.learning.learning import Answered, Lesson, answered, lessons
 from bench.learning.pictures import PHOTOGRAPHS, made, of_folder, strip
 from bench.learning.plan import Plan
 from bench.learning.report import Found, as_json, figures, judged
+from bench.learning.usage import Usage
 from PIL import Image
 
 from sphere import around, middles
@@ -21,6 +22,7 @@ ANSWERED = Answered(
     [10, 20, 30, 40],
     {"random": [[0.2, 0.4, 0.6, 0.8]] * 2, "suggested": [[0.4, 0.6, 0.8, 0.9]] * 2},
 )
+USAGE = Usage(100, 10, 2, 20.0, 30.0, 31.0, 33.5, True, 0.9)
 
 
 def of_clusters(names: tuple[str, ...] = ("a", "b", "c"), each: int = 20) -> Known:
@@ -127,19 +129,21 @@ def test_an_interval_covers_what_seeds_differ_by() -> None:
 
 
 def test_the_result_has_the_figures_that_are_asked_for() -> None:
-    told = json.loads(json.dumps(as_json(Found(LESSONS, ANSWERED), {"seed": 7})))
+    told = json.loads(json.dumps(as_json(Found(LESSONS, ANSWERED, USAGE), {"seed": 7})))
     assert told["accuracy_by_examples"] == {"1": 0.7, "2": 0.7, "4": 0.7, "8": 0.7}
     assert told["accuracy_intervals"]["8"] == [0.5, 0.9]
     assert (told["ece"], told["train_seconds"]) == (0.15, 2.0)
     assert told["answers_saved_by_active_learning"] == 0.5
+    assert told["upload_to_use_seconds"] == 33.5
     assert told["seed"] == 7
 
 
 def test_what_is_too_little_is_missed() -> None:
-    limits = judged(figures(Found(LESSONS, ANSWERED)))
+    limits = judged(figures(Found(LESSONS, ANSWERED, USAGE)))
     assert {one.figure: one.ok for one in limits} == {
         "accuracy_8": False,
         "answers_saved_by_active_learning": True,
+        "upload_to_use_seconds": True,
     }
 
 
@@ -147,7 +151,7 @@ def test_what_is_too_little_is_missed() -> None:
 def test_all_is_learned_of_clusters(names: tuple[str, ...]) -> None:
     plan, whole = Plan(each=20, seeds=2), of_clusters(names)
     told: list[str] = []
-    found = Found(lessons(whole, plan, told.append), answered(whole, plan, told.append))
+    found = Found(lessons(whole, plan, told.append), answered(whole, plan, told.append), USAGE)
     values = figures(found)
     assert values["accuracy_8"] > 0.85
     assert found.answered.answers == list(range(1, 25))

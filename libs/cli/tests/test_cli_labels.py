@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from darkroom_cli import show_labels
+from darkroom_cli import show_labels, show_precision
 from darkroom_cli.client import GatewayError
 from darkroom_cli.label_folders import label_folders
 
@@ -63,12 +63,23 @@ def test_nothing_from_outside_reaches_the_terminal_as_it_is() -> None:
     a_set: Any = {"name": "s", "labels": [HOSTILE], "examples": 1, "verdict": verdict}
     item: Any = {
         **{"photo_id": "p", "file_name": HOSTILE, "calibrated": False, "leased_until": "x" * 25},
+        "audit": False,
         "labels": [{"name": HOSTILE, "confidence": 0.5}],
         "links": {"rendition": None, "thumbnail": "/t"},
     }
     waits: Any = {"by_label": [{"waiting": 1, "outcome": "review", "label": HOSTILE}]}
     kinds = dict.fromkeys(("answers", "confirm", "correct", "none", "skip"), 1)
+    some: Any = {"answers": 9, "precision": 0.9, "low": 0.8, "high": 0.95}
+    right: Any = {"label": HOSTILE, "audits": some, "asked": some}
+    would: Any = {"now": "review", "then": "auto_labeled", "photos": 1, "samples": []}
+    new: Any = {
+        **{"label": HOSTILE, "state": "not_reached", "answers": 9, "missing": None, "now": None},
+        **{"thresholds": None, "precision": 0.9, "low": 0.8, "changes": [would]},
+    }
     tables = (
+        show_precision.precision_table({"audits": some, "items": [right]}),
+        show_precision.suggestions_table({"items": [new]}),
+        show_precision.changes_table([new]),
         show_labels.sets_table([a_set]),
         show_labels.set_table({"counts": [{"label": HOSTILE, **count}]}),
         show_labels.refused_table([{"path": HOSTILE, "message": HOSTILE}] * 30),
@@ -88,12 +99,12 @@ def test_nothing_from_outside_reaches_the_terminal_as_it_is() -> None:
 def test_a_reviewer_is_told_where_to_look_and_who_refused_how_much() -> None:
     item: Any = {
         **{"photo_id": "p", "file_name": None, "calibrated": True, "labels": []},
-        **{"leased_until": "2026-11-24T10:02:00Z"},
+        **{"leased_until": "2026-11-24T10:02:00Z", "audit": True},
         "links": {"rendition": None, "thumbnail": "/t"},
     }
     console = Console(width=200)
     with console.capture() as said:
         console.print(show_labels.reviews_table([item], "http://door"))
         console.print(show_labels.refused_table([{"path": "x", "message": "y"}] * 30))
-    for words in ("http://door/t", "nothing was found", "10:02:00", "and 10 more"):
+    for words in ("http://door/t", "audit", "nothing was found", "10:02:00", "and 10 more"):
         assert words in said.get()

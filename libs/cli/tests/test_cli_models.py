@@ -42,6 +42,7 @@ def model(**more: Any) -> dict[str, Any]:
     return {
         **{"name": "detector", "generation": 1, "active": OLD, "shadow": None},
         **{"shadow_share": 0.0, "everywhere": True, "waiting_for": [], "reembedding": None},
+        **{"warning": None, "rescoring": None},
         **{"replicas": [replica()], "versions": [version(OLD), version(NEW)], "history": []},
         **more,
     }
@@ -65,7 +66,7 @@ class FakeGateway(Gateway):
         self.asked.append((method, path, body))
         if path == "/v1/models":
             return {"items": [model()]}
-        if method == "GET" and path == "/v1/models/detector":
+        if method == "GET" and path in {"/v1/models/detector", "/v1/models/head:labels"}:
             return model() if self.models is None else next(self.models)
         if path.endswith("/versions"):
             if self.refusals:
@@ -107,6 +108,36 @@ def test_versions_are_shown_whole_and_what_others_wrote_is_harmless(
     assert "b: no [bold]x\\x1b[31m" in shown
     assert "gone" not in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ("waiting", "labelled by it once every embedder has it"),
+        ("running", "1,200 of 5,000 photos that were seen before are looked at; 7 have other"),
+        ("running", "labels so far."),
+    ],
+)
+def test_a_head_tells_how_far_photos_are_labelled_by_it(
+    gateway: FakeGateway, run: Run, state: str, told: str
+) -> None:
+    rescoring = {"version": NEW, "state": state, "photos": 5000, "done": 1200, "changed": 7}
+    gateway.models = iter([model(rescoring=rescoring)])
+    assert told in " ".join(run("show", "detector").output.split())
+
+
+def test_heads_are_shown_with_how_good_they_are_and_what_is_wrong_with_them(
+    gateway: FakeGateway, run: Run
+) -> None:
+    said = {"accuracy": 0.92, "examples": 50}
+    head = model(name="head:labels", versions=[version("head@1", metrics=said)], warning=HOSTILE)
+    gateway.models = iter([head])
+    shown = run("show", "head:labels").output
+    assert gateway.asked[-1][1] == "/v1/models/head:labels"
+    for words in ("92 %", "of 50", "[bold]x\\x1b[31m"):
+        assert words in shown
+    assert run("show", "head:no/set").exit_code == 2
+    assert run("register", "head:labels", "--engine", "head", "--by", "ada").exit_code == 2
 
 
 def test_a_checkpoint_s_files_are_sent_and_registered_with_its_options(

@@ -30,6 +30,7 @@ def photo(**more: Any) -> dict[str, Any]:
         "labels": [{"name": HOSTILE, "confidence": 0.5}],
         "calibrated": None,
         "objects": [],
+        "own_labels": [],
         "text": HOSTILE,
         "taken_at": None,
         "camera_model": HOSTILE,
@@ -99,6 +100,12 @@ def test_labels_are_marked_where_they_are_uncalibrated(calibrated: bool, told: s
     lines = lines_of(labels=labels, calibrated=calibrated)
     assert f"labels {told}" in lines
     assert any(line.startswith("≈ uncalibrated") for line in lines) is not calibrated
+
+
+def test_labels_of_ones_own_are_told_with_the_version_that_gave_them() -> None:
+    own = [{"name": "receipt", "confidence": 0.93, "set": "paper", "version": "head@2c26b46b68ff"}]
+    assert "yours receipt ≈ 93 % (head@2c26b46b68ff of paper)" in lines_of(own_labels=own)
+    assert not any(line.startswith("yours") for line in lines_of())
 
 
 def test_a_photos_id_stands_on_one_line_in_a_narrow_terminal() -> None:

@@ -207,7 +207,7 @@ class ModelActivated(TypedDict):
     """Which version of a stage's model holds from now on; the last record of a name holds."""
 
     name: str
-    """The model: its stage's name (detector, ocr or embedder); the key."""
+    """The model: its stage's name (detector, ocr or embedder), or head:OWNER:SET of the user's own labels; the key."""
     generation: int
     """Rises with every change of the model, from 1."""
     active: ModelVersion
@@ -249,6 +249,10 @@ class ModelReported(TypedDict):
     """The stage's built-in engines, by which a version can be registered; empty: not told."""
     options: dict[str, str]
     """What a version may set, by name: the JSON Schema of its value, which is text (lists as JSON)."""
+    heads: dict[str, int]
+    """Of the embedder: the generation of each head that it obeys with all that it has in hand, by the head's name."""
+    heads_failed: dict[str, str]
+    """Of the embedder: why a head that it was told of does not label, for people."""
 
 
 class Control(TypedDict):
@@ -604,7 +608,7 @@ class PhotoModelCompared(TypedDict):
     revision: int
     """Revision of the analysis."""
     stage: str
-    """The stage whose model it is."""
+    """The model: its stage's name, or head:OWNER:SET."""
     active_version: str
     """That made the part."""
     shadow_version: str
@@ -792,6 +796,81 @@ class PhotoRejected(TypedDict):
     """When."""
 
 
+class RescoredLabel(TypedDict):
+    name: str
+    """The user's own label."""
+    confidence: float
+    """0 to 1."""
+    head: str
+    """Head that gave it."""
+    head_version: str
+    """Its version."""
+
+
+class RescoredGeneral(TypedDict):
+    name: str
+    """A general label."""
+    confidence: float
+    """0 to 1."""
+
+
+class RescoredOther(TypedDict):
+    stage: str
+    """detector or ocr."""
+    revision: int
+    """Of the part."""
+    engine: str
+    """That made it."""
+    model_version: str
+    """Version of its weights."""
+    finished_at: datetime
+    """When."""
+    labels: list[RescoredGeneral]
+    """The detector's, best first."""
+    category: str | None
+    """The detector's."""
+    calibrated: bool
+    """Whether its confidences are."""
+
+
+class RescoredFailed(TypedDict):
+    stage: str
+    """Without a result."""
+    failed_at: datetime
+    """When."""
+
+
+class PhotoRescored(TypedDict):
+    """Other labels of the user's own for a photo that was seen before, from its stored embedding: all that a new revision of its outcome is made of."""
+
+    owner: str
+    """UUID of the owner; namespace of the photo id."""
+    photo_id: str
+    """UUID: uuid5(owner, hex SHA-256 of the original bytes)."""
+    analysis_id: str
+    """UUID of the analysis whose outcome is shown."""
+    revision: int
+    """Of the part that this is: above all revisions that the catalog knew of the analysis."""
+    policy_revision: int
+    """Revision of the confidence policy that routes it: the one of now."""
+    lane: str
+    """Always learning."""
+    stage: str
+    """Always embedder."""
+    engine: str
+    """Name of the engine that made the embedding."""
+    model_version: str
+    """Version of its weights."""
+    labels: list[RescoredLabel]
+    """The user's own labels by the heads of now, best first; empty: none of them fits."""
+    others: list[RescoredOther]
+    """The parts of the other stages, as the outcome was made of."""
+    failed: list[RescoredFailed]
+    """Stages that have none."""
+    rescored_at: datetime
+    """When; names this rescoring of the photo."""
+
+
 class PhotoStageFailed(TypedDict):
     """A stage gave up on the photo; its outcome will be partial."""
 
@@ -936,6 +1015,99 @@ class ReviewAnswered(TypedDict):
     model_version: str | None
     """Weights that suggested it."""
     answered_at: datetime
+    """When."""
+
+
+class TrainingCancelled(TypedDict):
+    """Somebody does not want a training any more; for whoever has it in hand."""
+
+    request_id: str
+    """UUID of the request; the key."""
+    by: str
+    """Who."""
+    cancelled_at: datetime
+    """When."""
+
+
+class TrainedHead(TypedDict):
+    uri: str
+    """In the object store: safetensors."""
+    sha256: str
+    """Of its bytes, hex."""
+    byte_size: int
+    """Bytes."""
+    model_version: str
+    """Of the embeddings that it labels."""
+
+
+class TrainingEnded(TypedDict):
+    """The end of a training, of which there is one; a repeated record repeats it."""
+
+    request_id: str
+    """UUID of the request that it answers."""
+    owner: str
+    """UUID of the owner."""
+    model: str
+    """Name of the model, which is that of its set of labels."""
+    token: int
+    """Fencing token; the registry takes nothing by a lower one than it knows."""
+    end: str
+    """trained, not_enough (examples are missing), failed, cancelled or timed_out."""
+    publish: bool
+    """Whether the gate lets the head be used; else it is a candidate, or there is none."""
+    reason: str
+    """Why so, for people."""
+    head: TrainedHead | None
+    """What was trained; null: nothing."""
+    metrics: str
+    """JSON: accuracy, low, high, calibration_error, examples, confusion, labels …; see the trainer's README. Empty where nothing was assessed."""
+    report_uri: str | None
+    """JSON in the object store: the metrics, what is said of each example, suspicious examples."""
+    seconds: float
+    """That the training took."""
+    ended_at: datetime
+    """When."""
+
+
+class TrainingPrepared(TypedDict):
+    """A training that was asked for may begin: what it learns from is in the object store."""
+
+    request_id: str
+    """UUID of the request that it answers."""
+    owner: str
+    """UUID of the owner."""
+    model: str
+    """Name of the model, which is that of its set of labels."""
+    reason: str
+    """batch, person or schedule."""
+    manifest_uri: str
+    """JSON: what to learn from and by; see the trainer's README."""
+    manifest_sha256: str
+    """Of its bytes, hex."""
+    fence: int
+    """The highest token that the registry knows of this model; the training's own has to be higher."""
+    prepared_at: datetime
+    """When."""
+
+
+class TrainingProgressed(TypedDict):
+    """How far a training is; each says all, so that the last one holds."""
+
+    request_id: str
+    """UUID of the request that it answers."""
+    owner: str
+    """UUID of the owner."""
+    model: str
+    """Name of the model, which is that of its set of labels."""
+    token: int
+    """Fencing token: rises with every trainer that takes the model's lock."""
+    worker: str
+    """Who trains."""
+    step: str
+    """What is done, for people: waiting, fitting, assessing."""
+    done: float
+    """Share of the work, 0 to 1; it falls only where another trainer begins anew."""
+    at: datetime
     """When."""
 
 

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from darkroom_schemas import catalogue, names
 from gateway.api.controls import LONGEST_PAUSE, ControlChange
 from gateway.catalog import controls
 from gateway.catalog.controls import Held, UnknownTargetError, UnruledError, target_of
+from gateway.catalog.outbox import Outbox
 from gateway.recorder.app import job
 from gateway.recorder.news import News
 from gateway.recorder.session import Session
@@ -93,7 +95,7 @@ def test_targets_are_the_services_that_listen_and_their_lanes() -> None:
     assert target_of("ocr") == "ocr"
     assert target_of("detector", "learning") == "detector/learning"
     assert target_of("gateway", "recorder") == "gateway/recorder"
-    with pytest.raises(UnknownTargetError, match="intake, detector, ocr, embedder, gateway"):
+    with pytest.raises(UnknownTargetError, match="ocr, embedder, trainer, gateway"):
         target_of("orc")
     with pytest.raises(UnknownTargetError, match="it has high, default, batch, learning"):
         target_of("ocr", "recorder")
@@ -104,7 +106,7 @@ def test_targets_are_the_services_that_listen_and_their_lanes() -> None:
 def test_the_table_of_targets_is_what_the_services_have() -> None:
     assert set(controls.LANES) == set(catalogue.load()[names.OPS_CONTROL].consumers)
     session = Session(lambda: pytest.fail("nothing is asked"))
-    recorder = job(session, News(_Nobody(), ""))
+    recorder = job(session, News(_Nobody(), ""), Outbox(MagicMock()))
     assert controls.LANES["gateway"] == tuple(lane.name for lane in recorder.lanes)
     for service in ("intake", "detector", "ocr", "embedder"):
         assert controls.LANES[service] == tuple(names.PHOTO_ANALYSIS_REQUESTED)

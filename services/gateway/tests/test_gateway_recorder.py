@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as RedisAway
 from structlog.testing import capture_logs
 
 from darkroom_schemas import catalogue, names
+from gateway.catalog.outbox import Outbox
 from gateway.catalog.trainings import training_verdict
 from gateway.db import Conn, connect
 from gateway.recorder.handlers import Recorder, handlers, recordings, storable
@@ -40,7 +41,7 @@ def test_every_topic_that_the_gateway_consumes_has_a_handler() -> None:
 
     # Its worker itself reads what an operator sets, and the control door follows the heartbeats.
     recorded = declared - {control.TOPIC, names.OPS_WORKER}
-    assert set(handlers(Recorder(session, News(Wire(), "")))) == recorded
+    assert set(handlers(Recorder(session, News(Wire(), ""), Outbox(MagicMock())))) == recorded
 
 
 def test_zero_characters_are_taken_out_wherever_they_are() -> None:

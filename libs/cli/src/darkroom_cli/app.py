@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "search": "photos.search",
     "photo": "photos.photo",
     "reprocess": "reprocess.reprocess",
+    "train": "trainings.train",
     "audit": "policy.audit",
     "test": "tests.run_tests",
 }
@@ -27,6 +28,7 @@ COMMANDS: Final = {
 GROUPS: Final = {
     "imports": "imports.imports",
     "labels": "labels.labels",
+    "trainings": "trainings.trainings",
     "review": "review.review",
     "policy": "policy.policy",
     "models": "models.models",

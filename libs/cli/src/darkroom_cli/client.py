@@ -203,6 +203,12 @@ class Gateway:
         """Make the next policy; gives it."""
         return self.ask("POST", "/v1/policy", json=wanted)
 
+    def policy_suggestions(self, target: float | None, label: str | None) -> Json:
+        """Thresholds that answers suggest, for a share of right labels; None: the gateway's."""
+        query = {"target": target, "label": label}
+        given = {name: str(one) for name, one in query.items() if one is not None}
+        return self.ask("GET", "/v1/policy/suggestions", params=given)
+
     def policies(self) -> Iterator[Json]:
         """All policies that were made, the newest first."""
         return self._pages("/v1/policy/history", {"limit": "100"})

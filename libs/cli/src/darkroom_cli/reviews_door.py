@@ -41,6 +41,10 @@ class ReviewsDoor:
         """How much waits, and who answered."""
         return self.gateway.ask("GET", "/v1/reviews")
 
+    def precision(self) -> Json:
+        """How often labels are right, as far as people have said so."""
+        return self.gateway.ask("GET", "/v1/precision")
+
     def last(self, photo_id: str | None) -> Json:
         """The last answer of who asks that counts, about this photo if one is named."""
         query = {"reviewer": self._name(), "limit": "50"}

@@ -155,6 +155,14 @@ def photo_table(photo: Json) -> Table:
     return table
 
 
+def _own_labels(photo: Json) -> str:
+    """The user's own labels, with whose version says so."""
+    return "\n".join(
+        f"{_sure(one, calibrated=False)} ({one['version']} of {one['set']})"
+        for one in photo["own_labels"]
+    )
+
+
 def _facts(photo: Json) -> list[tuple[str, Text | str]]:
     error, unsure = photo["error"], photo["calibrated"] is False
     stages = ", ".join(
@@ -169,6 +177,7 @@ def _facts(photo: Json) -> list[tuple[str, Text | str]]:
         ("rejected", error["message"] if error else ""),
         ("category", photo["category"] or ""),
         ("labels", labels_of(photo, 5, calibrated=not unsure)),
+        ("yours", _own_labels(photo)),
         ("objects", "\n".join(_objects(photo))),
         ("≈", "uncalibrated: the model's own estimate" if unsure or photo["objects"] else ""),
         ("text", photo["text"] or ""),

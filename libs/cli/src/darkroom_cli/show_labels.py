@@ -55,7 +55,7 @@ def refused_table(files: Sequence[Json]) -> Table:
 
 def reviews_table(items: Sequence[Json], url: str) -> Table:
     """A row for each photo to look at."""
-    table = _table("photo", "file", "what it may be", "look at it", "yours until")
+    table = _table("photo", "file", "", "what it may be", "look at it", "yours until")
     for one in items:
         labels = ", ".join(
             f"{one_line(each['name'], 40)}"
@@ -65,6 +65,7 @@ def reviews_table(items: Sequence[Json], url: str) -> Table:
         table.add_row(
             one["photo_id"],
             Text(one_line(one["file_name"], 40)),
+            "audit" if one["audit"] else "",
             Text(labels or "nothing was found"),
             Text(url + (one["links"]["rendition"] or one["links"]["thumbnail"])),
             one["leased_until"][11:19],

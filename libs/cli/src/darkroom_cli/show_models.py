@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Column, Table
 
 from darkroom_cli.client import Json
-from darkroom_cli.show import plain
+from darkroom_cli.show import percent, plain
 
 _CHANGES: Final = {
     "served": "by the services' settings",
@@ -47,8 +47,12 @@ def detail(found: Json) -> Iterator[Any]:
     if found["shadow"]:
         share = f"{100 * found['shadow_share']:g} %"
         yield plain(f"Beside it {found['shadow']} looks at {share} of the photos.")
+    if found["warning"]:
+        yield plain(found["warning"])
     if (again := found["reembedding"]) is not None:
         yield plain(_embedded(again))
+    if (rescoring := found["rescoring"]) is not None:
+        yield plain(_rescored(rescoring))
     if found["versions"]:
         yield _versions(found)
     if shown := [one for one in found["replicas"] if one["live"] or one["seen_s"] < _LATELY_S]:
@@ -70,6 +74,16 @@ def _embedded(again: Json) -> str:
     return f"{text}."
 
 
+def _rescored(rescoring: Json) -> str:
+    if rescoring["state"] == "waiting":
+        return "Photos that were seen before are labelled by it once every embedder has it."
+    text = (
+        f"{rescoring['done']:,} of {rescoring['photos']:,} photos that were seen before are"
+        f" looked at; {rescoring['changed']:,} have other labels"
+    )
+    return f"{text}." if rescoring["state"] == "done" else f"{text} so far."
+
+
 def _versions(found: Json) -> Table:
     table = Table(_VERSION(), "stage", "options", "files", "licence", box=SIMPLE_HEAD)
     for one in found["versions"]:
@@ -86,7 +100,10 @@ def _versions(found: Json) -> Table:
 
 
 def _options(version: Json) -> Iterator[str]:
-    """A version's options, a calibration in short."""
+    """A version's options, a calibration in short; of a head, how good it is."""
+    accuracy = version["metrics"].get("accuracy") if version["engine"] == "head" else None
+    if isinstance(accuracy, int | float):
+        yield f"right about {percent(accuracy)} of {version['metrics'].get('examples')} examples"
     for name, value in version["options"].items():
         fitted = version["metrics"].get("calibration") if name == CALIBRATION else None
         if fitted is None:

@@ -2,5 +2,6 @@
 
 from heads.file import HeadError
 from heads.head import Head, Predictions, Rejection
+from heads.labels import labels_of
 
-__all__ = ["Head", "HeadError", "Predictions", "Rejection"]
+__all__ = ["Head", "HeadError", "Predictions", "Rejection", "labels_of"]

@@ -40,6 +40,29 @@ class Seen:
     ms: float
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the active version of a model found in a photo, and what its shadow saw there."""
+
+    model: str
+    active: str
+    shadow: str
+    found: Found
+    ms: float
+    seen: Seen
+    says: Says
+
+    def fields(self) -> dict[str, Any]:
+        """Those of photo.model-compared that do not tell whose photo it is."""
+        return {
+            "active_version": self.active,
+            "shadow_version": self.shadow,
+            "active_ms": round(self.ms, 3),
+            "shadow_ms": round(self.seen.ms, 3),
+            **compared(self.says, self.found, self.seen),
+        }
+
+
 def looks(share: float, message: Message) -> bool:
     """Whether a shadow looks at a photo: always the same ones, and none that a person waits for."""
     place = UUID(message.value["analysis_id"]).int % _PARTS

@@ -2,28 +2,32 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 import structlog
 
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import MODEL_ACTIVATED
+from stagekit.adding import NOTHING, Adds
+from stagekit.heads import Heads
+from stagekit.labelling import Labelling
 from stagekit.loaded import Loaded
+from stagekit.reasons import FORESEEN, reason
 from stagekit.reporting import Report, Reporter
 from stagekit.serving import Resident, Serving, Servings, Shadow, give_memory_back
 from stagekit.versions import Activation, Options, Version, VersionError, fetched
 from streamkit import (
     Busy,
     Codec,
-    EngineLoadError,
     ObjectStore,
     Publisher,
     Reject,
     Retry,
     SchemaIds,
-    UnknownEngineError,
 )
 from streamkit.kafka.follower import Follower
 
@@ -38,11 +42,6 @@ _START_S: Final = 20.0
 _TURN_S: Final = 0.5
 _AGAIN_S: Final = 30.0
 """After so long a version that could not be loaded is tried again."""
-
-_LONGEST_REASON: Final = 500
-
-_FORESEEN: Final = (VersionError, EngineLoadError, UnknownEngineError, Reject, Busy, Retry)
-"""What says by itself what is wrong, and what to do."""
 
 S = TypeVar("S", bound=Any)
 
@@ -93,8 +92,11 @@ class Means(Generic[S]):
     def _loaded(self, version: Version) -> Loaded:
         if ":" in version.engine:
             raise VersionError(f"{version.engine} is code of one machine, no built-in engine")
-        folder = fetched(version.files, self.store.open, self.settings.models_cache)
-        return self.load(self.options.settings(self.settings, version, folder))
+        return self.load(self.options.settings(self.settings, version, self.files(version)))
+
+    def files(self, version: Version) -> Path | None:
+        """The folder with a version's files, None if it has none; see `fetched`."""
+        return fetched(version.files, self.store.open, self.settings.models_cache)
 
     def _built_in(self, version: Version, *, starting: bool) -> Serving:
         """What the service's own settings give, if it is that version."""
@@ -110,8 +112,8 @@ class Means(Generic[S]):
 class Keeper:
     """Loads what is active in a thread of its own, and swaps it in; see `keep`.
 
-    `servings` is used by the process's handlers. The version before goes on working until the next
-    one is loaded, and also where that can't be.
+    `servings` is used by the process's handlers, and `adds`, which is kept by others. The version
+    before goes on working until the next one is loaded, and also where that can't be.
     """
 
     def __init__(self, means: Means[Any], reporter: Reporter, idle_s: float) -> None:
@@ -125,6 +127,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, name="model-keeper", daemon=True)
         self._ends: list[Callable[[], None]] = [reporter.close]
         self.servings: Servings
+        self.adds: Adds = NOTHING
 
     def told(self, activation: Activation) -> None:
         """This holds from now on. From any thread."""
@@ -150,7 +153,7 @@ class Keeper:
                 f"version {wanted.active.version} can't be loaded: {reason(error)}"
                 " (It is tried again; put that right, or activate another version.)",
                 dependency=MODEL,
-                unforeseen=not isinstance(error, _FORESEEN),
+                unforeseen=not isinstance(error, FORESEEN),
             ) from error
         self.servings = Servings(serving)
         self._reporter.say(_ready(serving))
@@ -221,8 +224,12 @@ class Keeper:
                 _log.info("engine_unloaded", idle_s=self._idle_s)
 
 
-def keep(name: str, means: Means[Any]) -> Keeper:
-    """A Keeper for the model of a stage, started: it follows `model.activated.v1`.
+Told = Callable[[Activation], None]
+
+
+def keep(name: str, means: Means[Any], labelling: Labelling | None = None) -> Keeper:
+    """A Keeper for the model of a stage, started: it follows `model.activated.v1`, and with
+    `labelling` the heads there as well.
 
     Raises what loading the engine raises; Busy where the active version is not to be had for now.
     """
@@ -230,19 +237,29 @@ def keep(name: str, means: Means[Any]) -> Keeper:
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
     publisher = Publisher(settings.kafka, source=name, codec=codec, prefix=settings.topic_prefix)
     takes = means.options.takes(type(settings))
-    keeper = Keeper(means, Reporter(name, publisher, takes=takes), settings.idle_unload_s)
+    reporter = Reporter(name, publisher, takes=takes)
+    keeper = Keeper(means, reporter, settings.idle_unload_s)
+    heads = None if labelling is None else Heads(labelling, means.files, reporter.heads)
 
     def tell(key: bytes | None, value: bytes | None) -> None:
-        if value is not None and key == name.encode():
-            _told(keeper, codec, value)
+        model = (key or b"").decode(errors="replace")
+        if model == name:
+            _hand_on(codec, model, value, keeper.told)
+        elif heads is not None and heads.knows(model):
+            _hand_on(codec, model, value, partial(heads.told, model))
 
     follower = Follower(
         settings.kafka, settings.topic_prefix + MODEL_ACTIVATED, tell, name=f"{name}-models"
     )
+    if heads is not None:
+        keeper.adds = heads
+        keeper.closes(heads.close)
     keeper.closes(follower.close)
     if not follower.start(_START_S):
         _log.warning("activations_unknown", topic=follower.topic, reason=follower.trouble)
     try:
+        if heads is not None:
+            heads.start(_START_S)
         keeper.start()
     except BaseException:
         keeper.close()
@@ -250,15 +267,17 @@ def keep(name: str, means: Means[Any]) -> Keeper:
     return keeper
 
 
-def _told(keeper: Keeper, codec: Codec, value: bytes) -> None:
+def _hand_on(codec: Codec, model: str, value: bytes | None, told: Told) -> None:
     """Raises Busy while the registry is needed and away."""
-    try:
-        event: Mapping[str, Any] = codec.decode(MODEL_ACTIVATED, value)
-        activation = Activation.of(event)
-    except (Reject, ValueError, KeyError, TypeError) as error:
-        _log.error("activation_unreadable", reason=str(error))
+    if value is None:
+        _log.warning("activation_removed", model=model)
         return
-    keeper.told(activation)
+    try:
+        activation = Activation.of(codec.decode(MODEL_ACTIVATED, value))
+    except (Reject, ValueError, KeyError, TypeError) as error:
+        _log.error("activation_unreadable", model=model, reason=str(error))
+        return
+    told(activation)
 
 
 def _ready(serving: Serving) -> Report:
@@ -273,11 +292,3 @@ def _ready(serving: Serving) -> Report:
         shadow,
         message=serving.finding,
     )
-
-
-def reason(error: Exception) -> str:
-    """Why loading failed, in one line."""
-    said = " ".join(str(error).split()) or type(error).__name__
-    return (said if isinstance(error, _FORESEEN) else f"{type(error).__name__}: {said}")[
-        :_LONGEST_REASON
-    ]

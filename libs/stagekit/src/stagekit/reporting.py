@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import platform
 import threading
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal, Protocol
 from uuid import NAMESPACE_URL, uuid4, uuid5
@@ -56,7 +57,8 @@ def replica_name() -> str:
 class Reporter:
     """Publishes the last report at once and then every few seconds, in a thread of its own.
 
-    Each says too what versions of the model may be (`takes`), for whoever registers one.
+    Each says too what versions of the model may be (`takes`), for whoever registers one, and which
+    heads hold.
     Reports that can't be published are dropped: the next one says all that they said.
     """
 
@@ -75,6 +77,7 @@ class Reporter:
         self._takes = asdict(takes)
         self._lock = threading.Condition()
         self._report: Report | None = None
+        self._heads: tuple[Mapping[str, int], Mapping[str, str]] = ({}, {})
         self._said = 0
         self._wanted = 0
         self._closing = False
@@ -85,6 +88,13 @@ class Reporter:
         """This holds from now on."""
         with self._lock:
             self._report = report
+            self._wanted += 1
+            self._lock.notify_all()
+
+    def heads(self, generations: Mapping[str, int], failed: Mapping[str, str]) -> None:
+        """These heads hold from now on, by name; and why others do not label."""
+        with self._lock:
+            self._heads = (generations, failed)
             self._wanted += 1
             self._lock.notify_all()
 
@@ -113,19 +123,21 @@ class Reporter:
                 )
                 if self._closing:
                     return
-                number, report = self._wanted, self._report
+                number, report, heads = self._wanted, self._report, self._heads
             if report is not None and (news or report.state != "gone"):
-                self._publish(report)
+                self._publish(report, *heads)
             with self._lock:
                 self._said = number
                 self._lock.notify_all()
 
-    def _publish(self, report: Report) -> None:
+    def _publish(self, report: Report, heads: Mapping[str, int], failed: Mapping[str, str]) -> None:
         value: dict[str, Any] = {
             "replica": self._replica,
             "name": self._model,
             **asdict(report),
             **self._takes,
+            "heads": heads,
+            "heads_failed": failed,
             "reported_at": now(),
         }
         name = str(uuid5(NAMESPACE_URL, f"{self._replica}:{uuid4()}"))

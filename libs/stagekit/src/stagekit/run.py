@@ -39,5 +39,7 @@ def _load(stage: Stage[S], settings: S) -> Handlers:
     store = ObjectStore(settings.objects, settings.stores)
     if not settings.models or stage.options is None:
         return handlers(stage, Servings.of(stage.load(settings)), store)
-    keeper = keep(stage.name, Means(stage.load, stage.options, settings, store))
-    return handlers(stage, keeper.servings, store, keeper.close)
+    labelling = None if stage.labelling is None else stage.labelling(settings)
+    means = Means(stage.load, stage.options, settings, store)
+    keeper = keep(stage.name, means, labelling)
+    return handlers(stage, keeper.servings, store, keeper.close, keeper.adds)

@@ -13,6 +13,7 @@ from darkroom_schemas.names import (
     PHOTO_STAGE_FAILED,
 )
 from stagekit.beside import Says
+from stagekit.labelling import Labelling
 from stagekit.loaded import Found, Loaded
 from stagekit.versions import Options
 from streamkit import Lane, ObjectSettings, WorkerSettings
@@ -64,7 +65,7 @@ class Stage(Generic[S]):
     `load` is called in every engine process, so it has to be a function of a module. `preload`
     names modules that those processes share. `options`: what a version of its model may set (None:
     nothing, not even its engine). `says`: what of its findings is compared between two versions
-    (None: nothing is).
+    (None: nothing is). `labelling`: how its parts get labels of the photo's owner (None: not).
     """
 
     name: str
@@ -75,11 +76,13 @@ class Stage(Generic[S]):
     options: Options | None = None
     says: Says | None = None
     also: tuple[Also, ...] = ()
+    labelling: Callable[[S], Labelling] | None = None
 
     @property
     def writes(self) -> tuple[str, ...]:
         """Topics of the events of its handlers."""
-        compared = (PHOTO_MODEL_COMPARED,) if self.says is not None else ()
+        compares = self.says is not None or self.labelling is not None
+        compared = (PHOTO_MODEL_COMPARED,) if compares else ()
         return (self.topic, PHOTO_STAGE_FAILED, *compared, *(one.into for one in self.also))
 
     @property

@@ -12,7 +12,8 @@ from darkroom_schemas import stages
 from darkroom_schemas.ids import event_id
 from darkroom_schemas.names import PHOTO_MODEL_COMPARED, PHOTO_STAGE_FAILED
 from imaging import LIMITS, ImageRejected, open_upright_rgb
-from stagekit.beside import Says, Seen, compared, looks
+from stagekit.adding import NOTHING, Adds
+from stagekit.beside import Comparison, Says, Seen, looks
 from stagekit.loaded import Found, looked
 from stagekit.photo import Photo
 from stagekit.serving import Serving, Servings, Shadow
@@ -31,9 +32,11 @@ def handlers(
     servings: Servings,
     store: ObjectStore,
     close: Callable[[], None] = _nothing,
+    adds: Adds = NOTHING,
 ) -> Handlers:
-    """What the stage does with requests, by topic; `close` ends what keeps its engine."""
-    work = Work(stage.name, stage.topic, servings, store, stage.says)
+    """What the stage does with requests, by topic; `close` ends what keeps its engine, and what
+    adds to what that finds."""
+    work = Work(stage.name, stage.topic, servings, store, stage.says, adds)
     others = {one.topic: _Other(one, work) for one in stage.also}
 
     def give_up(message: Message, failure: Failure) -> Sequence[Emit]:
@@ -58,6 +61,7 @@ class Work:
     servings: Servings
     store: ObjectStore
     says: Says | None
+    adds: Adds
 
     def part(self, message: Message) -> Generator[None, None, Sequence[Emit]]:
         """Returns the part of the requested photo; yields where `look` does."""
@@ -65,34 +69,39 @@ class Work:
         asked = request.get("stages")
         if asked is not None and self.stage not in asked:
             return []
-        with self.servings.use() as (serving, loaded):
+        own = self.adds.use(request["owner"])
+        with self.servings.use() as (serving, loaded), own as add:
             photo, fetching_ms = self.photo(request, loaded.enough_pixels)
             found, ms = yield from looked(loaded, photo)
+            added = add(message, found, serving.version)
             value = {
                 **stages.part(
                     request,
                     stage=self.stage,
                     engine=serving.engine,
                     model_version=serving.version,
-                    ms=fetching_ms + ms,
+                    ms=fetching_ms + ms + added.ms,
                 ),
                 **found,
+                **added.fields,
             }
             events = [self._event(self.topic, request, value, self.stage)]
             shadow = serving.shadow
             if self.says is not None and shadow is not None and looks(shadow.share, message):
                 seen = yield from self._beside(shadow, photo)
-                values = compared(self.says, found, seen)
-                about = {
-                    **stages.compared(request, stage=self.stage),
-                    "active_version": serving.version,
-                    "shadow_version": shadow.version,
-                    "active_ms": round(ms, 3),
-                    "shadow_ms": round(seen.ms, 3),
-                }
-                what = f"{self.stage}-beside-{shadow.version}"
-                events.append(self._event(PHOTO_MODEL_COMPARED, request, {**about, **values}, what))
+                active = serving.version
+                compared = Comparison(
+                    self.stage, active, shadow.version, found, ms, seen, self.says
+                )
+                events.append(self._compared(request, compared))
+            events += [self._compared(request, one) for one in added.compared]
         return events
+
+    def _compared(self, request: Mapping[str, Any], comparison: Comparison) -> Emit:
+        about = stages.compared(request, stage=comparison.model)
+        what = f"{comparison.model}-beside-{comparison.shadow}"
+        value = {**about, **comparison.fields()}
+        return self._event(PHOTO_MODEL_COMPARED, request, value, what)
 
     def _beside(self, shadow: Shadow, photo: Photo) -> Generator[None, None, Seen]:
         """What the shadow says; whatever is wrong with it is a finding, and no trouble."""

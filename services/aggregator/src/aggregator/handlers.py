@@ -94,6 +94,7 @@ def routes(rules: Rules) -> Mapping[str, Route]:
         names.PHOTO_OBJECTS_DETECTED: part("detector"),
         names.PHOTO_TEXT_READ: part("ocr"),
         names.PHOTO_EMBEDDED: part("embedder"),
+        names.PHOTO_RESCORED: photo(partial(join.rescored, policy_of=rules.policy_of)),
         names.PHOTO_STAGE_FAILED: photo(partial(join.stage_failed, policy_of=rules.policy_of)),
         names.ANALYSIS_DEADLINE_REACHED: photo(
             partial(join.deadline_reached, policy_of=rules.policy_of)

@@ -12,11 +12,16 @@ A part that its stage had failed to make, and that comes when all is decided (a 
 letter), makes a revision of its own out of the parts that are there and itself: its outcome
 supersedes the partial one. Imports have had their ends and keep their counts.
 
+Other labels of the user's own for a photo that was seen before (photo.rescored) make a revision out
+of their event alone, whatever is still known of the analysis: it has no ends to tell either. Of
+several the newest counts, and only that is kept.
+
     {"analyses": {ANALYSIS: {"members": {BATCH: [INDEX…]},
                              "revisions": {"1": {"policy_revision", "lane",
                                                  "parts": {STAGE: part}, "failed": {STAGE: ms},
                                                  "decision": …, "rejected": ms, "cancelled": ms,
-                                                 "repairs": {STAGE: NUMBER}}}}}}
+                                                 "repairs": {STAGE: NUMBER},
+                                                 "repairs_of": NUMBER, "rescored": ms}}}}}
 
 Neither vectors nor text are kept: only what routing and the outcome need.
 """
@@ -46,11 +51,7 @@ OUTCOME_TOPICS: Final = {
 
 def part_arrived(state: State | None, event: Event, stage: str, policy_of: PolicyOf) -> Result:
     """A stage's part (photo.objects-detected, photo.text-read, photo.embedded)."""
-    part = {
-        "engine": event["engine"],
-        "model_version": event["model_version"],
-        "at": to_ms(event["finished_at"]),
-    }
+    part = _made(event, to_ms(event["finished_at"]))
     if "labels" in event:
         part["labels"] = ranked(event["labels"])
     if "category" in event:
@@ -82,11 +83,88 @@ def cancelled(state: State | None, event: Event) -> Result:
     return _ended_without_outcome(state, event, "cancelled")
 
 
+def rescored(state: State | None, event: Event, policy_of: PolicyOf) -> Result:
+    """A photo that was seen before has other labels of the user's own (photo.rescored).
+
+    Its revision is the one that the event says, if that is above all that are known. A part of
+    another stage that came while the event was under way is not lost again.
+    """
+    at, (following, analysis) = to_ms(event["rescored_at"]), _analysis(state, event)
+    revisions = analysis["revisions"]
+    before = {number: revisions[number]["rescored"] for number in _rescorings(revisions)}
+    if any(known > at for known in before.values()):
+        return state, []
+    number = next((number for number, known in before.items() if known == at), None)
+    if number is None:
+        made = _rescored(event, revisions, at, policy_of)
+        number = str(max([revision_of(event), *(int(one) + 1 for one in revisions)]))
+        analysis["revisions"] = revisions = {
+            **{one: revision for one, revision in revisions.items() if one not in before},
+            number: made,
+        }
+    emit = _outcome({**event, "revision": int(number)}, revisions[number])
+    return bounded(following), [emit]
+
+
+def _rescored(
+    event: Event, revisions: Mapping[str, Any], at: int, policy_of: PolicyOf
+) -> dict[str, Any]:
+    """The revision that a rescoring makes, of an analysis with these."""
+    own, labels = revision_of(event), ranked(event["labels"])
+    parts = {_known_stage(one["stage"]): _other_part(one) for one in event["others"]}
+    parts["embedder"] = {**_made(event, at), "revision": own, "labels": labels}
+    failed = {_known_stage(one["stage"]): to_ms(one["failed_at"]) for one in event["failed"]}
+    if len(parts) + len(failed) != len(STAGES) or parts.keys() & failed.keys():
+        raise impossible("A rescoring has one part, or one failure, of each stage.")
+    last = _newest(revisions)
+    late = {} if last is None else _numbered(*last)
+    parts |= {stage: late[stage] for stage in failed if stage in late}
+    parts = {stage: parts[stage] for stage in STAGES if stage in parts}
+    failed = {stage: failed[stage] for stage in STAGES if stage in failed and stage not in parts}
+    return {
+        "policy_revision": event["policy_revision"],
+        "lane": event["lane"],
+        "parts": parts,
+        "failed": failed,
+        "decision": routing.decide(parts, failed, policy_of(event["policy_revision"])),
+        "rescored": at,
+    }
+
+
+def _other_part(other: Event) -> dict[str, Any]:
+    part = {**_made(other, to_ms(other["finished_at"])), "revision": revision_of(other)}
+    if other["stage"] == "detector":
+        part["labels"] = ranked(other["labels"])
+        part["category"] = other["category"]
+        part["calibrated"] = other["calibrated"]
+    return part
+
+
+def _made(about: Event, at: int) -> dict[str, Any]:
+    return {"engine": about["engine"], "model_version": about["model_version"], "at": at}
+
+
+def _rescorings(revisions: Mapping[str, Any]) -> list[str]:
+    """The number of the revision that a rescoring made, if one has."""
+    return [number for number, one in revisions.items() if "rescored" in one]
+
+
+def _newest(revisions: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]] | None:
+    """The last revision with an outcome, and its number."""
+    decided = [int(number) for number, one in revisions.items() if "decision" in one]
+    return (max(decided), revisions[str(max(decided))]) if decided else None
+
+
+def _numbered(number: int, revision: Event) -> dict[str, dict[str, Any]]:
+    """Its parts, each with the revision that it is of."""
+    return {stage: {"revision": number, **part} for stage, part in revision["parts"].items()}
+
+
 def _ended_without_outcome(state: State | None, event: Event, end: str) -> Result:
-    state, analysis, revision = _opened(state, event)
+    state, analysis, about, revision = _opened(state, event)
     if end_of(revision) is None:
         revision[end] = to_ms(event[f"{end}_at"])
-    return bounded(state), list(_said(event, analysis, revision))
+    return bounded(state), list(_said(about, analysis, revision))
 
 
 def batch_joined(state: State | None, event: Event) -> Result:
@@ -99,9 +177,8 @@ def batch_joined(state: State | None, event: Event) -> Result:
     }
     emits: list[Emit] = []
     for number, revision in analysis["revisions"].items():
-        if "repairs_of" not in revision:
-            about = {**event, "revision": int(number)}
-            emits += _ends(about, revision, {batch: [index]})
+        about = {**event, "revision": int(number)}
+        emits += _ends(about, revision, {batch: [index]})
     return bounded(state), emits
 
 
@@ -120,11 +197,12 @@ def _stage_ended(
     failed: Mapping[str, int] | None = None,
 ) -> Result:
     """Takes parts, or failures, of stages."""
-    state, analysis, revision = _opened(state, event)
+    state, analysis, about, revision = _opened(state, event)
     if "decision" in revision:
         for stage, part in (parts or {}).items():
             if stage in revision["failed"]:
-                _repair(event, analysis, revision, stage, part, policy_of)
+                late = {"revision": revision_of(event), **part}
+                _repair(analysis["revisions"], revision_of(about), stage, late, policy_of)
     elif end_of(revision) is None:
         known = {**(parts or {}), **revision["parts"]}
         ends = {**(failed or {}), **revision["failed"]}
@@ -134,36 +212,36 @@ def _stage_ended(
         if len(revision["parts"]) + len(revision["failed"]) == len(STAGES):
             policy = policy_of(revision["policy_revision"])
             revision["decision"] = routing.decide(revision["parts"], revision["failed"], policy)
-    return bounded(state), list(_said(event, analysis, revision))
+    return bounded(state), list(_said(about, analysis, revision))
 
 
 def _repair(
-    event: Event,
-    analysis: dict[str, Any],
-    revision: dict[str, Any],
-    stage: str,
-    part: routing.Part,
-    policy_of: PolicyOf,
+    revisions: dict[str, Any], base: int, stage: str, part: routing.Part, policy_of: PolicyOf
 ) -> None:
-    """Add the revision that a late part makes, out of the last one that was made so, unless the
-    part has made one before."""
-    repairs, revisions = revision.get("repairs", {}), analysis["revisions"]
+    """Add the revision that a late part of the revision `base` makes, out of the last one that was
+    made so or by a rescoring, unless the part has made one before."""
+    repairs = revisions[str(base)].get("repairs", {})
     if stage in repairs:
         return
-    own = revision_of(event)
-    last = revisions[str(max(repairs.values()))] if repairs else revision
-    parts = {one: {"revision": own, **kept} for one, kept in {**last["parts"], stage: part}.items()}
+    number = max([base, *repairs.values(), *map(int, _rescorings(revisions))])
+    last = revisions[str(number)]
+    parts = {**_numbered(number, last), stage: part}
     failed = {one: at for one, at in last["failed"].items() if one != stage}
-    number = max(map(int, revisions)) + 1
-    revisions[str(number)] = {
-        "policy_revision": revision["policy_revision"],
-        "lane": revision["lane"],
+    following = max(map(int, revisions)) + 1
+    revisions[str(following)] = {
+        "policy_revision": last["policy_revision"],
+        "lane": last["lane"],
         "parts": parts,
         "failed": failed,
-        "decision": routing.decide(parts, failed, policy_of(revision["policy_revision"])),
-        "repairs_of": own,
+        "decision": routing.decide(parts, failed, policy_of(last["policy_revision"])),
+        "repairs_of": part["revision"],
     }
-    revision["repairs"] = {**repairs, stage: number}
+    revisions[str(base)]["repairs"] = {**repairs, stage: following}
+
+
+def _derived(revision: Event) -> bool:
+    """Whether it was made of other ones: then the ends of its members are told already."""
+    return not revision.keys().isdisjoint(("repairs_of", "rescored"))
 
 
 def _analysis(state: State | None, event: Event) -> tuple[State, dict[str, Any]]:
@@ -175,10 +253,19 @@ def _analysis(state: State | None, event: Event) -> tuple[State, dict[str, Any]]
     return {"analyses": analyses}, analyses[name]
 
 
-def _opened(state: State | None, event: Event) -> tuple[State, dict[str, Any], dict[str, Any]]:
-    """As `_analysis`, and of it the event's revision; its first event sets policy and lane."""
+def _opened(
+    state: State | None, event: Event
+) -> tuple[State, dict[str, Any], Event, dict[str, Any]]:
+    """As `_analysis`, and of it the event's revision; its first event sets policy and lane.
+
+    The rescoring of an analysis stands for one before it that is forgotten: the event is given as
+    one about that.
+    """
     number = str(revision_of(event))
     state, analysis = _analysis(state, event)
+    if number not in analysis["revisions"]:
+        later = (one for one in _rescorings(analysis["revisions"]) if int(one) > int(number))
+        number = next(later, number)
     first = {
         "policy_revision": event["policy_revision"],
         "lane": event["lane"],
@@ -187,7 +274,7 @@ def _opened(state: State | None, event: Event) -> tuple[State, dict[str, Any], d
     }
     revision = dict(analysis["revisions"].get(number, first))
     analysis["revisions"][number] = revision
-    return state, analysis, revision
+    return state, analysis, {**event, "revision": int(number)}, revision
 
 
 def _said(event: Event, analysis: Event, revision: Event) -> Iterator[Emit]:
@@ -230,9 +317,9 @@ def _used(stage: str, revision: int, part: routing.Part) -> dict[str, Any]:
 
 
 def _ends(event: Event, revision: Event, members: Mapping[str, list[int]]) -> Iterator[Emit]:
-    """The end of each member, if the revision has one."""
+    """The end of each member, if the revision has one of its own."""
     ended = end_of(revision)
-    if ended is None:
+    if ended is None or _derived(revision):
         return
     end, at = ended
     partial = "decision" in revision and bool(revision["failed"])

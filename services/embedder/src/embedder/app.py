@@ -7,6 +7,7 @@ from typing import Final
 from embedder.again import AGAIN
 from embedder.engines import EmbedderEngine, load, names
 from embedder.handlers import ENOUGH_PIXELS, STAGE, TOPIC, look
+from embedder.labels import labelling
 from embedder.settings import Settings
 from stagekit import Loaded, Options, Stage, serve
 
@@ -29,6 +30,7 @@ EMBEDDER: Final = Stage(
     preload=("embedder.engines.efficientnet_lite0", "backbones.onnx_network"),
     options=Options("embedder_engine", paths=("embedder_checkpoint",), engines=names),
     also=(AGAIN,),
+    labelling=labelling,
 )
 
 

@@ -15,6 +15,9 @@ ENOUGH_PIXELS: Final = 512
 
 
 def look(engine: EmbedderEngine, photo: Photo) -> Mapping[str, Any]:
-    """The embedder's fields of its event. Raises Retry or Reject."""
+    """The embedder's fields of its event; labels come by the owner's heads, where there are some.
+
+    Raises Retry or Reject.
+    """
     (vector,) = engine.embed([photo.rendition])
-    return {"vector": vector.tolist(), "labels": []}  # labels: the user's own, once heads exist
+    return {"vector": vector.tolist(), "labels": []}

@@ -24,3 +24,9 @@ class Settings(StageSettings):
     checkpoints_allow_names: bool = Field(
         False, description="also branches and tags of a model hub, whose content may change"
     )
+    heads_most: int = Field(
+        1_000,
+        ge=0,
+        le=5_000,
+        description="heads that an engine process holds, of all users; others do not label",
+    )

@@ -45,6 +45,15 @@ TRAININGS: Final = 0x6461726B_00000018
 """Held by the transaction that records requests to train: which of them stands is decided one after
 the other."""
 
+REVIEWS: Final = 0x6461726B_00000030
+"""Held by the one control door that ranks reviews and draws audits."""
+
+RESCORING: Final = 0x6461726B_00000019
+"""Held by the one control door that has photos labelled again by the heads of now."""
+
+LEARNING: Final = 0x6461726B_0000001A
+"""Held by the one control door that has trainings begin."""
+
 SCHEDULES: Final = 0x6461726B_00000008
 """Held by the one control door that begins jobs."""
 

@@ -11,6 +11,7 @@ from gateway import adapting, load
 from gateway.notifications.mail_server import mail_server, sender
 from gateway.origins import ArchiveLimits
 from gateway.roles import Role
+from gateway.training_rules import TrainingRules
 from imaging.limits import LIMITS, Limits
 from streamkit import ObjectSettings, WorkerSettings
 from streamkit.rate import Quota, parse_quota
@@ -40,6 +41,12 @@ class Settings(ObjectSettings, WorkerSettings):
     )
     reembed_in_flight: int = Field(
         200, ge=1, description="photos that may wait to be embedded again by another version"
+    )
+    rescore_per_s: float = Field(
+        200.0,
+        gt=0,
+        description="photos a second that may be labelled again by the user's own models from"
+        " their embeddings",
     )
     model_file_max_bytes: int = Field(
         10_000_000_000, gt=0, description="bytes of the largest file of a model's version"
@@ -93,8 +100,32 @@ class Settings(ObjectSettings, WorkerSettings):
     review_lease_s: float = Field(
         120.0, gt=0, description="seconds for which a photo is given to one reviewer"
     )
+    auto_examples: bool = Field(
+        True,
+        description="whether the user's own models learn, too, from what they labelled without"
+        " asking",
+    )
+    audit_share: float = Field(
+        0.02,
+        ge=0,
+        le=1,
+        description="share of what is labelled without asking that people are asked about all the"
+        " same; 0: nothing",
+    )
+    policy_target: float = Field(
+        0.95, gt=0, lt=1, description="share of right labels that suggested thresholds shall keep"
+    )
     examples_least: int = Field(
         3, ge=1, description="examples that each of the user's own labels needs"
+    )
+    training_least_accuracy: float = Field(
+        0.8,
+        ge=0,
+        lt=1,
+        description="what the user's own labels were taught is used only if it is right more often",
+    )
+    training_time_limit_s: float = Field(
+        3_600.0, gt=0, description="seconds that a training may take"
     )
     adapt: bool = Field(
         True,
@@ -202,6 +233,16 @@ class Settings(ObjectSettings, WorkerSettings):
     def imports_quota(self) -> Quota | None:
         """Imports that may be begun; None: any number."""
         return _quota(self.rate_imports)
+
+    @property
+    def training_rules(self) -> TrainingRules:
+        """What trainings go by."""
+        return TrainingRules(
+            least_accuracy=self.training_least_accuracy,
+            least_examples=self.examples_least,
+            time_limit_s=self.training_time_limit_s,
+            auto_examples=self.auto_examples,
+        )
 
     @property
     def training_every_s(self) -> float:

@@ -9,16 +9,18 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import Console
 
-from darkroom_cli import door, show_labels
+from darkroom_cli import door, show_labels, show_trainings
 from darkroom_cli.client import Gateway, Json
 from darkroom_cli.commands.photos import AsJson, Url, explained
 from darkroom_cli.commands.policy import By
 from darkroom_cli.commands.stack import Data
+from darkroom_cli.commands.trainings import followed
 from darkroom_cli.follow import follow, watch
 from darkroom_cli.label_folders import NONE, LabelFolders, label_folders
 from darkroom_cli.labels_door import LabelsDoor
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.show import plain
+from darkroom_cli.trainings_door import TrainingsDoor
 from darkroom_cli.uploading import Progress, upload
 
 labels = typer.Typer(
@@ -29,6 +31,7 @@ labels = typer.Typer(
 _LANE: Final = "learning"
 _MOST_FAILED: Final = 10_000
 _INTERRUPTED: Final = 130
+_TRAINED_S: Final = 3_700.0
 
 Set = Annotated[str, typer.Option("--set", help="The set, which has a model of its own.")]
 PhotoId = Annotated[str, typer.Argument(metavar="PHOTO", help="Its id.")]
@@ -108,7 +111,7 @@ def remove(
 
 
 @labels.command("import", epilog="Example: darkroom labels import ~/by-label")
-def import_(
+def import_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     folder: Annotated[
         Path, typer.Argument(exists=True, file_okay=False, help="With a folder for each label.")
     ],
@@ -116,6 +119,9 @@ def import_(
     name: Set = "labels",
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Don't wait until the photos are analysed.")
+    ] = False,
+    train: Annotated[
+        bool, typer.Option("--train", help="Have the set trained then, and wait for what comes.")
     ] = False,
     as_json: AsJson = False,
     url: Url = None,
@@ -144,17 +150,33 @@ def import_(
                 taken = _settled(taken, opened.take(name, batch_id, found.paths))
         refused = _refused(opened.gateway, batch_id, taken, found)
         standing = opened.show(name)
+        trained = _train(opened, name, wait=not detach, quiet=as_json) if train else None
     if as_json:
         _print_json(
             {
                 **{"set": name, "batch_id": batch_id, "new_labels": fresh, "examples": taken},
-                **{"refused": refused, "verdict": standing["verdict"]},
+                **{"refused": refused, "verdict": standing["verdict"], "training": trained},
             }
         )
     else:
         _print_import(taken, fresh, refused, standing)
+        if trained is not None:
+            _print_training(trained)
     if refused:
         raise typer.Exit(1)
+
+
+def _train(opened: LabelsDoor, name: str, *, wait: bool, quiet: bool) -> Json:
+    """A training of the set, when it has ended if that is waited for."""
+    trainings = TrainingsDoor(opened.gateway, opened.by)
+    asked = trainings.ask(name, force=False)
+    return followed(trainings, asked["request_id"], _TRAINED_S, quiet=quiet) if wait else asked
+
+
+def _print_training(trained: Json) -> None:
+    console = Console(highlight=False, markup=False)
+    for one in show_trainings.ended(trained):
+        console.print(one)
 
 
 def _send(gateway: Gateway, found: LabelFolders, *, quiet: bool) -> str:

@@ -1,6 +1,7 @@
-"""`darkroom models`: versions of each stage's model, which of them holds, who has it."""
+"""`darkroom models`: versions of stages' models and of heads, which of them holds, who has it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -17,17 +18,28 @@ from darkroom_cli.paths import DataFolder
 from darkroom_cli.show import plain
 
 models = typer.Typer(
-    help="Versions of each stage's model: register, activate, roll back, compare.",
+    help="Versions of each stage's model, and of what your own labels were taught (head:SET):"
+    " register, activate, roll back, compare.",
     no_args_is_help=True,
 )
 
 NAMES: Final = ("detector", "ocr", "embedder")
 
+_HEAD: Final = re.compile(r"head:[A-Za-z0-9][A-Za-z0-9._-]*")
+"""What a set of labels was taught."""
+
+
+def stage(name: str) -> str:
+    """Typer's callback for the name of a stage's model."""
+    if name not in NAMES:
+        raise typer.BadParameter(f"choose {', '.join(NAMES)}")
+    return name
+
 
 def known(name: str) -> str:
     """Typer's callback for a model's name."""
-    if name not in NAMES:
-        raise typer.BadParameter(f"choose {', '.join(NAMES)}")
+    if name not in NAMES and not _HEAD.fullmatch(name):
+        raise typer.BadParameter(f"choose {', '.join(NAMES)}, or head:SET")
     return name
 
 
@@ -44,7 +56,10 @@ def option(text: str) -> tuple[str, str]:
     return name, value
 
 
-Model = Annotated[str, typer.Argument(callback=known, help=f"One of {', '.join(NAMES)}.")]
+Stage = Annotated[str, typer.Argument(callback=stage, help=f"One of {', '.join(NAMES)}.")]
+Model = Annotated[
+    str, typer.Argument(callback=known, help=f"One of {', '.join(NAMES)}, or head:SET.")
+]
 Version = Annotated[str, typer.Argument(help="A version, or how its name begins.")]
 Reason = Annotated[str | None, typer.Option(help="Why, for the next person.")]
 Wait = Annotated[
@@ -89,7 +104,7 @@ def show(name: Model, as_json: AsJson = False, url: Url = None, data: Data = Non
     " --option detector_label_list=receipt,whiteboard --licence Apache-2.0",
 )
 def register(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
-    name: Model,
+    name: Stage,
     engine: Annotated[str, typer.Option(help="One of the stage's built-in engines.")],
     by: By,
     files: Annotated[

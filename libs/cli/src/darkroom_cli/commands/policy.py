@@ -1,4 +1,4 @@
-"""`darkroom policy show | set | history` and `darkroom audit`: thresholds; who changed what."""
+"""`darkroom policy show | set | suggest | history`: thresholds; `darkroom audit`: who did what."""
 
 import getpass
 import json
@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from darkroom_cli import door
+from darkroom_cli import door, show_precision
 from darkroom_cli.client import Json
 from darkroom_cli.commands.photos import AsJson, Url, explained
 from darkroom_cli.commands.stack import Data
@@ -26,6 +26,9 @@ SETTINGS_HOLD: Final = (
     "No policy was set: the aggregator's settings hold (revision 1; above 0.8 labelled without"
     " asking, below 0.5 to a person, if nobody changed them)."
 )
+
+_LONGEST: Final = 500
+"""Characters of a reason."""
 
 Threshold = Annotated[float | None, typer.Option(min=0.0, max=1.0, show_default=False)]
 
@@ -103,12 +106,8 @@ def set_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
         found = gateway.policy()
-        known: Json = found["policy"] or {"auto_above": None, "review_below": None, "labels": {}}
-        above = known["auto_above"] if auto_above is None else auto_above
-        below = known["review_below"] if review_below is None else review_below
-        if above is None or below is None:
-            raise typer.BadParameter("the first policy needs both --auto-above and --review-below")
-        labels = dict(known["labels"])
+        known, (above, below) = _general(found, auto_above, review_below)
+        labels = dict(known)
         for name in without_label or ():
             if labels.pop(name, None) is None:
                 raise typer.BadParameter(f"{name!r} has no thresholds of its own")
@@ -126,6 +125,54 @@ def set_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
         typer.echo(json.dumps(made, indent=2, ensure_ascii=False))
     else:
         typer.echo(f"Revision {made['revision']} routes what is handed in from now on.")
+
+
+@policy.command("suggest", epilog="Example: darkroom policy suggest --target 0.98")
+def suggest(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
+    by: By,
+    target: Annotated[
+        float | None, typer.Option(min=0.01, max=0.999, help="Share of labels that is to be right.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Only this one.")] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Make them the next policy.")] = False,
+    reason: Annotated[str | None, typer.Option(help="Why, if they are applied.")] = None,
+    auto_above: Threshold = None,
+    review_below: Threshold = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Show the lowest thresholds above which labels are right often enough, by people's answers.
+
+    Also what would become of the photos that are shown now. --apply makes the next policy of them:
+    it routes photos that are handed in from then on. Exit code 1 if nothing is suggested then.
+    """
+    with explained():
+        gateway = door.gateway(url, DataFolder.at(data))
+        found = gateway.policy_suggestions(target, label)
+        chosen = [one for one in found["items"] if one["thresholds"]]
+        made = None
+        if apply and chosen:
+            before = gateway.policy()
+            known, (above, below) = _general(before, auto_above, review_below)
+            names = ", ".join(one["label"] for one in chosen)
+            why = reason or f"answers suggest it for {found['target']:g} right: {names}"[:_LONGEST]
+            made = gateway.change_policy(
+                {
+                    **{"auto_above": above, "review_below": below, "reason": why, "by": by},
+                    "labels": known | {one["label"]: one["thresholds"] for one in chosen},
+                    "expected_revision": found["revision"],
+                }
+            )
+    if as_json:
+        typer.echo(json.dumps({**found, "made": made}, indent=2, ensure_ascii=False))
+    else:
+        _show_suggestions(found)
+        if made:
+            typer.echo(f"Revision {made['revision']} routes what is handed in from now on.")
+    if apply and not made:
+        typer.echo("Nothing is suggested, so nothing was changed.", err=True)
+        raise typer.Exit(1)
 
 
 @policy.command("history")
@@ -177,6 +224,29 @@ def audit(
             *(plain(one["subject"]), plain(detail)),
         )
     Console(highlight=False).print(table if found else "Nobody has changed anything.")
+
+
+def _general(
+    found: Json, auto_above: float | None, review_below: float | None
+) -> tuple[Json, tuple[float, float]]:
+    """The policy's thresholds of labels, and those of all others with what shall be another."""
+    known: Json = found["policy"] or {"auto_above": None, "review_below": None, "labels": {}}
+    above = known["auto_above"] if auto_above is None else auto_above
+    below = known["review_below"] if review_below is None else review_below
+    if above is None or below is None:
+        raise typer.BadParameter("the first policy needs both --auto-above and --review-below")
+    return known["labels"], (above, below)
+
+
+def _show_suggestions(found: Json) -> None:
+    console = Console(highlight=False)
+    if not found["items"]:
+        console.print("Nobody has answered anything that would tell.")
+        return
+    console.print(show_precision.suggestions_table(found))
+    changes = show_precision.changes_table(found["items"])
+    if changes.row_count:
+        console.print(changes)
 
 
 def _labels_table(found: Json) -> Table:

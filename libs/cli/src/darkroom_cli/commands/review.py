@@ -1,4 +1,4 @@
-"""`darkroom review next | answer | skip | release | undo | stats`: what photos show, by people."""
+"""`darkroom review next | answer | skip | release | undo | stats | precision`: what photos show."""
 
 import json
 from typing import Annotated, Any
@@ -7,7 +7,7 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
-from darkroom_cli import door, show_labels
+from darkroom_cli import door, show_labels, show_precision
 from darkroom_cli.client import Json
 from darkroom_cli.commands.photos import AsJson, Url, explained
 from darkroom_cli.commands.policy import By
@@ -19,7 +19,7 @@ review = typer.Typer(
     help="Photos that a person shall look at: get some, say what they show.", no_args_is_help=True
 )
 
-_ORDERS = ("uncertain", "newest", "oldest")
+_ORDERS = ("useful", "uncertain", "newest", "oldest")
 _ANSWERS = ("confirm", "correct", "none", "skip")
 
 PhotoId = Annotated[str, typer.Argument(metavar="PHOTO", help="Its id.")]
@@ -42,13 +42,21 @@ def next_(
     by: By,
     count: Annotated[int, typer.Option(min=1, max=20, help="At most so many.")] = 1,
     order: Annotated[
-        str, typer.Option(callback=_order, help="uncertain, newest or oldest first.")
-    ] = "uncertain",
+        str,
+        typer.Option(
+            callback=_order,
+            help="useful (whose answers teach most), uncertain, newest or oldest first.",
+        ),
+    ] = "useful",
     as_json: AsJson = False,
     url: Url = None,
     data: Data = None,
 ) -> None:
-    """Get photos to look at. They are yours for two minutes: nobody else gets them meanwhile."""
+    """Get photos to look at. They are yours for two minutes: nobody else gets them meanwhile.
+
+    One of ten or so is an audit: it was labelled without asking, and drawn by lot to tell how often
+    such labels are right.
+    """
     with explained():
         opened = _door(url, data, by)
         items = opened.next(count, order)
@@ -136,11 +144,38 @@ def stats(as_json: AsJson = False, url: Url = None, data: Data = None) -> None:
         _print_json(found)
         return
     console = Console(highlight=False)
-    console.print(f"{found['waiting']:,} photos wait, {found['leased']:,} of them are looked at.")
+    audits = f" {found['audits']:,} are audits." if found["audits"] else ""
+    console.print(
+        f"{found['waiting']:,} photos wait, {found['leased']:,} of them are looked at.{audits}"
+    )
     if found["by_label"]:
         console.print(show_labels.waiting_table(found))
     if found["today"]:
         console.print(show_labels.today_table(found))
+
+
+@review.command("precision", epilog="Example: darkroom review precision --label receipt")
+def precision(
+    label: Annotated[
+        str | None, typer.Option(help="Show this one by how sure the machine was.")
+    ] = None,
+    as_json: AsJson = False,
+    url: Url = None,
+    data: Data = None,
+) -> None:
+    """Show how often labels are right, by what people answered."""
+    with explained():
+        found = _door(url, data, "").precision()
+    shown = [one for one in found["items"] if label in (None, one["label"])]
+    if as_json:
+        _print_json({**found, "items": shown})
+    elif not shown:
+        typer.echo("Nobody has answered anything that would tell.")
+    else:
+        console = Console(highlight=False)
+        console.print(show_precision.precision_table({**found, "items": shown}))
+        if label is not None:
+            console.print(show_precision.bands_table(shown[0]))
 
 
 def _say(opened: ReviewsDoor, photo_id: str, said: Json, as_json: bool) -> None:

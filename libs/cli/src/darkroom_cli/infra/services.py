@@ -18,6 +18,7 @@ SERVICES: Mapping[str, tuple[str, ...]] = {
     "detector": ("detector",),
     "ocr": ("ocr",),
     "embedder": ("embedder",),
+    "trainer": ("trainer",),
     "aggregator": ("aggregator",),
 }
 """Process name → module and arguments."""
@@ -31,6 +32,8 @@ _STEP_AFTER = {"topics": ("kafka",), "schemas": ("registry",), "migrate": ("post
 
 _STAGES = ("detector", "ocr", "embedder")
 _SLOWEST = "ocr"
+_LEARNS = "trainer"
+"""Its matrices are small: threads would wait for each other, and take from the stages."""
 _MOST_ENGINES = 4
 _ENGINES_SETTING = "DARKROOM_BULK_ENGINES"
 _THREAD_SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -40,6 +43,12 @@ they sleep; with more threads than cores, those that are waited for don't get on
 a photo with two threads beside other programs took 160 to 670 ms of CPU, and 20 to 30 without such
 waiting (2 cores). Not to wait at all is slower where nothing else runs, so they wait for tenths of
 a millisecond."""
+
+
+_DOOR = "gateway-api"
+_BEHIND_THE_DOOR = 5
+"""How nice all others are to it. What they do was accepted before: whoever hands a photo in
+meanwhile waits for the door alone. Among each other nothing changes."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -72,14 +81,18 @@ def share_of(stage: str, cores: int) -> Share:
     return Share(1, max(1, cores // len(_STAGES)))
 
 
-def _share_settings(stage: str) -> dict[str, str]:
-    """What tells a stage its share; what the environment says already goes first."""
-    share = share_of(stage, os.cpu_count() or 1)
-    settings = {
-        **dict.fromkeys(_THREAD_SETTINGS, str(share.threads)),
-        **_SHORT_WAITS,
-        _ENGINES_SETTING: str(share.engines),
-    }
+def _share_settings(service: str) -> dict[str, str]:
+    """What tells a service its share; what the environment says already goes first."""
+    settings: dict[str, str] = {}
+    if service in _STAGES:
+        share = share_of(service, os.cpu_count() or 1)
+        settings = {
+            **dict.fromkeys(_THREAD_SETTINGS, str(share.threads)),
+            **_SHORT_WAITS,
+            _ENGINES_SETTING: str(share.engines),
+        }
+    elif service == _LEARNS:
+        settings = dict.fromkeys(_THREAD_SETTINGS, "1")
     return {name: value for name, value in settings.items() if name not in os.environ}
 
 
@@ -99,10 +112,10 @@ def step_specs(environment: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
 
 def service_spec(name: str, environment: Mapping[str, str], port: int) -> ProcessSpec:
     """One service. Its health port answers GET /readyz; the gateway's api has its own."""
-    own = _share_settings(name) if name in _STAGES else {}
+    own = _share_settings(name)
     door = (
         {"DARKROOM_API_HOST": "127.0.0.1", "DARKROOM_API_PORT": str(port)}
-        if name == "gateway-api"
+        if name == _DOOR
         else {"DARKROOM_HEALTH_HOST": "127.0.0.1", "DARKROOM_HEALTH_PORT": str(port)}
     )
     return ProcessSpec(
@@ -115,4 +128,5 @@ def service_spec(name: str, environment: Mapping[str, str], port: int) -> Proces
         start_deadline=180.0,
         stop_deadline=12.0,  # a service drains within 10
         watch_every=3.0,
+        nice=0 if name == _DOOR else _BEHIND_THE_DOOR,
     )

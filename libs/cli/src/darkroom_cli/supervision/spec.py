@@ -36,7 +36,8 @@ class ProcessSpec:
     Times are seconds: `start_deadline` from the first start to ready or done with all
     attempts, `stop_deadline` from the stop signal to SIGKILL, `watch_every` between probes
     of a ready daemon (0: never). `orphan_signal` is what the kernel sends when the
-    supervisor dies (Linux). `nice`: by how much more than the supervisor it yields the CPU to others.
+    supervisor dies (Linux). `nice`: by how much more than the supervisor it yields the CPU to
+    others.
     """
 
     name: str

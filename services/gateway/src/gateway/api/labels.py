@@ -80,7 +80,7 @@ def _allowed() -> Iterator[None]:
 @router.get("", summary="Sets of labels", responses=documented(503))
 async def list_label_sets(door: Wired) -> LabelSets:
     """All sets, how many examples there are of each label, and whether they are enough."""
-    found = await door.catalog.ask(labels.label_sets, door.settings.examples_least)
+    found = await door.catalog.ask(labels.label_sets, *_counted(door))
     return LabelSets(items=found)
 
 
@@ -184,8 +184,13 @@ async def delete_example(
         raise not_found("example")
 
 
+def _counted(door: Door) -> tuple[int, bool]:
+    """What counts as an example, and how many are enough."""
+    return door.settings.examples_least, door.settings.auto_examples
+
+
 async def _label_set(door: Door, name: str) -> LabelSet:
-    found = await door.catalog.ask(labels.label_set, name, door.settings.examples_least)
+    found = await door.catalog.ask(labels.label_set, name, *_counted(door))
     if found is None:
         raise _no_set(name)
     return found

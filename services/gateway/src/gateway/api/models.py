@@ -1,4 +1,4 @@
-"""/v1/models: versions of each stage's model, which of them holds, who has it."""
+"""/v1/models: versions of each stage's model and of heads, which of them holds, who has it."""
 
 import asyncio
 import hashlib
@@ -26,6 +26,7 @@ from gateway.catalog.model_shapes import (
     ModelVersion,
     RegisteredVersion,
     ShadowReport,
+    StageName,
 )
 from gateway.catalog.models import By, RegistryError, Wanted
 from gateway.catalog.shapes import Shape
@@ -42,10 +43,10 @@ MOST_OPTIONS: Final = 50
 LONGEST_OPTION: Final = 200_000
 """Characters: a list of labels, a calibration; together they have to fit the broker's 1 MiB."""
 
-_NAMES: Final[tuple[ModelName, ...]] = get_args(ModelName)
+_STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
 
 _STATUS: Final = {
-    "no_such_version": 404,
+    **dict.fromkeys(("no_such_version", "no_such_model"), 404),
     **dict.fromkeys(("files_missing", "unknown_engine", "unknown_option", "bad_option"), 422),
 }
 
@@ -164,19 +165,23 @@ def _allowed() -> Iterator[None]:
 
 @router.get("/models", summary="Models and who has them", responses=documented(503))
 async def list_models(door: Wired) -> Models:
-    """Which version of each stage's model holds, and whether every replica has it."""
+    """Which version of each stage's model and of the owner's heads holds, and whether every replica
+    has it."""
 
     def all_of(conn: Conn, owner: str) -> list[Model]:
-        return [model_reports.model(conn, owner, name) for name in _NAMES]
+        names = [*_STAGES, *models.heads_of(conn, owner)]
+        return [model_reports.model(conn, owner, name) for name in names]
 
     return Models(items=await door.catalog.ask(all_of))
 
 
-@router.get("/models/{name}", summary="A model", responses=documented(422, 503))
+@router.get("/models/{name}", summary="A model", responses=documented(404, 422, 503))
 async def get_model(name: ModelName, door: Wired) -> ModelDetail:
     """Its versions, its replicas, its last changes. `everywhere` is the barrier: once it is true
-    after a change, no part is made by an earlier version any more."""
-    return await door.catalog.ask(model_reports.detail, name)
+    after a change, no part is made by an earlier version any more. `head:SET` is what the owner's
+    set of labels was taught; `warning` says why it does nothing, if it does."""
+    with _allowed():
+        return await door.catalog.ask(model_reports.detail, _registered(door, name))
 
 
 @router.post(
@@ -186,9 +191,10 @@ async def get_model(name: ModelName, door: Wired) -> ModelDetail:
     responses=documented(403, 413, 422, 503),
 )
 async def post_version(
-    name: ModelName, wanted: RegisterRequest, door: Wired, response: Response
+    name: StageName, wanted: RegisterRequest, door: Wired, response: Response
 ) -> RegisteredVersion:
-    """Add a candidate; 200 with the same version if it is known already.
+    """Add a candidate; 200 with the same version if it is known already. Heads are registered by
+    their trainings alone.
 
     422 `unknown_engine`, `unknown_option` (with `known`: those that there are) and `bad_option` by
     what the replicas of the stage say of themselves; as long as none of them has, `unchecked` tells
@@ -226,7 +232,8 @@ async def post_version(
 async def post_activate(name: ModelName, wanted: ActivateRequest, door: Wired) -> Activation:
     """Services load it beside the one they have and change over between two photos; follow
     `everywhere` at the model's address. An embedder's photos are then embedded again, in the
-    background."""
+    background. Of a head it needs the role trainer, of a stage admin; so it is with the other
+    changes."""
     return await _changed(door, models.activate, wanted, name, wanted.version)
 
 
@@ -263,9 +270,8 @@ async def post_retire(name: ModelName, wanted: RetireRequest, door: Wired) -> Mo
     """Say that it shall not be used any more; activating it takes that back."""
 
     def retiring(conn: Conn, _owner: str) -> ModelVersion:
-        return models.retire(
-            conn, name, wanted.version, By(door.speaker.named(wanted.by), wanted.reason)
-        )
+        by = By(door.speaker.named(wanted.by), wanted.reason)
+        return models.retire(conn, _registered(door, name), wanted.version, by)
 
     with _allowed():
         return await door.catalog.ask(retiring)
@@ -281,7 +287,8 @@ async def get_shadow_report(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> ShadowReport:
     """How often it agrees, how long it takes, and the photos of which it says something else."""
-    return await door.catalog.ask(comparisons.shadow_report, name, version, limit)
+    what = _registered(door, name)
+    return await door.catalog.ask(comparisons.shadow_report, what, version, limit)
 
 
 @router.put(
@@ -344,8 +351,18 @@ def _checked(file: Path, sha256: str) -> int:
 
 
 async def _changed(
-    door: Door, change: Callable[..., Activation], wanted: ChangeRequest, *arguments: Any
+    door: Door,
+    change: Callable[..., Activation],
+    wanted: ChangeRequest,
+    name: ModelName,
+    *arguments: Any,
 ) -> Activation:
     by = By(door.speaker.named(wanted.by), wanted.reason, wanted.expected_generation)
+    what = _registered(door, name)
     with _allowed():
-        return await door.catalog.ask(door.writes.model, change, *arguments, by)
+        return await door.catalog.ask(door.writes.model, change, what, *arguments, by)
+
+
+def _registered(door: Door, name: ModelName) -> str:
+    """What the registry calls it: nobody can name another owner's head."""
+    return models.named(door.catalog.owner, name)

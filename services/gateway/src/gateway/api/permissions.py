@@ -53,10 +53,13 @@ _VIEWER: Final = (
     "GET /operations",
     "GET /v1/policy",
     "GET /v1/policy/history",
+    "GET /v1/policy/suggestions",
+    "GET /v1/precision",
     "GET /v1/models",
     "GET /v1/models/{name}",
     "GET /v1/models/{name}/shadow-report",
     "GET /v1/trainings",
+    "GET /v1/trainings/{request_id}",
     "GET /v1/labels",
     "GET /v1/labels/{set}",
     "GET /v1/labels/{set}/examples",
@@ -99,13 +102,16 @@ _REVIEWER: Final = (
 )
 
 _TRAINER: Final = (
-    # Bytes of a model, and a version that nothing uses yet. That it holds is an admin's decision.
+    # Bytes of a model, and a version that nothing uses yet. That it holds is an admin's decision,
+    # but for the owner's own heads (OF_HEADS).
     "PUT /v1/model-files/{sha256}",
     "POST /v1/models/{name}/versions",
     "PUT /v1/labels/{set}",
     "POST /v1/labels/{set}/examples",
     "POST /v1/labels/{set}/examples/import",
     "DELETE /v1/labels/{set}/examples/{photo_id}",
+    "POST /v1/trainings",
+    "POST /v1/trainings/{request_id}/cancel",
 )
 
 _ADMIN: Final = (
@@ -148,6 +154,17 @@ NEEDED: Final[Mapping[str, Role]] = {
     **dict.fromkeys(_ADMIN, "admin"),
 }
 
+OF_HEADS: Final[Mapping[str, Role]] = dict.fromkeys(
+    (
+        "POST /v1/models/{name}/activate",
+        "POST /v1/models/{name}/rollback",
+        "POST /v1/models/{name}/shadow",
+        "POST /v1/models/{name}/retire",
+    ),
+    "trainer",
+)
+"""What the same routes need for a model `head:SET`, which labels its owner's photos alone."""
+
 
 _SECURITY: Final = {
     "key": {"type": "http", "scheme": "bearer", "description": "A key, `dk_ID_SECRET`."},
@@ -186,6 +203,8 @@ async def _permitted(asking: HTTPConnection) -> None:
     if name in OPEN:
         return
     needed = NEEDED.get(name)
+    if asking.path_params.get("name", "").startswith("head:"):
+        needed = OF_HEADS.get(name, needed)
     speaker = asking.scope.get("speaker")
     held = speaker.role if isinstance(speaker, Speaker) else None
     if needed is not None and held is not None and reaches(held, needed):

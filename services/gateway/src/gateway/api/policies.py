@@ -1,4 +1,5 @@
-"""/v1/policy: how sure is sure enough, by revision; /v1/audit: who changed what."""
+"""/v1/policy: how sure is sure enough, by revision, and how sure would be; /v1/precision: how often
+labels are right; /v1/audit: who changed what."""
 
 from typing import Annotated, Final, Self
 
@@ -9,9 +10,10 @@ from gateway.api.cursors import decode_index, encode_index
 from gateway.api.door import Wired
 from gateway.api.problems import ProblemError, documented
 from gateway.api.speakers import NOBODY, Claim
-from gateway.catalog import audit, policies
+from gateway.catalog import audit, policies, precision
 from gateway.catalog.audit import AuditPage
 from gateway.catalog.policies import Policy, PolicyChangedError, PolicyPage, Wanted
+from gateway.catalog.precision_shapes import PolicySuggestions, Precisions
 from gateway.catalog.shapes import Shape
 from gateway.db import Conn
 from gateway.texts import Name, Reason
@@ -107,6 +109,34 @@ async def list_policies(
 
     items, following = await door.catalog.ask(page, _before(cursor))
     return PolicyPage(items=items, next=encode_index(following))
+
+
+@router.get(
+    "/policy/suggestions", summary="Thresholds that answers suggest", responses=documented(422, 503)
+)
+async def get_suggestions(
+    door: Wired,
+    target: Annotated[
+        float | None,
+        Query(gt=0, lt=1, description="share of labels that shall be right; else the setting's"),
+    ] = None,
+    label: Annotated[Name | None, Query(description="only of this label")] = None,
+) -> PolicySuggestions:
+    """For each label that people answered the lowest threshold above which it is right as often as
+    is wanted, with 95 % certainty, and what would become of the photos that are shown now. Nothing
+    changes by it: `POST /v1/policy` does.
+    """
+    wanted = door.settings.policy_target if target is None else target
+    return await door.catalog.ask(precision.suggestions, wanted, label)
+
+
+@router.get(
+    "/precision", tags=["reviews"], summary="How often labels are right", responses=documented(503)
+)
+async def get_precision(door: Wired) -> Precisions:
+    """By label and confidence, as far as people have said so. Of labels that were given without
+    asking audits tell it: photos that were drawn by lot."""
+    return await door.catalog.ask(precision.precision)
 
 
 @router.get("/audit", tags=["audit"], summary="Who changed what", responses=documented(422, 503))

@@ -82,14 +82,19 @@ async def get_reviews(door: Wired) -> Reviews:
 async def get_next(
     door: Wired,
     count: Annotated[int, Query(ge=1, le=reviews.MOST, description="at most so many")] = 1,
-    order: Annotated[Order, Query(description="uncertain: those that it knows least of")] = (
-        "uncertain"
-    ),
+    order: Annotated[
+        Order,
+        Query(
+            description="useful: those whose answers teach most, doubtful and unlike each other and"
+            " what was answered · uncertain: those that it knows least of"
+        ),
+    ] = "useful",
     by: By = _NOBODY,
 ) -> ReviewItems:
     """Photos whose outcome is `review` or `suggested`, and that nobody has answered since. They are
     yours for a while (`leased_until`): nobody else gets them, nor do you get them again. What you
-    skipped comes behind all others.
+    skipped comes behind all others. About one of ten is an audit (`audit`): it was labelled without
+    asking, and drawn by lot to tell how often such labels are right.
     """
     who = door.speaker.named(Claim(by))
     seconds = door.settings.review_lease_s

@@ -5,7 +5,8 @@ from operator import itemgetter
 from typing import Final
 
 from darkroom_schemas.events import PhotoModelCompared
-from gateway.catalog.model_shapes import Disagreement, ModelName, ShadowReport
+from gateway.catalog.model_shapes import Disagreement, ShadowReport
+from gateway.catalog.models import shown
 from gateway.db import Conn
 
 _Z: Final = 1.959964
@@ -32,7 +33,7 @@ def record_comparisons(conn: Conn, *events: PhotoModelCompared) -> None:
         )
 
 
-def shadow_report(conn: Conn, owner: str, name: ModelName, shadow: str, limit: int) -> ShadowReport:
+def shadow_report(conn: Conn, owner: str, name: str, shadow: str, limit: int) -> ShadowReport:
     """How a version agrees with those that held beside it; at most `limit` disagreements."""
     about = {"stage": name, "shadow": shadow, "owner": owner}
     row = conn.execute(
@@ -62,7 +63,7 @@ def shadow_report(conn: Conn, owner: str, name: ModelName, shadow: str, limit: i
     low, high = wilson(counts["agreed"], counts["photos"])
     return ShadowReport.model_validate(
         {
-            "name": name,
+            "name": shown(name),
             "shadow": shadow,
             **counts,
             "agreement": counts["agreed"] / counts["photos"] if counts["photos"] else None,

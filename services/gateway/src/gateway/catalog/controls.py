@@ -28,6 +28,7 @@ LANES: Final[Mapping[str, tuple[str, ...]]] = {
     "detector": _LANES,
     "ocr": _LANES,
     "embedder": _LANES,
+    "trainer": ("learning",),
     "gateway": ("recorder",),
 }
 """Who obeys, and the lanes that it works on."""

@@ -87,9 +87,7 @@ def import_examples(
         changed = [
             one
             for one in wishes
-            if (example := before.get(one.photo_id)) is None
-            or example.source == "auto"
-            or example.label != one.label
+            if (example := before.get(one.photo_id)) is None or example.label != one.label
         ]
         if changed:
             give(conn, (owner, name), changed, "folder", by)

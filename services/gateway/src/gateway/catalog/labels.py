@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
+from darkroom_schemas.heads import head_name
 from gateway.catalog.audit import audit
 from gateway.catalog.label_shapes import (
     DEFAULT_SET,
@@ -36,21 +37,56 @@ newest AS (
   SELECT DISTINCT ON (s.photo_id) s.*
   FROM said s JOIN label_sets l ON l.owner = %(owner)s AND l.name = %(set)s
   WHERE s.removed OR s.label IS NULL OR s.label = ANY(l.labels)
-  ORDER BY s.photo_id, s.source = 'auto', s.said_at DESC),
+  ORDER BY s.photo_id, s.said_at DESC),
 examples AS (
   SELECT * FROM newest n WHERE NOT removed
     AND (NOT EXISTS (SELECT FROM rejections x WHERE x.photo_id = n.photo_id)
       OR EXISTS (SELECT FROM outcomes o WHERE o.photo_id = n.photo_id)))
 """  # noqa: S608  # literals only
-"""Begins a query with `examples` of a set: of what was said of each photo the last that has one of
-its labels. Photos that intake refused are none."""
+"""Begins a query with `examples` of a set: of what people said of each photo the last that has one
+of its labels. Photos that intake refused are none."""
+
+
+_AUTO: LiteralString = """, autos AS (
+  SELECT auto.*, 'auto' AS source FROM label_sets l
+  CROSS JOIN LATERAL (
+    SELECT label, count(*) AS most FROM examples WHERE label = ANY(l.labels) GROUP BY label) given
+  CROSS JOIN LATERAL (
+    SELECT r.photo_id, r.label, own.head_version AS said_by, r.decided_at AS said_at
+    FROM reviews r JOIN outcomes o ON o.analysis_id = r.analysis_id AND o.revision = r.revision
+    CROSS JOIN LATERAL jsonb_to_recordset(o.parts) AS u (stage text, revision int)
+    JOIN parts y ON y.analysis_id = r.analysis_id AND y.stage = u.stage AND y.revision = u.revision
+    CROSS JOIN LATERAL jsonb_to_recordset(y.body->'labels')
+      AS own (name text, head text, head_version text)
+    WHERE r.owner = l.owner AND r.outcome = 'auto_labeled' AND r.label = given.label
+      AND NOT r.audit AND r.answer_id IS NULL AND u.stage = 'embedder'
+      AND own.name = r.label AND own.head = %(head)s
+      AND NOT EXISTS (SELECT FROM said s WHERE s.photo_id = r.photo_id)
+    ORDER BY photo_lot(r.photo_id) DESC LIMIT given.most) auto
+  WHERE l.owner = %(owner)s AND l.name = %(set)s)
+"""
+"""Goes on with `autos`: photos that the set's own head labelled without asking, where nobody has
+said anything since. Of each label as many as people gave, by their lots and not by how sure the
+head was: those that it is surest of are the ones that it learns nothing from. Audits are drawn from
+the other end."""
+
+_COLUMNS: LiteralString = "SELECT photo_id, label, source, said_by, said_at FROM "
+
+
+def _taught(auto: bool) -> LiteralString:
+    """Begins a query with `taught`: what a model learns from."""
+    more: LiteralString = _AUTO if auto else ""
+    autos: LiteralString = " UNION ALL " + _COLUMNS + "autos" if auto else ""
+    return _EXAMPLES + more + ", taught AS (" + _COLUMNS + "examples" + autos + ")\n"
 
 
 _COUNT: LiteralString = "SELECT count(label) AS rows FROM examples"
 
 _COUNTS: LiteralString = (
-    "SELECT label, source, count(*)::int AS examples FROM examples GROUP BY label, source"
+    "SELECT label, source, count(*)::int AS examples FROM taught GROUP BY label, source"
 )
+
+_ALL: LiteralString = "SELECT * FROM taught ORDER BY photo_id"
 
 _OF_PHOTOS: LiteralString = "SELECT * FROM examples WHERE photo_id = ANY(%(photos)s)"
 
@@ -69,25 +105,27 @@ def count_examples(conn: Conn, owner: str, name: str) -> int:
     return int(row["rows"]) if row else 0
 
 
-def label_sets(conn: Conn, owner: str, least: int) -> list[LabelSet]:
-    """All sets of the owner; `least` examples of each label are enough."""
+def label_sets(conn: Conn, owner: str, least: int, auto: bool = True) -> list[LabelSet]:
+    """All sets of the owner; `least` examples of each label that people gave are enough. `auto`:
+    whether those that a machine gave are examples."""
     rows = conn.execute(
         "SELECT * FROM label_sets WHERE owner = %s ORDER BY name", (owner,)
     ).fetchall()
-    return [_set(conn, row, least) for row in rows]
+    return [_set(conn, row, least, auto) for row in rows]
 
 
-def label_set(conn: Conn, owner: str, name: str, least: int) -> LabelSet | None:
-    """The owner's set of this name."""
+def label_set(conn: Conn, owner: str, name: str, least: int, auto: bool = True) -> LabelSet | None:
+    """The owner's set of this name; see `label_sets`."""
     row = conn.execute(
         "SELECT * FROM label_sets WHERE owner = %s AND name = %s", (owner, name)
     ).fetchone()
-    return _set(conn, row, least) if row else None
+    return _set(conn, row, least, auto) if row else None
 
 
-def _set(conn: Conn, row: Mapping[str, Any], least: int) -> LabelSet:
+def _set(conn: Conn, row: Mapping[str, Any], least: int, auto: bool) -> LabelSet:
+    owner, name = str(row["owner"]), row["name"]
     found = conn.execute(
-        _EXAMPLES + _COUNTS, {"owner": row["owner"], "set": row["name"]}
+        _taught(auto) + _COUNTS, {"owner": owner, "set": name, "head": head_name(owner, name)}
     ).fetchall()
     by_label: dict[str | None, dict[str, int]] = {one: {} for one in (*row["labels"], None)}
     for each in found:
@@ -101,7 +139,7 @@ def _set(conn: Conn, row: Mapping[str, Any], least: int) -> LabelSet:
         )
         for label, sources in by_label.items()
     ]
-    number = {one.label: one.examples for one in counts if one.label is not None}
+    number = {one.label: one.examples - one.auto for one in counts if one.label is not None}
     return LabelSet(
         **{name: row[name] for name in ("name", "labels", "created_by", "created_at")},
         changed_at=row["changed_at"],
@@ -173,7 +211,7 @@ def add_example(conn: Conn, owner: str, name: str, wish: Wish, by: str) -> Examp
                 "photo_rejected", "The photo was rejected, so nothing can learn it."
             )
         before = _example(conn, owner, name, wish.photo_id)
-        if before is None or before.source == "auto" or before.label != wish.label:
+        if before is None or before.label != wish.label:
             give(conn, (owner, name), [wish], "person", by)
             audit(conn, by, "example.added", wish.photo_id, {"set": name, "label": wish.label})
         return _example(conn, owner, name, wish.photo_id)
@@ -240,6 +278,16 @@ def read_examples(conn: Conn, owner: str, name: str, photos: Sequence[str]) -> d
     return {
         str(row["photo_id"]): _shown(row) for row in conn.execute(_EXAMPLES + _OF_PHOTOS, given)
     }
+
+
+def all_examples(conn: Conn, owner: str, name: str, *, auto: bool = True) -> list[Example]:
+    """What a model learns from, by photo; `source` tells what a machine said (`auto`, unless it
+    shall be left out) from what people did."""
+    rows = conn.execute(
+        _taught(auto) + _ALL,
+        {"owner": owner, "set": name, "head": head_name(owner, name)},
+    )
+    return [_shown(row) for row in rows]
 
 
 def examples(

@@ -1,13 +1,21 @@
 """Models as people and programs see them."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from gateway.catalog.shapes import Shape
 
-ModelName = Literal["detector", "ocr", "embedder"]
+StageName = Literal["detector", "ocr", "embedder"]
+
+ModelName = Annotated[
+    str,
+    StringConstraints(pattern=r"^(detector|ocr|embedder|head:[A-Za-z0-9][A-Za-z0-9._-]{0,59})$"),
+]
+"""A stage's model, or `head:SET`: what the user's own set of labels was taught. Whose it is, is who
+asks; in the registry a head has its owner in its name."""
+
 VersionStage = Literal["candidate", "active", "retired"]
 Change = Literal["served", "activated", "rolled_back", "shadowed"]
 
@@ -33,6 +41,9 @@ class ModelVersion(Shape):
     source: str | None
     metrics: dict[str, Any]
     notes: str | None
+    embedding_version: str | None = Field(
+        description="of a head: the version of the embedder for whose embeddings it is made"
+    )
     stage: VersionStage
     created_by: str
     created_at: datetime
@@ -84,22 +95,40 @@ class Reembedding(Shape):
     failed: int
 
 
+class Rescoring(Shape):
+    """How far photos that were seen before are labelled by the version of a head that holds."""
+
+    version: str
+    state: Literal["waiting", "running", "done"] = Field(
+        description="waiting: not every live replica of the embedder has it yet"
+    )
+    photos: int = Field(description="with an embedding that it can label")
+    done: int = Field(description="of them looked at")
+    changed: int = Field(description="that have other labels now")
+
+
 class Model(Shape):
-    """A model: what holds, who has it.
+    """A model: what holds, who has it; that of a stage, or a head of the owner's.
 
     `generation` 0: nothing was activated yet, services use what their settings say. `everywhere`:
     every live replica makes all that it has in hand with what holds.
     """
 
-    name: ModelName
+    name: ModelName = Field(examples=["detector", "head:labels"])
     generation: int
     active: str | None = Field(description="the version that holds, or that replicas say they have")
     shadow: str | None
     shadow_share: float
     everywhere: bool
     waiting_for: list[str] = Field(description="live replicas that have it not yet")
-    replicas: list[Replica]
+    replicas: list[Replica] = Field(description="of a head: those of the embedder")
+    warning: str | None = Field(
+        None,
+        description="why what holds does nothing",
+        examples=["Made for embeddings of a@1, photos are embedded by a@2: train again."],
+    )
     reembedding: Reembedding | None = None
+    rescoring: Rescoring | None = Field(None, description="of a head")
 
 
 class ModelDetail(Model):

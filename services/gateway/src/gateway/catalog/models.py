@@ -13,6 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from psycopg.types.json import Jsonb
 
+from darkroom_schemas.heads import head_name, head_of
 from darkroom_schemas.names import MODEL_ACTIVATED
 from darkroom_schemas.stages import now
 from gateway.catalog.audit import audit
@@ -27,7 +28,10 @@ _SHOWN: Final = 12
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A version that somebody wants to register; `options` are settings of the stage by name."""
+    """A version that somebody wants to register; `options` are settings of the stage by name.
+
+    `embedding_version` is not part of what it is: a head's file says it, too.
+    """
 
     name: str
     engine: str
@@ -38,6 +42,7 @@ class Wanted:
     source: str | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     notes: str | None = None
+    embedding_version: str | None = None
 
     @property
     def sha256(self) -> str:
@@ -78,8 +83,29 @@ class FilesMissingError(RegistryError):
 
 _VERSION: LiteralString = (
     "SELECT version, engine, options, files, sha256, built_in, licence, source, metrics, notes,"
-    " stage, created_by, created_at FROM model_versions"
+    " embedding_version, stage, created_by, created_at FROM model_versions"
 )
+
+
+def named(owner: str, name: str) -> str:
+    """The name in the registry of a model as an owner calls it: `head:SET` is the owner's own."""
+    kind, found, own = name.partition(":")
+    return head_name(owner, own) if found and kind == "head" else name
+
+
+def shown(name: str) -> str:
+    """The opposite of `named`."""
+    head = head_of(name)
+    return name if head is None else f"head:{head.name}"
+
+
+def heads_of(conn: Conn, owner: str) -> list[str]:
+    """The names in the registry of an owner's heads."""
+    rows = conn.execute(
+        "SELECT DISTINCT name FROM model_versions WHERE starts_with(name, %s) ORDER BY name",
+        (head_name(owner, ""),),
+    )
+    return [row["name"] for row in rows]
 
 
 def versions(conn: Conn, name: str) -> list[ModelVersion]:
@@ -93,7 +119,8 @@ def version_of(conn: Conn, name: str, version: str) -> ModelVersion:
     row = conn.execute(_VERSION + " WHERE name = %s AND version = %s", (name, version)).fetchone()
     if row is None:
         raise RegistryError(
-            "no_such_version", f"{name} has no version {version}; see the list of its versions."
+            "no_such_version",
+            f"{shown(name)} has no version {version}; see the list of its versions.",
         )
     return ModelVersion.model_validate(row)
 
@@ -109,15 +136,15 @@ def register(conn: Conn, wanted: Wanted) -> tuple[ModelVersion, bool]:
             """
             INSERT INTO model_versions (
               name, version, engine, options, files, sha256, built_in, licence, source, metrics,
-              notes, stage, created_by)
-            VALUES (%s, %s, %s, %s, %s, %s, false, %s, %s, %s, %s, 'candidate', %s)
+              notes, embedding_version, stage, created_by)
+            VALUES (%s, %s, %s, %s, %s, %s, false, %s, %s, %s, %s, %s, 'candidate', %s)
             ON CONFLICT DO NOTHING
             """,
             (
                 *(wanted.name, wanted.version, wanted.engine, Jsonb(dict(wanted.options))),
                 Jsonb([one.model_dump() for one in wanted.files]),
                 *(wanted.sha256, wanted.licence, wanted.source, Jsonb(dict(wanted.metrics))),
-                *(wanted.notes, wanted.by),
+                *(wanted.notes, wanted.embedding_version, wanted.by),
             ),
         )
         made = version_of(conn, wanted.name, wanted.version)
@@ -192,7 +219,8 @@ def roll_back(conn: Conn, outbox: Outbox, name: str, by: By) -> Activation:
         if before is None or not earlier:
             raise RegistryError(
                 "nothing_before",
-                f"No other version of {name} that is not retired has held before: activate one.",
+                f"No other version of {shown(name)} that is not retired has held before: activate"
+                " one.",
             )
         return _changed(conn, outbox, name, _Next(earlier[-1], None, 0.0, "rolled_back"), by)
 
@@ -233,8 +261,9 @@ def shadow(
     with conn.transaction():
         before = _locked(conn, name, by)
         if before is None:
+            cure = "start its service" if head_of(name) is None else "activate one"
             raise RegistryError(
-                "nothing_active", f"No version of {name} is known to work yet: start its service."
+                "nothing_active", f"No version of {shown(name)} is known to work yet: {cure}."
             )
         if version is not None and version_of(conn, name, version).version == before.version:
             raise RegistryError("already_active", f"{version} is what holds already.")
@@ -275,7 +304,8 @@ def _locked(conn: Conn, name: str, by: By) -> Activation | None:
     generation = before.generation if before else 0
     if by.expected is not None and by.expected != generation:
         raise RegistryError(
-            "model_changed", f"{name} was changed in between: it has generation {generation} now."
+            "model_changed",
+            f"{shown(name)} was changed in between: it has generation {generation} now.",
         )
     return before
 

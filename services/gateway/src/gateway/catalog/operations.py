@@ -17,7 +17,7 @@ from gateway.db import Conn
 
 LANES: Final = tuple(PHOTO_SUBMITTED)
 STAGES: Final = ("intake", "detector", "ocr", "embedder")
-SERVICES: Final = (*STAGES, "aggregator", "gateway")
+SERVICES: Final = (*STAGES, "aggregator", "trainer", "gateway")
 """Those of Darkroom, in the order of the work. Services of others follow if they are there."""
 
 _RATE_S: Final = 60
@@ -157,7 +157,8 @@ def _per_s(conn: Conn) -> float:
     return round(float(row["outcomes"]) / _RATE_S, 3)
 
 
-# Owners one by one, since the index of outcomes begins with them.
+# Owners one by one, since the index of outcomes begins with them. Later outcomes of an analysis are
+# no more work done: whoever rescores makes thousands of them.
 _PER_S: Final = """
 WITH RECURSIVE owners AS (
   (SELECT owner FROM outcomes ORDER BY owner LIMIT 1)
@@ -165,6 +166,8 @@ WITH RECURSIVE owners AS (
   SELECT (SELECT o.owner FROM outcomes o WHERE o.owner > w.owner ORDER BY o.owner LIMIT 1)
   FROM owners w WHERE w.owner IS NOT NULL)
 SELECT coalesce(sum((SELECT count(*) FROM outcomes o WHERE o.owner = w.owner
-  AND o.decided_at > now() - make_interval(secs => %(seconds)s))), 0)::float8 AS outcomes
+  AND o.decided_at > now() - make_interval(secs => %(seconds)s)
+  AND NOT EXISTS (SELECT FROM outcomes f WHERE f.analysis_id = o.analysis_id
+    AND f.revision < o.revision))), 0)::float8 AS outcomes
 FROM owners w WHERE w.owner IS NOT NULL
 """

@@ -11,7 +11,17 @@ from datetime import datetime
 from typing import Any, LiteralString
 from uuid import UUID
 
-from gateway.catalog.shapes import Counts, Links, Photo, PhotoStatus, Reason, Reviewed, Stage
+from darkroom_schemas.heads import head_of
+from gateway.catalog.shapes import (
+    Counts,
+    Links,
+    OwnLabel,
+    Photo,
+    PhotoStatus,
+    Reason,
+    Reviewed,
+    Stage,
+)
 from gateway.db import Conn
 
 CURRENT: LiteralString = """
@@ -246,6 +256,7 @@ def _found(row: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
     """What the analysis came to, from its outcome and the parts that this used."""
     bodies = {name: part["body"] for name, part in parts.items()}
     detector, ocr = bodies.get("detector", {}), bodies.get("ocr", {})
+    embedder = bodies.get("embedder", {})
     return {
         **{name: row[name] for name in _FROM_OUTCOME},
         "labels": sorted(row["labels"], key=lambda label: -label["confidence"]),
@@ -253,8 +264,19 @@ def _found(row: Mapping[str, Any], parts: Mapping[str, Any]) -> dict[str, Any]:
         "lines": ocr.get("lines", []),
         "objects": detector.get("objects", []),
         "caption": detector.get("caption"),
-        "embedding_dim": bodies.get("embedder", {}).get("dimension"),
+        "own_labels": [_own(label) for label in embedder.get("labels", [])],
+        "embedding_dim": embedder.get("dimension"),
     }
+
+
+def _own(label: Mapping[str, Any]) -> OwnLabel:
+    head = head_of(label["head"])
+    return OwnLabel(
+        name=label["name"],
+        confidence=label["confidence"],
+        set=label["head"] if head is None else head.name,
+        version=label["head_version"],
+    )
 
 
 def links(row: Mapping[str, Any]) -> Links:

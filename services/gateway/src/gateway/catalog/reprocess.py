@@ -13,12 +13,12 @@ from pydantic import AwareDatetime, ConfigDict, Field, model_validator
 
 from gateway.catalog.audit import audit
 from gateway.catalog.imports import Import, begin_import
+from gateway.catalog.model_shapes import StageName
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.shapes import Outcome, Shape
 from gateway.db import Conn
 from gateway.texts import Name
 
-StageName = Literal["detector", "ocr", "embedder"]
 AgainLane = Literal["batch", "learning"]
 
 MOST_PHOTOS: Final = 1_000

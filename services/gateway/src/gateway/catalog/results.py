@@ -23,6 +23,7 @@ from darkroom_schemas.events import (
     PhotoOutcome,
     PhotoReembedded,
     PhotoRejected,
+    PhotoRescored,
     PhotoStageFailed,
     PhotoTextRead,
 )
@@ -136,6 +137,35 @@ def _embedded(event: PhotoEmbedded) -> dict[str, Any]:
     labels = event["labels"]
     body = {"labels": labels, "dimension": len(event["vector"])}
     return _part(event, body, " ".join(label["name"] for label in labels))
+
+
+def record_rescored(conn: Conn, *events: PhotoRescored) -> None:
+    """The embedder's parts that rescorings made, of vectors that are there already."""
+    with conn.cursor() as cursor:
+        cursor.executemany(
+            """
+            INSERT INTO parts (
+                analysis_id, stage, revision, photo_id, owner, engine, model_version, ms,
+                finished_at, body, words)
+            SELECT %(analysis_id)s, %(stage)s, %(revision)s, %(photo_id)s, %(owner)s, %(engine)s,
+                %(model_version)s, coalesce((SELECT y.ms FROM parts y
+                    WHERE y.analysis_id = %(analysis_id)s AND y.stage = %(stage)s
+                    ORDER BY y.revision LIMIT 1), 0), %(rescored_at)s,
+                jsonb_build_object('labels', %(labels)s::jsonb, 'dimension', (
+                    SELECT vector_dims(vector) FROM embeddings
+                    WHERE photo_id = %(photo_id)s AND model_version = %(model_version)s)),
+                to_tsvector('english', %(words)s)
+            ON CONFLICT (analysis_id, stage, revision) DO NOTHING
+            """,
+            [
+                {
+                    **event,
+                    "labels": Jsonb(event["labels"]),
+                    "words": " ".join(label["name"] for label in event["labels"]),
+                }
+                for event in sorted(events, key=_BY_PHOTO)
+            ],
+        )
 
 
 def record_failure(conn: Conn, *events: PhotoStageFailed) -> None:

@@ -19,18 +19,21 @@ _MOST_LABELS = 200
 def reviews(conn: Conn, owner: str) -> Reviews:
     """What waits, and what was answered since midnight, UTC."""
     rows = conn.execute(
-        "SELECT outcome, label, count(*) AS waiting, count(*) FILTER (WHERE leased_until > now())"
-        " AS leased FROM reviews WHERE owner = %s AND waiting GROUP BY outcome, label"
+        "SELECT outcome, label, audit, count(*) AS waiting,"
+        " count(*) FILTER (WHERE leased_until > now()) AS leased"
+        " FROM reviews WHERE owner = %s AND waiting GROUP BY outcome, label, audit"
         " ORDER BY waiting DESC, outcome, label",
         (owner,),
     ).fetchall()
     by_outcome: dict[Outcome, int] = {"review": 0, "suggested": 0}
     for row in rows:
-        by_outcome[row["outcome"]] += row["waiting"]
+        if not row["audit"]:
+            by_outcome[row["outcome"]] += row["waiting"]
     today = [ReviewerToday.model_validate(row) for row in conn.execute(_TODAY, (owner,))]
     return Reviews(
-        waiting=sum(by_outcome.values()),
+        waiting=sum(row["waiting"] for row in rows),
         leased=sum(row["leased"] for row in rows),
+        audits=sum(row["waiting"] for row in rows if row["audit"]),
         by_outcome=by_outcome,
         by_label=[WaitingLabel.model_validate(row) for row in rows[:_MOST_LABELS]],
         answered_today=sum(one.answers for one in today),

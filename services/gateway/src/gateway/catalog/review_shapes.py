@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.catalog.shapes import AnswerKind, Label, Links, Outcome, Reviewed, Shape
 
-Order = Literal["uncertain", "newest", "oldest"]
+Order = Literal["useful", "uncertain", "newest", "oldest"]
 
 
 class ReviewItem(Shape):
@@ -25,7 +25,10 @@ class ReviewItem(Shape):
     calibrated: bool
     labels: list[Label] = Field(description="best first")
     category: str | None
-    reason: str = Field(description="why a person is asked")
+    reason: str = Field(description="why it has this outcome")
+    audit: bool = Field(
+        description="whether it was labelled without asking, and drawn by lot: is that label right?"
+    )
     partial: bool
     doubt: float = Field(description="1 - confidence of the best label")
     decided_at: datetime
@@ -97,7 +100,8 @@ class Reviews(Shape):
 
     waiting: int
     leased: int = Field(description="of these: that somebody is looking at")
-    by_outcome: dict[Outcome, int]
+    audits: int = Field(description="of these: that were labelled without asking, and drawn by lot")
+    by_outcome: dict[Outcome, int] = Field(description="without audits")
     by_label: list[WaitingLabel] = Field(description="the commonest first, 200 at most")
     answered_today: int
     today: list[ReviewerToday] = Field(description="the busiest first")

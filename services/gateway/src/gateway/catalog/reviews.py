@@ -4,7 +4,8 @@ A photo's row in `reviews` is its question; a trigger keeps it at the newest out
 it, answers it or takes an answer back holds the row, so that all this happens one after the other.
 """
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 from uuid import UUID
@@ -32,24 +33,45 @@ MOST: Final = 20
 WITHDRAWN: Final = "withdrawn"
 """The answer of an event by which nothing that was said of a photo counts any more."""
 
+AUDITED: Final = 0.1
+"""Share of audits among the photos that somebody is given."""
+
+_AHEAD: Final = 200
+"""More than others may take at the very moment at which somebody is given photos."""
+
 _TICK: Final = timedelta(milliseconds=1)
 """Answers about a photo are so far apart at least: events tell their time so precisely."""
 
 
 def lease(
-    conn: Conn, owner: str, who: str, count: int, order: Order, lease_s: float
+    conn: Conn,
+    owner: str,
+    who: str,
+    count: int,
+    order: Order,
+    lease_s: float,
+    lot: Callable[[], float] = random.random,
 ) -> list[ReviewItem]:
     """Give `who` at most `count` photos that nobody else looks at, for so many seconds.
 
-    What they have skipped comes behind all others, the longest skipped first.
+    One of ten is an audit in the mean, as long as there are audits and others: `lot`, from 0 to 1,
+    is drawn for the part of one that they come to. What they have skipped comes behind all others,
+    the longest skipped first.
     """
-    about: dict[str, Any] = {"owner": owner, "who": who, "lease_s": lease_s}
+    about: dict[str, Any] = {
+        **{"owner": owner, "who": who, "lease_s": lease_s},
+        "ahead": count + _AHEAD,
+    }
+
+    def taken(query: LiteralString, most: int) -> list[UUID]:
+        rows = conn.execute(query, {**about, "count": most}).fetchall() if most else []
+        return [row["photo_id"] for row in sorted(rows, key=lambda row: int(row["place"]))]
+
     with conn.transaction():
-        given: list[UUID] = []
-        for query in (_fresh(order), _SKIPPED):
-            left = count - len(given)
-            rows = conn.execute(query, {**about, "count": left}).fetchall() if left else []
-            given += [row["photo_id"] for row in sorted(rows, key=lambda row: int(row["place"]))]
+        audits = taken(_AUDITS, int(count * AUDITED + lot()))
+        given = taken(_FRESH[order], count - len(audits)) + audits
+        for query in (_AUDITS, _SKIPPED):
+            given += taken(query, count - len(given))
         rows = conn.execute(_ITEMS, {"photos": given}).fetchall()
     items = {row["photo_id"]: _item(row) for row in rows}
     return [items[one] for one in given]
@@ -65,13 +87,6 @@ _FREE: LiteralString = """
 r.owner = %(owner)s AND r.waiting AND coalesce(r.leased_until <= now(), true)
   AND EXISTS (SELECT FROM photos p WHERE p.photo_id = r.photo_id AND p.thumbnail_uri IS NOT NULL)
 """
-
-_ORDERS: Final[Mapping[Order, LiteralString]] = {
-    "uncertain": "r.doubt DESC, r.decided_at DESC, r.photo_id",
-    "newest": "r.decided_at DESC, r.photo_id",
-    "oldest": "r.decided_at, r.photo_id DESC",
-}
-"""As the indexes have it: the rows in front are read, and no others."""
 
 
 def _leased(chosen: LiteralString) -> LiteralString:
@@ -92,12 +107,43 @@ def _leased(chosen: LiteralString) -> LiteralString:
     )
 
 
-def _fresh(order: Order) -> LiteralString:
-    return _leased(
-        " FROM reviews r WHERE " + _FREE + " AND NOT EXISTS (" + _SKIPS + ") ORDER BY "
-        + _ORDERS[order]
-    )  # fmt: skip
+_FRESH_ONES: LiteralString = _FREE + " AND NOT EXISTS (" + _SKIPS + ")"
+_OTHERS: LiteralString = "NOT r.audit AND " + _FRESH_ONES
 
+_RANKED: LiteralString = (
+    "k.photo_id = r.photo_id AND k.analysis_id = r.analysis_id AND k.revision = r.revision"
+)
+
+_USEFUL: LiteralString = (
+    # The ones in front of those that have a rank and of those that have none, as one row.
+    " FROM ((SELECT r.photo_id, k.useful, k.place FROM review_ranks k"  # noqa: S608  # literals only
+    " JOIN reviews r ON " + _RANKED + " WHERE k.owner = %(owner)s AND " + _OTHERS
+    + " ORDER BY k.place LIMIT %(ahead)s) UNION ALL ("
+    "SELECT r.photo_id, r.doubt, NULL FROM reviews r WHERE " + _OTHERS
+    + " AND NOT EXISTS (SELECT FROM review_ranks k WHERE " + _RANKED + ")"
+    " ORDER BY r.doubt DESC, r.decided_at DESC, r.photo_id LIMIT %(ahead)s)) AS front"
+    " JOIN reviews r USING (photo_id) WHERE NOT r.audit AND " + _FREE
+    + " ORDER BY front.useful DESC, front.place, r.decided_at DESC, r.photo_id"
+)  # fmt: skip
+
+# As the indexes have it: the rows in front are read, and no others.
+_FRESH: Final[Mapping[Order, LiteralString]] = {
+    "useful": _leased(_USEFUL),
+    "uncertain": _leased(
+        " FROM reviews r WHERE " + _OTHERS + " ORDER BY r.doubt DESC, r.decided_at DESC, r.photo_id"
+    ),
+    "newest": _leased(
+        " FROM reviews r WHERE " + _OTHERS + " ORDER BY r.decided_at DESC, r.photo_id"
+    ),
+    "oldest": _leased(
+        " FROM reviews r WHERE " + _OTHERS + " ORDER BY r.decided_at, r.photo_id DESC"
+    ),
+}
+
+_AUDITS: Final = _leased(
+    " FROM reviews r WHERE r.audit AND " + _FRESH_ONES
+    + " ORDER BY photo_lot(r.photo_id), r.photo_id"
+)  # fmt: skip
 
 _SKIPPED: Final = _leased(
     " FROM reviews r CROSS JOIN LATERAL (" + _SKIPS + " ORDER BY s.answered_at DESC LIMIT 1) s"
@@ -239,6 +285,7 @@ def _row(question: Mapping[str, Any], said: Said, at: datetime) -> dict[str, Any
         **{name: question[name] for name in ("calibrated", "model_version")},
         **{"answer_id": said.answer_id, "reviewer": said.reviewer, "answer": said.answer},
         "label": label_of(said, question["label"]),
+        "audit": question["audit"],
         "suggested_label": question["label"],
         "suggested_confidence": question["confidence"],
         "answered_at": at,
@@ -288,10 +335,10 @@ def _taken() -> ReviewError:
 
 _ADD: Final = """
 INSERT INTO review_answers (answer_id, owner, photo_id, analysis_id, revision, reviewer, answer,
-  label, suggested_label, suggested_confidence, calibrated, model_version, answered_at)
+  label, suggested_label, suggested_confidence, calibrated, model_version, audit, answered_at)
 VALUES (%(answer_id)s, %(owner)s, %(photo_id)s, %(analysis_id)s, %(revision)s, %(reviewer)s,
   %(answer)s, %(label)s, %(suggested_label)s, %(suggested_confidence)s, %(calibrated)s,
-  %(model_version)s, %(answered_at)s)
+  %(model_version)s, %(audit)s, %(answered_at)s)
 """
 
 
@@ -349,8 +396,8 @@ def _set(conn: Conn, question: Mapping[str, Any], holds: Mapping[str, Any] | Non
         or holds["label"] == question["label"]
     )
     conn.execute(
-        "UPDATE reviews SET answer_id = %s, waiting = outcome <> 'auto_labeled' AND NOT %s"
-        " WHERE photo_id = %s",
+        "UPDATE reviews SET answer_id = %s,"
+        " waiting = (outcome <> 'auto_labeled' OR audit) AND NOT %s WHERE photo_id = %s",
         (holds and holds["answer_id"], answered, question["photo_id"]),
     )
 
@@ -362,8 +409,11 @@ def _undone_event(undone: Mapping[str, Any], holds: Mapping[str, Any] | None, at
 
 
 def _event(row: Mapping[str, Any]) -> Emit:
-    value = {name: one for name, one in _texts(row).items() if name != "undone_at"}
+    value = {name: one for name, one in _texts(row).items() if name not in _UNTOLD}
     return Emit(REVIEW_ANSWERED, value["photo_id"], value, value["answer_id"])
+
+
+_UNTOLD: Final = frozenset({"undone_at", "audit"})
 
 
 def answer_shown(row: Mapping[str, Any]) -> ReviewAnswer:

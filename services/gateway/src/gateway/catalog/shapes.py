@@ -48,6 +48,13 @@ class Label(Shape):
     confidence: Confidence
 
 
+class OwnLabel(Label):
+    """One of the user's own labels, and the version of which set's model said so."""
+
+    set: str = Field(examples=["labels"])
+    version: str = Field(examples=["head@2c26b46b68ff"])
+
+
 class Word(Shape):
     """One word as it was read; its confidence is uncalibrated."""
 
@@ -135,6 +142,9 @@ class Photo(Shape):
     )
     category: str | None = Field(default=None, examples=["cat"])
     labels: list[Label] = Field(default=[], description="best first")
+    own_labels: list[OwnLabel] = Field(
+        default=[], description="those of them that are the user's own, best first"
+    )
     text: str | None = Field(default=None, description='"" when no text was found')
     lines: list[Line] = []
     objects: list[DetectedObject] = []

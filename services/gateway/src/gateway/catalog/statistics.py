@@ -97,8 +97,11 @@ def _day(
 
 _NEWEST: Final = """
 WITH newest AS (
-  SELECT DISTINCT ON (photo_id) outcome, label, partial FROM outcomes
+  SELECT DISTINCT ON (photo_id) outcome, label, partial FROM outcomes o
   WHERE decided_at > %(since)s AND decided_at <= %(until)s
+    -- What was analysed before and is labelled anew since is none of the day's.
+    AND NOT EXISTS (SELECT FROM outcomes f WHERE f.analysis_id = o.analysis_id
+      AND f.revision < o.revision AND f.decided_at <= %(since)s)
   ORDER BY photo_id, decided_at DESC, revision DESC)
 """
 

@@ -18,9 +18,13 @@ from darkroom_schemas.names import (
     PHOTO_ANALYSIS_REQUESTED,
     PHOTO_BATCH_JOINED,
     PHOTO_EMBEDDING_REQUESTED,
+    PHOTO_RESCORED,
     PHOTO_STAGE_FAILED,
     PHOTO_SUBMITTED,
     REVIEW_ANSWERED,
+    TRAINING_CANCELLED,
+    TRAINING_PREPARED,
+    TRAINING_REQUESTED,
 )
 from gateway import db, locks
 from gateway.catalog.outbox import Outbox
@@ -29,9 +33,11 @@ from gateway.catalog.schedules import SYNC
 from gateway.control.control import Control
 from gateway.control.dead_letter_digest import digest_job, services_with_letters
 from gateway.control.duty import Duty
+from gateway.control.head_files import HeadFiles
 from gateway.control.imports import ImportRunner
 from gateway.control.job_run import Job
 from gateway.control.lag import KafkaOffsets
+from gateway.control.learning import Learning, Ranker
 from gateway.control.letters import LetterKeeper
 from gateway.control.loads import Loads
 from gateway.control.notices import Notifier
@@ -40,10 +46,13 @@ from gateway.control.reconcile import reconcile_job
 from gateway.control.reembed import Reembedder
 from gateway.control.relay import Relay
 from gateway.control.replays import Replayer
+from gateway.control.rescore import Rescorer
 from gateway.control.schedules import Schedules
 from gateway.control.shares import AdmissionShares
 from gateway.control.sync import sync_job
 from gateway.control.tidying import retention_job, statistics_job
+from gateway.control.training_job import training_job
+from gateway.control.trainings import Tutor
 from gateway.control.work import Means, Pace
 from gateway.notifications.mail import Mailer
 from gateway.notifications.mail_server import mail_server
@@ -68,7 +77,11 @@ PRODUCED: Final = (
     OPS_POLICY,
     MODEL_ACTIVATED,
     PHOTO_EMBEDDING_REQUESTED,
+    PHOTO_RESCORED,
     REVIEW_ANSWERED,
+    TRAINING_REQUESTED,
+    TRAINING_PREPARED,
+    TRAINING_CANCELLED,
 )
 """Topics whose events the gateway writes, all through the outbox."""
 
@@ -104,6 +117,9 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
         settings.lag_every_s,
     )
     reembedder = Reembedder(outbox, settings.reembed_in_flight)
+    learning = Learning(Ranker(HeadFiles(store)), settings.audit_share)
+    rescorer = Rescorer(outbox, store, settings.rescore_per_s)
+    tutor = Tutor(outbox, store, settings.training_rules)
     replayer = Replayer(outbox)
     letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix)
     keeper = LetterKeeper(letters, services_with_letters(), publish)
@@ -114,7 +130,10 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
         Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
         Duty("loads", locks.LOADS, _connecting(settings, "loads"), watch.work),
         Duty("shares", locks.SHARES, _connecting(settings, "shares"), _admission(settings).work),
+        Duty("trainings", locks.LEARNING, _connecting(settings, "trainings"), tutor.work),
         Duty("models", locks.MODELS, _connecting(settings, "models"), reembedder.work),
+        Duty("reviews", locks.REVIEWS, _connecting(settings, "reviews"), learning.work),
+        Duty("rescoring", locks.RESCORING, _connecting(settings, "rescoring"), rescorer.work),
         Duty("replays", locks.REPLAYS, _connecting(settings, "replays"), replayer.work),
         Duty("letters", locks.LETTERS, _connecting(settings, "letters"), keeper.work),
         Duty("operations", locks.OPERATIONS, _connecting(settings, "operations"), operations.work),
@@ -130,6 +149,7 @@ def jobs(settings: Settings, codec: Codec, outbox: Outbox, store: ObjectStore) -
         reconcile_job(settings, codec, outbox),
         digest_job(letters, services_with_letters()),
         statistics_job(),
+        training_job(outbox, least=settings.examples_least, every_s=settings.training_every_s),
         retention_job(store, keep_days=settings.keep_days, upload_days=settings.upload_days),
     )
 

@@ -17,13 +17,17 @@ from gateway.catalog.schedules import STATISTICS
 from gateway.control.archives import forget_strays
 from gateway.control.job_run import Job, JobContext
 from gateway.db import Conn
-from streamkit import ObjectStore
+from streamkit import ObjectStore, Reject
 
 _log = structlog.get_logger("gateway.schedules")
 
 RETENTION: Final = "retention"
 
 _AT_ONCE: Final = 500
+
+_LESSON_DAYS: Final = 7
+_LESSON: Final = ("manifest-", "vectors-", "folds/")
+"""What a training learned from, below its folder."""
 
 
 def statistics_job() -> Job:
@@ -48,6 +52,7 @@ def retention_job(objects: ObjectStore, *, keep_days: int, upload_days: int) -> 
         }
         # The last, since the store may be away.
         report["archives"] = forget_archives(conn, context, objects)
+        report["lessons"] = forget_lessons(conn, context, objects)
         return report | {"strays": forget_strays(conn, objects)}
 
     return Job(RETENTION, "10 3 * * *", run, time_limit_s=3_600.0)
@@ -88,6 +93,37 @@ def forget_archives(conn: Conn, context: JobContext, objects: ObjectStore) -> in
         )
         forgotten += 1
     return forgotten
+
+
+def forget_lessons(conn: Conn, context: JobContext, objects: ObjectStore) -> int:
+    """Delete what trainings learned from that ended days ago; heads and reports stay. How many."""
+    forgotten = 0
+    while rows := conn.execute(
+        "SELECT request_id::text FROM trainings WHERE prepared_at IS NOT NULL AND tidied_at IS NULL"
+        " AND ended_at < now() - make_interval(days => %s) LIMIT %s",
+        (_LESSON_DAYS, _AT_ONCE),
+    ).fetchall():
+        for row in rows:
+            context.check()
+            _forget_lesson(objects, f"trainings/{row['request_id']}")
+            conn.execute(
+                "UPDATE trainings SET tidied_at = now() WHERE request_id = %s", (row["request_id"],)
+            )
+        forgotten += len(rows)
+    return forgotten
+
+
+def _forget_lesson(objects: ObjectStore, key: str) -> None:
+    folder = objects.uri_of(key)
+    try:
+        names = [listed.path for listed in objects.list(folder)]
+    except Reject as error:
+        if error.code == "object_missing":
+            return
+        raise
+    for name in names:
+        if name.startswith(_LESSON):
+            objects.delete(objects.within(folder, name))
 
 
 def _archives(conn: Conn) -> Iterator[tuple[UUID, str]]:

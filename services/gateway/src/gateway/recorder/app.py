@@ -7,7 +7,9 @@ from typing import Final
 
 from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
+from darkroom_schemas.names import MODEL_ACTIVATED
 from gateway import db
+from gateway.catalog.outbox import Outbox
 from gateway.catalog.trainings import EVERY_S
 from gateway.recorder.handlers import Recorder, handlers
 from gateway.recorder.news import News, open_redis
@@ -15,10 +17,12 @@ from gateway.recorder.session import Session
 from gateway.settings import SERVICE, Settings
 from streamkit import (
     Batching,
+    Codec,
     Handlers,
     Job,
     Lane,
     Readiness,
+    SchemaIds,
     Worker,
     connect,
     service_frame,
@@ -29,9 +33,13 @@ _BATCHING: Final = Batching(largest=250, wait_ms=50.0, budget_ms=100.0)
 photo hardly notices 50 ms; locks are held no longer than 0.1 s."""
 
 
-def job(session: Session, news: News, training_every_s: float = EVERY_S) -> Job:
+WRITES: Final = (MODEL_ACTIVATED,)
+"""Topics of events that follow from what is recorded; the control door's relay publishes them."""
+
+
+def job(session: Session, news: News, outbox: Outbox, training_every_s: float = EVERY_S) -> Job:
     """What the recorder's worker does. `session` is its connection to the catalog."""
-    by_topic = handlers(Recorder(session, news, training_every_s))
+    by_topic = handlers(Recorder(session, news, outbox, training_every_s))
     return Job(
         service=SERVICE,
         version=version("darkroom-gateway"),
@@ -46,7 +54,10 @@ def job(session: Session, news: News, training_every_s: float = EVERY_S) -> Job:
 def build_recorder(settings: Settings, session: Session, stop: threading.Event) -> Worker:
     """The recorder, not started."""
     news = News(open_redis(settings.redis), settings.topic_prefix)
-    what = job(session, news, settings.training_every_s)
+    ids = SchemaIds(settings.registry, settings.cache)
+    codec = Codec(ids, schema_of, settings.topic_prefix)
+    codec.preload(WRITES, stop)
+    what = job(session, news, Outbox(codec), settings.training_every_s)
     return connect(what, settings, schema_of, (), stop)
 
 

@@ -1,4 +1,4 @@
-"""Events of all services in, rows in the catalog; no events out."""
+"""Events of all services in, rows in the catalog; what follows from them at once, by the outbox."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from gateway.catalog import (
     notices,
     reembedding,
     results,
+    training_ends,
     trainings,
 )
+from gateway.catalog.outbox import Outbox
 from gateway.db import Conn
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
@@ -31,13 +33,15 @@ class Recording:
 
     `write` takes any number of them, as values of the topics' schemas; `about` says whom to tell
     that something is new. An outcome is known by its CloudEvents id, so `write` gets pairs then.
-    One that reads what it has written can't be piped: there results come only at the end.
+    One that reads what it has written can't be piped: there results come only at the end. `tells`
+    is one whose `write` gets the outbox, since others follow what comes of it.
     """
 
     write: Callable[..., None]
     about: Literal["photo", "batch", "nobody"]
     with_id: bool = False
     piped: bool = True
+    tells: bool = False
 
 
 class Recorder:
@@ -45,10 +49,15 @@ class Recorder:
     lie between trainings of a model that nobody asks for."""
 
     def __init__(
-        self, session: Session, news: News, training_every_s: float = trainings.EVERY_S
+        self,
+        session: Session,
+        news: News,
+        outbox: Outbox,
+        training_every_s: float = trainings.EVERY_S,
     ) -> None:
         self._session = session
         self._news = news
+        self._outbox = outbox
         table = recordings(training_every_s)
         self._topics = {
             recording: [topic for topic, one in table.items() if one is recording]
@@ -85,7 +94,8 @@ class Recorder:
             pairs = [pair for topic in topics for pair in events.get(topic, ())]
             if pairs and recording.piped is piped:
                 given = pairs if recording.with_id else [event for event, _ in pairs]
-                recording.write(conn, *given)
+                told = (self._outbox,) if recording.tells else ()
+                recording.write(conn, *told, *given)
 
 
 def _told(
@@ -129,6 +139,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     names.PHOTO_OBJECTS_DETECTED: Recording(results.record_objects, "photo"),
     names.PHOTO_TEXT_READ: Recording(results.record_text, "photo"),
     names.PHOTO_EMBEDDED: Recording(results.record_embedding, "photo"),
+    names.PHOTO_RESCORED: Recording(results.record_rescored, "nobody"),
     names.PHOTO_STAGE_FAILED: Recording(results.record_failure, "photo"),
     names.ANALYSIS_DEADLINE_REACHED: Recording(results.record_deadline, "photo"),
     names.PHOTO_ANALYSIS_CANCELLED: Recording(results.record_cancellation, "photo"),
@@ -143,6 +154,8 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     names.PHOTO_MODEL_COMPARED: Recording(comparisons.record_comparisons, "nobody"),
     names.MODEL_REPORTED: Recording(model_reports.record_reports, "nobody"),
     names.TRAINING_REQUESTED: Recording(trainings.record_training, "nobody", piped=False),
+    names.TRAINING_PROGRESSED: Recording(training_ends.record_progress, "nobody", piped=False),
+    names.TRAINING_ENDED: Recording(training_ends.record_end, "nobody", piped=False, tells=True),
     names.OPS_NOTIFIED: Recording(_record_notices, "nobody", piped=False),
 }
 """Topic → what is done with its events."""

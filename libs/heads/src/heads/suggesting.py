@@ -5,8 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from heads import Head
-from trainer.examples import Floats
+from heads.head import Floats, Head
 
 _ROWS: Final = 8_192
 """Looked at at once, so that memory stays bounded."""
@@ -20,19 +19,23 @@ A mean over all photos would have the common asked about again and again, and th
 
 
 def suggest(
-    vectors: Floats, count: int, head: Head | None, known: Floats, seed: int = 0
+    vectors: Floats,
+    count: int,
+    doubts: NDArray[np.float64] | None,
+    known: Floats,
+    seed: int = 0,
 ) -> list[int]:
     """Places in `vectors` (n, d) of at most `count` photos, the most telling one first.
 
-    Each choice has the largest product of how uncertain the head is (1 less the margin between its
-    two likeliest answers; 1 without a head), how far the photo is from all that are chosen or
-    `known` (k, d) already, and how like its neighbours it is: what resembles nothing teaches
-    nothing about the rest. 100,000 photos take seconds.
+    Each choice has the largest product of how doubtful the photo is (`doubts`, from 0 to 1, such as
+    `uncertainty`; None: all alike), how far it is from all that are chosen or `known` (k, d)
+    already, and how like its neighbours it is: what resembles nothing teaches nothing about the
+    rest. 100,000 photos take seconds.
     """
     if not len(vectors) or count < 1:
         return []
     draw = np.random.default_rng(seed)
-    doubts = np.ones(len(vectors)) if head is None else uncertainty(vectors, head)
+    doubts = np.ones(len(vectors)) if doubts is None else doubts
     places = _candidates(doubts, draw)
     among = np.asarray(vectors[places], np.float32)
     worth = doubts[places] * _company(among)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from heads import Head
+from heads import Head, suggesting
+from heads.suggesting import suggest, uncertainty
 from sphere import around, clusters, middles, unit
 from trainer.examples import Examples, Floats
 from trainer.fitting import fit
-from trainer.suggesting import suggest, uncertainty
 
 NOTHING = np.empty((0, 32), np.float32)
 
@@ -41,7 +41,7 @@ def test_a_doubtful_photo_goes_before_a_sure_one() -> None:
     head = head_of(places, ("a", "b"))
     doubts = uncertainty(pool, head)
     assert doubts[40:].min() > doubts[:40].max()
-    assert suggest(pool, 1, head, places)[0] >= 40
+    assert suggest(pool, 1, doubts, places)[0] >= 40
 
 
 def test_a_photo_that_is_like_nothing_waits() -> None:
@@ -70,8 +70,6 @@ def test_copies_of_one_photo_do_not_stop_it() -> None:
 def test_of_many_photos_only_some_are_compared_with_each_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from trainer import suggesting
-
     monkeypatch.setattr(suggesting, "_MOST", 16)
     places = middles(2)
     between = unit(places.sum(axis=0, keepdims=True))[0]
@@ -84,7 +82,8 @@ def test_of_many_photos_only_some_are_compared_with_each_other(
         return spread(among, *others)  # type: ignore[arg-type]
 
     monkeypatch.setattr(suggesting, "_spread", note)
-    chosen = suggest(pool, 1, head_of(places, ("a", "b")), places)
+    doubts = uncertainty(pool, head_of(places, ("a", "b")))
+    chosen = suggest(pool, 1, doubts, places)
     assert seen == [32]
     assert chosen[0] >= 2_000
 
@@ -111,7 +110,8 @@ def test_as_many_answers_teach_more() -> None:
     head: Head | None = None
     for _ in range(4):
         rest = np.setdiff1d(np.arange(len(pool)), asked)
-        asked += rest[suggest(pool[rest], 6, head, pool[asked])].tolist()
+        doubts = uncertainty(pool[rest], head) if head else None
+        asked += rest[suggest(pool[rest], 6, doubts, pool[asked])].tolist()
         shown = Examples.of([str(at) for at in asked], labels[asked].tolist(), pool[asked])
         head = fit(shown, "m").head
     assert accuracy(asked) > accuracy(by_chance) + 0.1
