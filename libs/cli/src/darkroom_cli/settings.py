@@ -21,3 +21,9 @@ class CliSettings(BaseSettings):
     api_port: int = Field(
         default=8080, ge=1, le=65535, description="Port of the page and the API, if it is free."
     )
+    service_nice: int = Field(
+        default=10,
+        ge=0,
+        le=19,
+        description="By how much services yield the CPU to the API, and to all other programs.",
+    )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from darkroom_cli.infra.probes import http_ok
+from darkroom_cli.settings import CliSettings
 from darkroom_cli.supervision.spec import Kind, ProcessSpec
 
 INFRASTRUCTURE = ("redis", "postgres", "kafka", "registry")
@@ -46,9 +47,8 @@ a millisecond."""
 
 
 _DOOR = "gateway-api"
-_BEHIND_THE_DOOR = 5
-"""How nice all others are to it. What they do was accepted before: whoever hands a photo in
-meanwhile waits for the door alone. Among each other nothing changes."""
+"""What others do was accepted before, so they yield to it (`service_nice`): whoever hands a photo in
+meanwhile waits for the door and the catalog alone. Among each other nothing changes by that."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -128,5 +128,5 @@ def service_spec(name: str, environment: Mapping[str, str], port: int) -> Proces
         start_deadline=180.0,
         stop_deadline=12.0,  # a service drains within 10
         watch_every=3.0,
-        nice=0 if name == _DOOR else _BEHIND_THE_DOOR,
+        nice=0 if name == _DOOR else CliSettings().service_nice,
     )
