@@ -161,6 +161,7 @@ def test_every_service_that_gives_up_can_be_named() -> None:
         "ocr",
         "embedder",
         "aggregator",
+        "trainer",
         "gateway",
     }
 
