@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg.types.json import Jsonb
 
 from darkroom_schemas import ids, names
 from darkroom_schemas.stages import now
@@ -341,13 +342,20 @@ def test_discarded_failures_leave_and_come_back_restored_or_when_they_fail_again
     ]
 
 
-def imported(world: World, path: str, code: str | None, owner: str = OWNER) -> UUID:
-    """An import of a file, which could not be read (`code`), or could."""
+def imported(
+    world: World,
+    path: str,
+    code: str | None,
+    owner: str = OWNER,
+    of: tuple[str, str] = ("folder", "/"),
+) -> UUID:
+    """An import of a file, which could not be read (`code`), or could; `of`: its kind and root."""
     batch_id = uuid4()
+    kind, root = of
     world.conn.execute(
-        "INSERT INTO batches (batch_id, owner, lane, state, roots, started_at)"
-        " VALUES (%s, %s, 'batch', 'running', '[]', clock_timestamp())",
-        (batch_id, owner),
+        "INSERT INTO batches (batch_id, owner, lane, state, kind, roots, started_at)"
+        " VALUES (%s, %s, 'batch', 'running', %s, %s, clock_timestamp())",
+        (batch_id, owner, kind, Jsonb([root])),
     )
     world.conn.execute(
         "INSERT INTO batch_items (batch_id, index, path, state, code, message)"
@@ -387,6 +395,36 @@ def test_files_that_an_import_could_not_read_are_in_the_inbox_until_one_takes_th
     imported(world, "/a/huge.jpg", None)
     imported(world, "/a/none.jpg", None)
     assert set(groups(world)) == {("ocr", "engine_failed")}
+
+
+@pytest.mark.parametrize(
+    ("failed", "others", "again", "name"),
+    [
+        (
+            ("archive", "may.zip"),
+            [("archive", "june.zip"), ("upload", "may.zip"), ("store", "s3://b/p")],
+            ("archive", "may.zip"),
+            "a/1.jpg",
+        ),
+        (("upload", "Pictures"), [("archive", "Pictures")], ("upload", "Pictures"), "1.jpg"),
+        (("store", "s3://b/p"), [("store", "s3://b/q")], ("store", "s3://b/p"), "1.jpg"),
+        (("folder", "/a"), [("archive", "/a")], ("folder", "/a/b"), "/a/b/1.jpg"),
+    ],
+)
+def test_only_a_later_import_of_the_same_mends_a_file(
+    world: World,
+    failed: tuple[str, str],
+    others: Sequence[tuple[str, str]],
+    again: tuple[str, str],
+    name: str,
+) -> None:
+    """Paths of archives, uploads and stores are relative: two may have files of one name."""
+    imported(world, name, "file_unreadable", of=failed)
+    for other in others:
+        imported(world, name, None, of=other)
+    assert [one.file_name for one in items(world, stage="import")] == [name]
+    imported(world, name, None, of=again)
+    assert not items(world, stage="import")
 
 
 def test_filters_and_pages(world: World) -> None:

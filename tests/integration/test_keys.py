@@ -291,7 +291,8 @@ def test_who_has_no_key_may_do_what_the_setting_says(
             refused = client.post("/v1/policy", json={})
             assert refused.json()["held"] == "viewer"
             return
-        for answer in (seen, changed, hidden, described):
+        moved = client.get("/openapi.json")
+        for answer in (seen, changed, hidden, described, moved):
             assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
             assert answer.headers["WWW-Authenticate"] == 'Bearer realm="darkroom"'
         with pytest.raises(websockets.exceptions.InvalidStatus) as caught:

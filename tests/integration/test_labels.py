@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,11 +13,12 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from api_door import api_door, door_settings
-from catalog_seed import Look, Seed, Seeded, picture
+from catalog_seed import OWNER, Look, Seed, Seeded, picture
 from darkroom_cli.app import build
 from darkroom_schemas import names
+from darkroom_schemas.heads import head_name
 from gateway import db
-from gateway.catalog import audit, ends, keys, results
+from gateway.catalog import audit, ends, keys, labels, results
 from gateway.catalog.keys import KeyRequest
 from infrastructure import Infrastructure
 
@@ -53,9 +55,11 @@ def answers(client: httpx.Client, photo: Seeded, answer: str, **more: Any) -> No
     assert response.status_code == 200, response.text
 
 
-def shown(client: httpx.Client, **query: Any) -> dict[str, tuple[str | None, str]]:
+def shown(
+    client: httpx.Client, *, of: str = "labels", **query: Any
+) -> dict[str, tuple[str | None, str]]:
     """Examples by photo: label and source."""
-    items = client.get(f"{SET}/examples", params=query).json()["items"]
+    items = client.get(f"/v1/labels/{of}/examples", params=query).json()["items"]
     return {one["photo_id"]: (one["label"], one["source"]) for one in items}
 
 
@@ -71,7 +75,9 @@ def test_a_set_is_made_and_changed_and_says_what_it_lacks(
     assert client.get(SET).json()["code"] == "no_such_set"
     first = client.put(SET, json={"labels": ["receipt"], "by": "ada"})
     assert (first.status_code, first.json()["created_by"]) == (201, "ada")
-    assert first.json()["verdict"]["sentence"] == "Needs 3 more of `receipt` and 1 more label."
+    assert first.json()["verdict"]["sentence"] == (
+        "Needs 3 more of `receipt`; and a second label, or 3 more of `none`."
+    )
     again = client.put(SET, json={"labels": ["receipt"], "by": "bob"})
     assert (again.status_code, again.json()) == (200, first.json())
     changed = client.put(SET, json={"labels": LABELS, "by": "bob"}).json()
@@ -93,6 +99,62 @@ def test_a_set_is_made_and_changed_and_says_what_it_lacks(
     ]
     assert found["verdict"]["sentence"] == "Needs 1 more of `ticket`."
     assert (found["verdict"]["enough"], found["examples"]) == (False, 7)
+
+
+def test_a_set_of_the_same_name_but_for_case_is_refused(client: httpx.Client) -> None:
+    body = {"labels": LABELS}
+    assert client.put("/v1/labels/things", json=body).status_code == 201
+    refused = client.put("/v1/labels/Things", json=body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "set_exists")
+    assert "things" in refused.json()["detail"]
+    assert client.put("/v1/labels/things", json=body).status_code == 200
+    assert [one["name"] for one in client.get("/v1/labels").json()["items"]] == ["things"]
+
+
+def test_two_who_make_a_set_at_once_do_not_make_it_twice(
+    database: str, client: httpx.Client
+) -> None:
+    together = threading.Barrier(2)
+
+    def makes(name: str) -> str:
+        with db.connect(database, name=name) as own:
+            together.wait(timeout=30)
+            try:
+                labels.put_label_set(own, OWNER, name, LABELS, "ada")
+            except labels.LabelSetError as error:
+                return error.code
+        return "made"
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(makes, ("things", "Things"))) == ["made", "set_exists"]
+    assert len(client.get("/v1/labels").json()["items"]) == 1
+
+
+def test_a_set_warns_of_labels_that_its_model_still_gives(
+    made: httpx.Client, conn: db.Conn, door: str
+) -> None:
+    assert made.get(SET).json()["warning"] is None
+    name = head_name(OWNER, "labels")
+    conn.execute(
+        "INSERT INTO model_versions (name, version, engine, options, files, sha256, built_in,"
+        " metrics, stage, created_by) VALUES (%s, 'head@1', 'head', '{}', '[]', 'ab', false,"
+        " %s, 'active', 'test')",
+        (name, json.dumps({"labels": ["chart", "ticket"]})),
+    )
+    conn.execute(
+        "INSERT INTO model_activations (name, generation, version, shadow_share, change,"
+        " activated_by, activated_at) VALUES (%s, 1, 'head@1', 0, 'activated', 'test', now())",
+        (name,),
+    )
+    warning = (
+        "The version in use still gives `chart`, which is no label of the set any more:"
+        " train again."
+    )
+    assert made.get(SET).json()["warning"] == warning
+    shown = CliRunner().invoke(build(), ["labels", "show", "--url", door], env={"COLUMNS": "200"})
+    assert warning in shown.stdout
+    made.put(SET, json={"labels": [*LABELS, "chart"]})
+    assert made.get(SET).json()["warning"] is None
 
 
 def test_how_many_are_enough_is_a_setting(
@@ -212,8 +274,34 @@ def test_answers_of_reviews_are_examples_as_long_as_they_hold(
         foreign.photo_id: ("tabby", "review"),
         corrected.photo_id: ("tabby", "review"),
     }
-    made.put("/v1/labels/others", json={"labels": ["tabby"]})
-    assert made.get("/v1/labels/others/examples").json()["items"] == []
+
+
+def test_an_answer_teaches_every_set_that_has_its_label(made: httpx.Client, seed: Seed) -> None:
+    made.put("/v1/labels/papers", json={"labels": ["ticket", "letter"]})
+    made.put("/v1/labels/pets", json={"labels": ["tabby"]})
+    both, letter, tabby, nothing = photos(seed, 4)
+    answers(made, both, "confirm")
+    answers(made, letter, "correct", label="letter")
+    answers(made, tabby, "correct", label="tabby")
+    answers(made, nothing, "none")
+    here = {both.photo_id: ("ticket", "review"), nothing.photo_id: (None, "review")}
+    assert shown(made) == here
+    assert shown(made, of="papers") == {**here, letter.photo_id: ("letter", "review")}
+    assert shown(made, of="pets") == {tabby.photo_id: ("tabby", "review")}
+
+
+def test_that_no_label_fits_is_said_of_the_set_whose_label_was_suggested(
+    made: httpx.Client, seed: Seed
+) -> None:
+    made.put("/v1/labels/papers", json={"labels": ["letter"]})
+    look = Look(labels=(("letter", 0.4),), outcome="review")
+    letter = seed.analyzed("letter.jpg", picture(size=(99, 30)), look)
+    look = Look(labels=(("tabby", 0.4),), outcome="review")
+    foreign = seed.analyzed("tabby.jpg", picture(size=(98, 30)), look)
+    answers(made, letter, "none")
+    answers(made, foreign, "none")
+    assert shown(made) == {foreign.photo_id: (None, "review")}
+    assert shown(made, of="papers") == {letter.photo_id: (None, "review")}
 
 
 def test_the_last_word_of_a_person_holds_wherever_they_say_it(
@@ -224,7 +312,10 @@ def test_the_last_word_of_a_person_holds_wherever_they_say_it(
     answers(made, photo, "confirm")
     assert shown(made) == {photo.photo_id: ("ticket", "review")}
     answers(made, photo, "correct", label="tabby")
-    assert shown(made) == {photo.photo_id: ("receipt", "person")}, "tabby is another matter"
+    assert shown(made) == {}, "it shows something else, so it is no receipt"
+    made.put(SET, json={"labels": [*LABELS, "tabby"]})
+    assert shown(made) == {photo.photo_id: ("tabby", "review")}
+    made.put(SET, json={"labels": LABELS})
     answers(made, photo, "confirm")
     made.delete(f"{SET}/examples/{photo.photo_id}")
     assert shown(made) == {}

@@ -10,13 +10,15 @@ from uuid import UUID, uuid5
 import httpx
 import numpy as np
 import pytest
+from alembic import command
 from typer.testing import CliRunner
 
 from catalog_seed import OWNER, Look, Seed, picture
 from darkroom_cli.app import build
 from darkroom_schemas.heads import head_name
-from gateway import db
+from gateway import db, migrations
 from gateway.catalog import audits, labels, review_ranks, reviews
+from gateway.catalog.label_shapes import Wish
 from gateway.catalog.review_shapes import Order
 from gateway.control.head_files import HeadFiles
 from gateway.control.learning import Learning, Ranker
@@ -368,6 +370,120 @@ def test_both_are_done_in_one_turn(conn: db.Conn) -> None:
     Learning(Ranker(HeadFiles(NoStore())), 1.0).turn(conn)
     assert len(rows(conn)) == 3
     assert len(take(conn, 20)) == 6
+
+
+# Photos of which a person has said something beside reviews
+
+
+def gives(client: httpx.Client, photo: object, label: str | None, name: str = SET) -> None:
+    body = {"photo_id": str(photo), "label": label, "by": "ada"}
+    response = client.post(f"/v1/labels/{name}/examples", json=body)
+    assert response.status_code == 200, response.text
+
+
+@pytest.fixture
+def made(client: httpx.Client) -> httpx.Client:
+    """The door, with two sets."""
+    client.put(f"/v1/labels/{SET}", json={"labels": ["cat", "dog"], "by": "ada"})
+    client.put("/v1/labels/papers", json={"labels": ["receipt"], "by": "ada"})
+    return client
+
+
+def test_examples_are_not_audited(conn: db.Conn, made: httpx.Client) -> None:
+    photos = add(conn, [0.9] * 6, "auto_labeled")
+    gives(made, photos[0], "cat")
+    gives(made, photos[1], None, "papers")
+    gives(made, photos[2], "dog")
+    made.delete(f"/v1/labels/{SET}/examples/{photos[2]}")
+    assert audits.draw(conn, 1.0) == 4
+    drawn = {row["photo_id"] for row in conn.execute("SELECT photo_id FROM reviews WHERE audit")}
+    assert drawn == set(photos[2:])
+    gives(made, photos[3], "dog")
+    assert set(take(conn, 20)) == {photos[2], *photos[4:]}, "one that is an example by now is none"
+
+
+def test_what_a_person_has_said_is_not_asked(conn: db.Conn, made: httpx.Client, seed: Seed) -> None:
+    same, other, none, foreign, later = add(conn, [0.5] * 5)
+    gives(made, same, "cat")
+    gives(made, other, "dog")
+    gives(made, none, None)
+    gives(made, foreign, "receipt", "papers")
+
+    def asked() -> set[UUID]:
+        free(conn)
+        return set(take(conn, 20))
+
+    assert asked() == {other, none, foreign, later}
+    gives(made, later, "cat")
+    gives(made, same, "dog")
+    assert asked() == {other, none, foreign}, "nobody asks what was said otherwise since"
+    made.delete(f"/v1/labels/{SET}/examples/{later}")
+    assert asked() == {other, none, foreign, later}, "nothing is said of it any more"
+
+    seen = seed.analyzed("a.jpg", picture(), Look(labels=(("fox", 0.5),), outcome="review"))
+    gives(made, seen.photo_id, "cat")
+    assert UUID(seen.photo_id) in asked()
+    seed.outcome(seen, Look(labels=(("cat", 0.6),), outcome="suggested"), revision=2)
+    assert UUID(seen.photo_id) not in asked()
+    made.post(f"/v1/reviews/{seen.photo_id}", json={"answer": "correct", "label": "dog"})
+    seed.outcome(seen, Look(labels=(("cat", 0.7),), outcome="suggested"), revision=3)
+    assert UUID(seen.photo_id) in asked(), "the last word is another one"
+
+
+def test_who_takes_an_answer_back_is_not_asked_what_they_gave(
+    conn: db.Conn, made: httpx.Client
+) -> None:
+    (photo,) = add(conn, [0.5])
+    gives(made, photo, "cat")
+    made.post(f"/v1/reviews/{photo}", json={"answer": "none", "by": "ada"})
+    made.delete(f"/v1/reviews/{photo}", params={"by": "ada"})
+    assert take(conn, 5) == []
+
+
+def test_answers_about_examples_are_no_precision(
+    conn: db.Conn, made: httpx.Client, seed: Seed
+) -> None:
+    stranger, example, since = add(conn, [0.6] * 3, "suggested")
+    gives(made, example, None, "papers")
+    for photo in (stranger, example, since):
+        made.post(f"/v1/reviews/{photo}", json={"answer": "confirm", "by": "ada"})
+    gives(made, since, "cat")
+    made.delete(f"/v1/labels/papers/examples/{example}")
+    (cat,) = made.get("/v1/precision").json()["items"]
+    assert cat["asked"]["answers"] == 2, "what was an example when it was answered does not count"
+
+    seen = seed.analyzed("a.jpg", picture(), Look(labels=(("dog", 0.5),), outcome="review"))
+    place = f"/v1/reviews/{seen.photo_id}"
+    made.post(place, json={"answer": "none", "by": "ada"})
+    made.post(place, json={"answer": "confirm", "by": "ada"})
+    (dog,) = [one for one in made.get("/v1/precision").json()["items"] if one["label"] == "dog"]
+    assert (dog["asked"]["answers"], dog["asked"]["right"]) == (1, 1), "changed their mind"
+    seed.outcome(seen, Look(labels=(("cat", 0.7),), outcome="suggested"), revision=2)
+    made.post(place, json={"answer": "none", "by": "ada"})
+    (cat,) = made.get("/v1/precision").json()["items"]
+    assert (cat["label"], cat["asked"]["answers"]) == ("cat", 2), "it was one by its last answer"
+
+
+def test_what_was_said_before_migrating_is_settled_then(
+    database: str, conn: db.Conn, made: httpx.Client
+) -> None:
+    said, other = add(conn, [0.5] * 2)
+    (audited,) = add(conn, [0.9], "auto_labeled")
+    assert audits.draw(conn, 1.0) == 1
+    command.downgrade(migrations._config(database), "0012")
+    wishes = [Wish(str(said), "cat"), Wish(str(audited), "dog")]
+    labels.give(conn, (OWNER, SET), wishes, "folder", "ada")
+    answered(conn, [audited], [False])
+    conn.execute(
+        "UPDATE reviews SET answer_id = NULL, waiting = true, audit = true WHERE photo_id = %s",
+        (audited,),
+    )
+    assert set(take(conn, 20)) == {said, other, audited}
+    free(conn)
+    migrations.upgrade(database)
+    assert take(conn, 20) == [other]
+    taught = conn.execute("SELECT taught FROM review_answers").fetchall()
+    assert taught == [{"taught": True}]
 
 
 # Examples that a machine gave

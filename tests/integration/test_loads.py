@@ -65,7 +65,7 @@ class Rig:
             self._producer.produce(self.prefix + topic, b"x", partition=number % 2)
         assert self._producer.flush(20) == 0
 
-    def member(self, service: str) -> Consumer:
+    def member(self, service: str, topic: str = WORK) -> Consumer:
         """A worker of lane default that has its partitions."""
         config = {
             "bootstrap.servers": self.kafka,
@@ -75,7 +75,7 @@ class Rig:
             "auto.offset.reset": "earliest",
         }
         worker = Consumer(config)
-        worker.subscribe([self.prefix + WORK])
+        worker.subscribe([self.prefix + topic])
         until = time.monotonic() + 30
         while len(worker.assignment()) < 2:
             assert time.monotonic() < until, "it gets no partitions"
@@ -204,6 +204,45 @@ def test_a_lane_that_fills_up_between_two_looks_is_closed_until_enough_is_done(
     assert rig.noticed() == [("critical", "New photos of lane default are refused")]
     refused, taken = asks.sort(rig.conn, OWNER, ["default"])
     assert (list(refused), taken) == ([0], [])
+
+
+def test_what_fills_an_idle_lane_between_two_looks_is_no_stages_fault(
+    rig: Rig, outbox: Outbox
+) -> None:
+    rig.write(SUBMITTED, 34)
+    worker = rig.member("intake", SUBMITTED)
+    assert rig.turn()["default"].records == 34
+    worker.close()
+    for _ in range(66):
+        submit(rig.conn, lane="default")
+    asks = Admission(cast(Catalog, None), outbox, LIMITS)
+    refused, _ = asks.sort(rig.conn, OWNER, ["default"])
+    assert str(refused[0].detail).startswith(
+        "100 photos of lane default wait; 66 came in within the last "
+    )
+    assert refused[0].headers == {"Retry-After": "3"}
+    (shown,) = [load for load in loads.loads(rig.conn, OWNER) if load.lane == "default"]
+    assert (shown.state, shown.records) == (Intake.CLOSED, 100), "as the cause says"
+    standing = loads.standing(rig.conn, OWNER, "default", 100)
+    assert standing is not None
+    assert standing.records == 100, "nothing counts twice"
+
+
+def test_a_lane_that_was_measured_meanwhile_is_not_closed_by_an_old_number(
+    rig: Rig, outbox: Outbox
+) -> None:
+    rig.turn()
+    told = len(rig.told())
+    for _ in range(99):
+        submit(rig.conn, lane="default")
+    assert loads.close(rig.conn, OWNER, outbox, "default", LIMITS) == loads.Standing(
+        Intake.OPEN, 99, None, 0
+    )
+    assert len(rig.told()) == told
+    submit(rig.conn, lane="default")
+    closed = loads.close(rig.conn, OWNER, outbox, "default", LIMITS)
+    assert closed is not None
+    assert (closed.state, closed.records) == (Intake.CLOSED, 100)
 
 
 def test_of_photos_that_come_at_once_those_are_taken_that_the_lane_has_room_for(

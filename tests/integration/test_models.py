@@ -238,6 +238,10 @@ def test_wishes_that_can_t_be_met_are_told(
     assert refused(lambda: models.shadow(conn, outbox, "detector", version, 1, ADA)) == (
         "already_active"
     )
+    beside = models.register(conn, wanted("beside"))[0].version
+    models.shadow(conn, outbox, "detector", beside, 1.0, ADA)
+    with pytest.raises(models.RegistryError, match="models shadow detector --off"):
+        models.retire(conn, "detector", beside, ADA)
     stale = By("bob", None, expected=1)
     assert refused(lambda: models.roll_back(conn, outbox, "detector", stale)) == "model_changed"
     assert models.retire(conn, "detector", BUILT_IN, ADA).stage == "retired"

@@ -244,6 +244,36 @@ def test_a_door_that_starts_again_goes_on_and_revives_nobody(rig: Rig, conn: db.
         eventually(lambda: known(conn)["ocr@studio:1"].cpu == 0.75)
 
 
+def test_who_said_that_it_goes_while_nobody_listened_is_not_missing(
+    rig: Rig, conn: db.Conn
+) -> None:
+    """An orderly stop of all, a night, and a new start: the door stopped before some others."""
+    night_s = 10 * 3_600
+    rig.make_topic()
+    then = datetime.now(UTC) - timedelta(seconds=night_s)
+    names = [f"{service}@studio:1" for service in ("ocr", "detector", "embedder")]
+    workers.note(conn, [heard(worker=name, reported_at=then) for name in names])
+    silence(conn, night_s)
+    later = then + timedelta(seconds=2)
+    for name in names:
+        rig.say(heartbeat(name, reported_at=later), ago_s=night_s - 2)
+    last = later + timedelta(seconds=2)
+    for name in names[:2]:
+        rig.say(heartbeat(name, state="gone", reported_at=last), ago_s=night_s - 4)
+    rig.say(heartbeat("intake@studio:1", reported_at=last), ago_s=night_s - 4)
+    rig.say(heartbeat("ocr@studio:2"))
+    with rig.working():
+        eventually(lambda: len(known(conn)) == 4)
+        eventually(lambda: known(conn)[names[0]].state == "gone")
+    found = known(conn)
+    assert {name: (one.state, one.missing) for name, one in found.items()} == {
+        names[0]: ("gone", False),
+        names[1]: ("gone", False),
+        names[2]: ("working", True),
+        "ocr@studio:2": ("working", False),
+    }, "who spoke long ago is not revived, and who is not known is not looked for so far back"
+
+
 def test_a_clock_that_was_put_back_is_believed_and_a_little_delay_is_not(conn: db.Conn) -> None:
     now = datetime.now(UTC)
     workers.note(conn, [heard(cpu=0.1, reported_at=now)])

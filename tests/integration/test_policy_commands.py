@@ -74,7 +74,11 @@ def test_the_policy_command_changes_what_is_named_and_keeps_the_rest(door: str) 
     assert lonely.exit_code != 0
 
     both = ("--auto-above", "0.9", "--review-below", "0.4")
-    assert said(door, "policy", "set", *both, "--reason", "first", "--by", "ada").exit_code == 0
+    first = said(door, "policy", "set", *both, "--reason", "first", "--by", "ada")
+    assert first.exit_code == 0
+    assert "Revision 2 routes what is handed in from now on; photos of before when they are" in (
+        first.output
+    ), "a rescoring goes by the newest policy, too"
     labels = ("--label", "cat=0.95,0.7", "--label", "a=b=0.8,0.8")
     assert said(door, "policy", "set", *labels, "--reason", "labels", "--by", "bob").exit_code == 0
     made = read(door, "policy", "set", "--without-label", "cat", "--reason", "no cats")

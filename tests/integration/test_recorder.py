@@ -240,7 +240,7 @@ def test_until_there_are_examples_every_request_to_train_ends_as_skipped(
 def test_a_request_is_skipped_only_where_its_model_has_no_example(
     conn: db.Conn, example: Example, record: Record, examples: dict[str, str | None], state: str
 ) -> None:
-    event = example(names.TRAINING_REQUESTED, model="labels")
+    event = example(names.TRAINING_REQUESTED, model="labels", reason="schedule", batch_id=None)
     labels.put_label_set(conn, str(uuid4()), "labels", ["receipt"], "another owner")
     for name, label in examples.items():
         labels.put_label_set(conn, event["owner"], name, ["receipt"], "ada")
@@ -274,6 +274,24 @@ def asked(conn: db.Conn, example: Example) -> Trained:
         return {training.request_id: training for training in trainings(conn, owner, 10)}
 
     return one
+
+
+def test_sets_with_too_few_examples_are_passed_over_unless_a_person_asks(
+    conn: db.Conn, example: Example
+) -> None:
+    event: Any = example(names.TRAINING_REQUESTED, reason="batch", model="labels")
+    owner = event["owner"]
+    for name, given in (("labels", 2), ("pets", 3)):
+        labels.put_label_set(conn, owner, name, ["one", "other"], "ada")
+        wishes = [Wish(str(uuid4()), label) for label in ["one"] * given + ["other"] * 3]
+        labels.give(conn, (owner, name), wishes, "person", "ada")
+    record_training(conn, event, least=3)
+    found = {one.model: (one.state, one.note) for one in trainings(conn, owner, 10)}
+    assert found == {"labels": ("skipped", "Needs 1 more of `one`."), "pets": ("requested", None)}
+    assert conn.execute("SELECT FROM notices").fetchall() == [], "nobody asked for that set"
+    person: Any = {**event, "reason": "person", "batch_id": None, "request_id": str(uuid4())}
+    record_training(conn, person, least=3)
+    assert "requested" in {one.state for one in trainings(conn, owner, 10, "labels")}, "forced"
 
 
 def ended(conn: db.Conn, request_id: str) -> None:
@@ -322,9 +340,11 @@ def test_a_person_has_a_model_trained_at_once_and_for_those_who_wait(
     conn: db.Conn, asked: Trained
 ) -> None:
     first, second, person, late = (str(uuid4()) for _ in range(4))
+    waiting = str(uuid4())
     asked(first, "batch")
     ended(conn, first)
     asked(second, "batch")
+    assert asked(waiting, "batch")[waiting].merged_into == second
     known = asked(person, "person")
     assert known[person].state == "requested"
     due_at = known[person].due_at
@@ -333,7 +353,12 @@ def test_a_person_has_a_model_trained_at_once_and_for_those_who_wait(
     taken = known[second]
     assert (taken.state, taken.merged_into, taken.due_at) == ("merged", person, None)
     assert taken.note == "somebody asked for a training at once, which stands for this one, too"
+    assert known[waiting].merged_into == person, "nobody has to follow"
     assert asked(late, "batch")[late].merged_into == person
+    owner = conn.execute("SELECT DISTINCT owner::text FROM trainings").fetchone()
+    assert owner is not None
+    alone = trainings(conn, owner["owner"], 2, merged=False)
+    assert {one.request_id for one in alone} == {person, first}, "the limit counts what is shown"
     assert asked(person, "person")[person] == known[person], "told again"
 
 

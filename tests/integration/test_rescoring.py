@@ -18,6 +18,7 @@ from darkroom_schemas import names
 from darkroom_schemas.heads import ENGINE, FILE, head_name
 from gateway import db, migrations
 from gateway.catalog import (
+    labels,
     model_reports,
     models,
     operations,
@@ -29,6 +30,7 @@ from gateway.catalog import (
     search,
     statistics,
 )
+from gateway.catalog.label_shapes import Wish
 from gateway.catalog.model_shapes import ModelFile, Rescoring
 from gateway.catalog.models import By, Wanted
 from gateway.catalog.outbox import Outbox
@@ -206,7 +208,8 @@ def test_photos_are_labelled_from_their_embeddings(world: World, look: Photo) ->
     ]
     assert world.photo(nothing).label == "tabby"
     assert world.progress() == Rescoring(
-        version=version.version, state="done", photos=2, done=2, changed=1
+        version=version.version,
+        **{"state": "done", "heads": ["head:labels"], "photos": 2, "done": 2, "changed": 1},
     )
     assert world.turns() == 0
 
@@ -300,7 +303,8 @@ def test_it_goes_on_where_it_stood_after_a_restart(world: World, look: Photo) ->
     assert world.rescorer.turn(world.conn).looked == 100
     assert world.progress() == Rescoring(
         version=world.progress().version,  # type: ignore[union-attr]
-        **{"state": "running", "photos": 150, "done": 100, "changed": 100},
+        **{"state": "running", "heads": ["head:labels"]},
+        **{"photos": 150, "done": 100, "changed": 100},
     )
     assert world.turns(world.another()) == 50
     events = world.events()
@@ -406,6 +410,10 @@ def test_all_heads_of_the_owner_label_together_and_no_other_owner_s(
     assert own(event) == ["paper", "receipt", "menu"]
     sure = [label["confidence"] for label in event["labels"]]
     assert sure == sorted(sure, reverse=True)
+    for name in ("labels", "kind"):
+        progress = world.progress(name)
+        assert progress is not None
+        assert progress.heads == ["head:kind", "head:labels"], "the numbers are of both"
 
 
 def test_labels_of_a_head_that_cannot_be_applied_stay(world: World, look: Photo) -> None:
@@ -519,6 +527,22 @@ def test_nobody_is_asked_again_about_a_photo_that_has_an_answer(
     world.taught(head(scale=1.0, labels=("bill", "menu")))
     world.rescored()
     assert waiting(world, photo) == (True, 10, "bill")
+
+
+def test_nobody_is_asked_again_about_a_photo_that_is_a_person_s_example(
+    world: World, look: Photo
+) -> None:
+    photo = look(RECEIPT, outcome="auto_labeled", labels=(("tabby", 0.99),))
+    known = look(RECEIPT, **UNSURE)
+    names = ["receipt", "invoice"]
+    labels.put_label_set(world.conn, OWNER, "labels", names, "ada")
+    wishes = [Wish(photo.photo_id, "invoice"), Wish(known.photo_id, "receipt")]
+    labels.give(world.conn, (OWNER, "labels"), wishes, "folder", "ada")
+    assert waiting(world, known) == (True, 1, "tabby"), "tabby was not spoken of"
+    world.taught(head(scale=1.0))
+    assert len(world.rescored()) == 2
+    assert waiting(world, photo) == (False, 2, "receipt"), "rescored"
+    assert waiting(world, known) == (False, 2, "receipt"), "as was said"
 
 
 def test_an_answer_that_was_taken_back_counts_no_more(world: World, look: Photo) -> None:

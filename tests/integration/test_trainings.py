@@ -22,11 +22,21 @@ from darkroom_schemas import names
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.heads import head_name
 from gateway import db
-from gateway.catalog import labels, model_reports, models, training_ends, trainings, workers
+from gateway.catalog import (
+    labels,
+    model_reports,
+    models,
+    reviews,
+    training_ends,
+    training_reports,
+    trainings,
+    workers,
+)
 from gateway.catalog.keys import KeyRequest, make_key
 from gateway.catalog.label_shapes import Wish
 from gateway.catalog.models import By
 from gateway.catalog.outbox import Outbox
+from gateway.catalog.review_shapes import Said
 from gateway.catalog.training_shapes import Training
 from gateway.control.job_run import JobContext
 from gateway.control.training_job import training_job
@@ -332,7 +342,7 @@ def test_a_large_import_asks_for_all_sets_of_its_owner_that_have_examples(
     assert {one.batch_id for one in found} == {event["batch_id"]}
 
     taught(conn, (photo.photo_id, "receipt"))
-    trainings.record_training(conn, {**event, "request_id": str(uuid4())})
+    trainings.record_training(conn, cast(Any, {**event, "request_id": str(uuid4())}))
     states = [(one.model, one.state) for one in trainings.trainings(conn, OWNER, 10, None)]
     assert ("labels", "requested") in states
     assert states.count(("pets", "merged")) == 1
@@ -433,6 +443,46 @@ def test_every_night_what_has_something_new_to_learn_is_asked_for(
     assert night() == 0
     embedder(version="stub@2")
     assert night() == 1
+
+
+def test_answers_of_reviews_are_something_new_for_the_sets_that_they_concern(
+    conn: db.Conn, outbox: Outbox, six: list[Seeded], tutor: Tutor
+) -> None:
+    job = training_job(outbox, least=1, every_s=0.0)
+    photo, example = six[0].photo_id, six[2].photo_id
+    for name in ("labels", "papers", "pets"):
+        labels.put_label_set(conn, OWNER, name, [f"{name}-a", f"{name}-b", "receipt"], "ada")
+        wishes = [Wish(six[at].photo_id, f"{name}-{end}") for at, end in ((3, "a"), (4, "b"))]
+        labels.give(conn, (OWNER, name), [*wishes, Wish(six[5].photo_id, "receipt")], "folder", "a")
+    labels.give(conn, (OWNER, "pets"), [Wish(example, "pets-a")], "person", "ada")
+
+    def night() -> set[str]:
+        """Which sets are trained, and are done with it."""
+        job.run(conn, JobContext("trainings"))
+        asked = [one for one in trainings.trainings(conn, OWNER, 99) if one.state == "requested"]
+        while tutor.turn(conn):
+            pass
+        for one in asked:
+            trainings.cancel(conn, outbox, OWNER, UUID(one.request_id), "ada")
+        return {one.model for one in asked}
+
+    def answers(photo_id: str, label: str | None, kind: Any = "correct") -> None:
+        said = Said(uuid4(), kind, label, "ada")
+        assert reviews.answer(conn, outbox, OWNER, UUID(photo_id), said)
+
+    assert night() == {"labels", "papers", "pets"}
+    assert night() == set()
+    answers(photo, None, "skip")
+    answers(photo, "fox")
+    assert night() == set(), "it says nothing of any set"
+    answers(photo, "papers-a")
+    assert night() == {"papers"}
+    reviews.undo(conn, outbox, OWNER, UUID(photo), "ada", None)
+    assert night() == {"papers"}
+    answers(six[1].photo_id, "receipt")
+    assert night() == {"labels", "papers", "pets"}
+    answers(example, "fox")
+    assert night() == {"pets"}, "it is no example any more"
 
 
 # --- what trainers say -----------------------------------------------------------------------
@@ -783,6 +833,7 @@ def test_a_person_asks_for_a_training_and_follows_it(
         "said": {},
         "suspicious": [
             {"photo_id": known[0].photo_id, "kind": "mislabelled", "reason": "looks like ticket"},
+            {"photo_id": known[0].photo_id, "kind": "copy", "reason": "of another"},
             {"photo_id": "no id", "kind": "copy", "reason": "?"},
         ],
         "metrics": {},
@@ -798,7 +849,9 @@ def test_a_person_asks_for_a_training_and_follows_it(
     assert (found["state"], found["accuracy"], found["report_missing"]) == ("published", 0.9, None)
     assert found["metrics"]["confusion"] == [[3]]
     (odd,) = found["suspicious"]
-    assert (odd["file_name"], odd["label"], odd["kind"]) == ("0.jpg", "receipt", "mislabelled")
+    assert found["suspicious_of"] == 1, "a photo is counted once"
+    assert (odd["file_name"], odd["label"], odd["since"]) == ("0.jpg", "receipt", None)
+    assert [one["kind"] for one in odd["doubts"]] == ["mislabelled", "copy"]
     (folder / "report.json").unlink()
     assert client.get(place).json()["report_missing"] is not None
 
@@ -809,6 +862,41 @@ def test_a_person_asks_for_a_training_and_follows_it(
     assert (over.status_code, over.json()["code"]) == (409, "training_over")
     assert client.post(f"/v1/trainings/{uuid4()}/cancel", json={}).status_code == 404
     assert client.get(f"/v1/trainings/{uuid4()}").status_code == 404
+
+    conn.execute("UPDATE trainings SET state = 'merged'")
+    assert client.get("/v1/trainings").json()["items"] == []
+    (merged,) = client.get("/v1/trainings", params={"merged": True}).json()["items"]
+    assert merged["request_id"] == request_id
+
+
+def test_a_report_tells_how_examples_were_taught_and_what_became_of_them_since(
+    conn: db.Conn, six: list[Seeded]
+) -> None:
+    kept, removed, moved, auto, corrected, of_before = (one.photo_id for one in six)
+    taught(conn, *((one, "receipt") for one in (kept, removed, moved, of_before)))
+    wishes = [Wish(moved, "ticket"), Wish(corrected, None)]
+    labels.give(conn, (OWNER, "labels"), wishes, "person", "ada")
+    assert labels.remove_example(conn, OWNER, "labels", UUID(removed), "ada")
+
+    def said(photo_id: str, source: str) -> dict[str, Any]:
+        about = {"photo_id": photo_id, "kind": "copy", "reason": "of another"}
+        return {**about, "label": "receipt", "source": source}
+
+    report = [
+        *(said(one, "person") for one in (kept, removed, moved)),
+        *(said(one, "auto") for one in (auto, corrected)),
+        {"photo_id": of_before, "kind": "copy", "reason": "of a report without labels"},
+    ]
+    found = training_reports.suspicious(conn, OWNER, "labels", training_reports.told(report))
+    shown = {one.photo_id: (one.label, one.source, one.since, one.label_now) for one in found}
+    assert shown == {
+        kept: ("receipt", "person", None, "receipt"),
+        removed: ("receipt", "person", "removed", None),
+        moved: ("receipt", "person", "changed", "ticket"),
+        auto: ("receipt", "auto", None, None),
+        corrected: ("receipt", "auto", "changed", None),
+        of_before: ("receipt", "person", None, "receipt"),
+    }
 
 
 def test_a_training_that_waits_is_cancelled_at_once(

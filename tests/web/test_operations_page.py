@@ -184,6 +184,25 @@ def test_plots_show_the_day_with_its_gaps_and_tell_what_was_when(page: Page, con
     expect(letters).to_contain_text("Nothing was measured yet.")
 
 
+def test_a_plot_has_room_for_what_is_written_beside_it(page: Page, conn: db.Conn) -> None:
+    at = samples.slot(conn)
+    for minutes in range(0, 60, 5):
+        memory = {"service.ocr.memory_bytes": 1.75e9}
+        samples.add(conn, at - timedelta(minutes=minutes), memory)
+    visit(page)
+    plot = page.locator(".plot").filter(has_text="Memory of workers")
+    expect(plot.locator("path.line[d^=M]")).to_have_count(1)
+    left = plot.locator("svg").evaluate("drawing => drawing.getBoundingClientRect().left")
+    marks = plot.locator("text.mark[text-anchor=end]")
+    assert "GB" in marks.last.inner_html()
+    places = marks.evaluate_all(
+        "marks => marks.map((mark) => mark.getBoundingClientRect()).map((r) => [r.left, r.right])"
+    )
+    assert min(begins for begins, _ in places) >= left, "none is cut"
+    rule = plot.locator("line.rule").first.evaluate("one => one.getBoundingClientRect().left")
+    assert max(ends for _, ends in places) < rule
+
+
 def test_tasks_are_chosen_by_state_and_shown_page_by_page(page: Page, seed: Seed) -> None:
     for number in range(10):
         photo = seed.requested(f"IMG_{number:04}.jpg", picture(f"#{number * 20:02x}5577"))

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from darkroom_cli.app import build
 from darkroom_cli.client import Gateway, GatewayAwayError
+from darkroom_cli.show_imports import imports_table
 
 ID = "5f0c4a7e-3a53-5b0f-9a55-0d7f0f4f2a11"
 OTHER = "5f9c4a7e-3a53-5b0f-9a55-0d7f0f4f2a12"
@@ -238,3 +240,15 @@ def test_a_report_is_written_wholly_or_not_at_all(gateway: FakeGateway, tmp_path
     assert list(tmp_path.iterdir()) == [file]
     assert run("imports", "report", ID, str(tmp_path / "report.pdf"))[0] == 2
     assert gateway.asked[0] == (ID, "csv")
+
+
+def test_at_eighty_columns_the_pace_of_an_import_is_still_read() -> None:
+    state = {"state": "completed_with_failures", "expected": 12_345, "elapsed_s": 6.0}
+    console = Console(width=80)
+    with console.capture() as said:
+        console.print(imports_table([batch(title="/home/ada/photos of the summer", **state)]))
+    lines = said.get().splitlines()
+    assert max(len(one) for one in lines) <= 80
+    (row,) = (one for one in lines if ID[:8] in one)
+    assert "/home/ada/ph" in row
+    assert row.rstrip().endswith("took 6 s")

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
 from darkroom_cli import show_labels, show_precision
+from darkroom_cli.app import build
 from darkroom_cli.client import GatewayError
 from darkroom_cli.label_folders import label_folders
 
@@ -61,6 +63,7 @@ def test_nothing_from_outside_reaches_the_terminal_as_it_is() -> None:
     count = {**dict.fromkeys(("person", "review", "folder", "auto", "examples"), 1)}
     verdict = {"sentence": f"Needs 1 more of `{HOSTILE}`.", "enough": False}
     a_set: Any = {"name": "s", "labels": [HOSTILE], "examples": 1, "verdict": verdict}
+    a_set["warning"] = f"The version in use still gives `{HOSTILE}`."
     item: Any = {
         **{"photo_id": "p", "file_name": HOSTILE, "calibrated": False, "leased_until": "x" * 25},
         "audit": False,
@@ -87,6 +90,7 @@ def test_nothing_from_outside_reaches_the_terminal_as_it_is() -> None:
         show_labels.waiting_table(waits),
         show_labels.today_table({"today": [{"reviewer": HOSTILE, **kinds}]}),
         show_labels.verdict(a_set),
+        show_labels.warning(a_set),
     )
     console = Console(width=200, force_terminal=True, highlight=False)
     for table in tables:
@@ -108,3 +112,32 @@ def test_a_reviewer_is_told_where_to_look_and_who_refused_how_much() -> None:
         console.print(show_labels.refused_table([{"path": "x", "message": "y"}] * 30))
     for words in ("http://door/t", "audit", "nothing was found", "10:02:00", "and 10 more"):
         assert words in said.get()
+
+
+def test_suggested_thresholds_say_when_photos_of_before_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    thresholds = {"auto_above": 0.7, "review_below": 0.5}
+    would = {"now": "review", "then": "auto_labeled", "photos": 1, "samples": []}
+    one = {
+        **{"label": "cat", "state": "suggested", "answers": 30, "missing": None, "now": None},
+        **{"thresholds": thresholds, "precision": 1.0, "low": 0.96, "changes": [would]},
+    }
+
+    class Answers:
+        def policy_suggestions(self, *_: Any) -> Any:
+            return {"target": 0.95, "revision": 1, "items": [one]}
+
+        def policy(self) -> Any:
+            return {"revision": 1, "policy": {**thresholds, "labels": {}}}
+
+        def change_policy(self, _wanted: Any) -> Any:
+            return {"revision": 2}
+
+    monkeypatch.setattr("darkroom_cli.door.gateway", lambda *_: Answers())
+    done = CliRunner().invoke(build("policy"), ["policy", "suggest", "--apply"])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.output.split())
+    later = "when they are labelled again: after your own labels were learned anew, or by"
+    assert f"Photos of before change {later} `darkroom reprocess`." in said
+    assert f"Revision 2 routes what is handed in from now on; photos of before {later}" in said

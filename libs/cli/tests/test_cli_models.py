@@ -111,17 +111,20 @@ def test_versions_are_shown_whole_and_what_others_wrote_is_harmless(
 
 
 @pytest.mark.parametrize(
-    ("state", "told"),
+    ("state", "heads", "told"),
     [
-        ("waiting", "labelled by it once every embedder has it"),
-        ("running", "1,200 of 5,000 photos that were seen before are looked at; 7 have other"),
-        ("running", "labels so far."),
+        ("waiting", "", "labelled by it once every embedder has it"),
+        ("running", "x", "1,200 of 5,000 photos that were seen before are looked at by it; 7 have"),
+        ("running", "x y", "looked at by x, y together; 7 have other labels so far."),
     ],
 )
 def test_a_head_tells_how_far_photos_are_labelled_by_it(
-    gateway: FakeGateway, run: Run, state: str, told: str
+    gateway: FakeGateway, run: Run, state: str, heads: str, told: str
 ) -> None:
-    rescoring = {"version": NEW, "state": state, "photos": 5000, "done": 1200, "changed": 7}
+    rescoring = {
+        **{"version": NEW, "state": state, "heads": heads.split()},
+        **{"photos": 5000, "done": 1200, "changed": 7},
+    }
     gateway.models = iter([model(rescoring=rescoring)])
     assert told in " ".join(run("show", "detector").output.split())
 

@@ -44,6 +44,18 @@ def test_a_doubtful_photo_goes_before_a_sure_one() -> None:
     assert suggest(pool, 1, doubts, places)[0] >= 40
 
 
+def test_of_several_heads_the_one_whose_label_is_shown_doubts() -> None:
+    places = middles(4)
+    one, other = head_of(places[:2], ("a", "b")), head_of(places[2:], ("c", "d"))
+    between = unit(places[2:3] + places[3:])
+    pool = np.concatenate([around(places[0], 20, 1, 0.1), around(between, 20, 2, 0.1)])
+    for heads in ((one, other), (other, one)):
+        doubts = uncertainty(pool, *heads)
+        assert doubts[:20].tolist() == uncertainty(pool[:20], one).tolist()
+        assert doubts[20:].tolist() == uncertainty(pool[20:], other).tolist()
+        assert doubts[20:].min() > doubts[:20].max()
+
+
 def test_a_photo_that_is_like_nothing_waits() -> None:
     places = middles(3)
     pool = np.concatenate([around(places[0], 60, 1), around(places[1], 60, 2), -places[:1]])

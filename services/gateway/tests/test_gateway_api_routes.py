@@ -544,7 +544,10 @@ async def test_requests_are_counted_by_route_and_status(client: httpx.AsyncClien
 async def test_the_description_names_every_route_and_its_problems(
     client: httpx.AsyncClient,
 ) -> None:
-    told = (await client.get("/v1/openapi.json")).json()
+    moved = await client.get("/openapi.json")
+    assert (moved.status_code, moved.headers["location"]) == (307, "/v1/openapi.json")
+    assert (await client.get("/docs")).status_code == 404, "it would load scripts of others"
+    told = (await client.get(moved.headers["location"])).json()
     assert {
         "/v1/photos",
         "/v1/photos/{photo_id}",

@@ -18,12 +18,17 @@ from gateway.catalog.shapes import AnswerKind
         (["a", "b"], {"a": 9, "b": 2}, "Needs 1 more of `b`."),
         (["a", "b"], {}, "Needs 3 more of `a` and 3 more of `b`."),
         (["a", "b", "c"], {"b": 1}, "Needs 3 more of `a`, 2 more of `b` and 3 more of `c`."),
-        (["a"], {"a": 3}, "Needs 1 more label."),
-        ([], {}, "Needs 2 more labels."),
+        (["a"], {"a": 3}, "Needs a second label, or 3 more of `none`."),
+        (["a"], {"a": 3, None: 2}, "Needs a second label, or 1 more of `none`."),
+        (["a"], {"a": 1}, "Needs 2 more of `a`; and a second label, or 3 more of `none`."),
+        (["a"], {"a": 3, None: 3}, "There are enough examples."),
+        (["a"], {"a": 1, None: 3}, "Needs 2 more of `a`."),
+        (["a", "b"], {"a": 3, "b": 3, None: 1}, "There are enough examples."),
+        ([], {}, "Needs 2 labels."),
     ],
 )
 def test_a_verdict_names_what_is_missing(
-    labels: list[str], counts: dict[str, int], sentence: str
+    labels: list[str], counts: dict[str | None, int], sentence: str
 ) -> None:
     said = verdict(labels, counts, 3)
     assert said.sentence == sentence

@@ -3,8 +3,10 @@
 import pytest
 
 from gateway.load import (
+    LOOK_RETRY_S,
     MOST_RETRY_S,
     STUCK_RETRY_S,
+    Fresh,
     Intake,
     LaneLoad,
     Lanes,
@@ -154,15 +156,57 @@ def test_a_lane_that_fills_up_waits_for_the_stage_that_does_not_run() -> None:
     """Also while most lies before another one, which is fast."""
     intake = StageLoad("intake", 528, 40.9, 3.0, 1)
     stopped = StageLoad("detector", 400, 0.0, 9.0, 0)
-    load = filled("default", 1_002, 0, [intake, stopped], LIMITS)
+    load = filled("default", 1_002, Fresh(474, 2.0), 0, [intake, stopped], LIMITS)
     assert (load.state, load.retry_after_s) == (Intake.CLOSED, STUCK_RETRY_S)
     assert load.cause == "detector is not running: 1,002 photos of lane default wait."
     running = StageLoad("detector", 400, 20.0, 9.0, 1)
-    load = filled("default", 1_002, 0, [intake, running], LIMITS)
+    load = filled("default", 1_002, Fresh(474, 2.0), 0, [intake, running], LIMITS)
     assert (load.retry_after_s, load.cause) == (
         13,
         "1,002 photos of lane default wait, 528 of them for intake, which does 40.9 a second.",
     )
+
+
+@pytest.mark.parametrize(
+    ("detector", "retry_after_s"),
+    [
+        (StageLoad("detector", 0, 0.0, 0.0, None), LOOK_RETRY_S),
+        (StageLoad("detector", 30, 0.0, 0.0, 1), LOOK_RETRY_S),
+        (StageLoad("detector", 30, 0.1, 0.0, 1), LOOK_RETRY_S),
+        (StageLoad("detector", 30, 20.0, 2.0, 1), 26),
+    ],
+)
+def test_what_came_in_since_the_last_look_is_no_stages_fault(
+    detector: StageLoad, retry_after_s: int
+) -> None:
+    """The rate of a stage that keeps up is only that of what comes in."""
+    intake = StageLoad("intake", 34, 0.0, 0.0, 1)
+    load = filled("default", 1_000, Fresh(966, 1.2), 0, [intake, detector], LIMITS)
+    assert load.cause == "1,000 photos of lane default wait; 966 came in within the last 2 s."
+    assert (load.state, load.records) == (Intake.CLOSED, 1_000)
+    assert load.retry_after_s == retry_after_s
+
+
+@pytest.mark.parametrize(
+    ("detector", "cause"),
+    [
+        (
+            StageLoad("detector", 4, 0.0, 0.0, 0),
+            "detector is not running: 1,000 photos of lane default wait.",
+        ),
+        (
+            StageLoad("detector", 34, 0.0, 2.0, 1),
+            "1,000 photos of lane default wait, 34 of them for detector, which finishes none: it"
+            " may be paused, load a model, or lack what it needs.",
+        ),
+    ],
+)
+def test_a_stage_that_stood_still_before_is_to_blame_for_what_came_in_since(
+    detector: StageLoad, cause: str
+) -> None:
+    intake = StageLoad("intake", 0, 40.0, 0.0, None)
+    load = filled("default", 1_000, Fresh(966, 2.0), 0, [intake, detector], LIMITS)
+    assert (load.cause, load.retry_after_s) == (cause, STUCK_RETRY_S)
 
 
 def test_what_waits_for_the_broker_is_said_to() -> None:

@@ -113,12 +113,12 @@ def test_no_label_has_examples_so_every_request_to_train_is_skipped() -> None:
     assert training_verdict(1)[:2] == ("requested", None)
 
 
-def test_whoever_records_trainings_is_told_how_often_there_may_be_one(
+def test_whoever_records_trainings_is_told_when_there_may_be_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     told: list[dict[str, Any]] = []
     monkeypatch.setattr(
         "gateway.catalog.trainings.record_training", lambda *_, **more: told.append(more)
     )
-    recordings(60.0)[names.TRAINING_REQUESTED].write(None, {})
-    assert told == [{"every_s": 60.0}]
+    recordings(60.0, 4)[names.TRAINING_REQUESTED].write(None, {})
+    assert told == [{"every_s": 60.0, "least": 4}]

@@ -255,6 +255,32 @@ def test_a_poisoned_example_is_left_out_and_named(world: World, value: float) ->
     assert (end["end"], json.loads(end["metrics"])["examples"]) == ("trained", 23)
     (doubt,) = world.report(end)["suspicious"]
     assert (doubt["photo_id"], doubt["kind"]) == (examples.keys[3], "poisoned")
+    assert (doubt["label"], doubt["source"]) == (examples.labels[3], "person")
+
+
+def with_autos(people: Examples, autos: Examples) -> Examples:
+    """What people said, and beside that what heads labelled."""
+    return Examples.of(
+        [*people.keys, *(f"auto-{key}" for key in autos.keys)],
+        [*people.labels, *autos.labels],
+        np.concatenate([people.vectors, autos.vectors]),
+        [1.0] * len(people) + [0.3] * len(autos),
+    )
+
+
+def test_what_heads_labelled_teaches_where_it_does_no_harm(world: World) -> None:
+    people, more = lesson(5), clusters(LABELS, 12, seed=1, among=middles(len(LABELS)))
+    wrong = replace(more, labels=(*more.labels[12:], *more.labels[:12]))
+    helped = world.end(world.prepared(with_autos(people, more)))
+    harmed = world.end(world.prepared(with_autos(people, wrong)))
+    alone = world.end(world.prepared(people))
+
+    used = [json.loads(end["metrics"])["auto_examples"] for end in (helped, harmed, alone)]
+    assert used == [36, 0, 0]
+    assert harmed["head"]["sha256"] == alone["head"]["sha256"]
+    assert harmed["publish"] is True
+    assert set(world.report(harmed)["said"]) == set(people.keys)
+    assert world.folds() == []
 
 
 def test_one_example_only_and_all_poisoned_are_not_enough(world: World) -> None:

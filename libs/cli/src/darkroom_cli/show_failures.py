@@ -73,7 +73,8 @@ def print_inbox(found: Json, console: Console) -> None:
 def items_table(items: Sequence[Json]) -> Table:
     """Failures, one a line."""
     table = Table(box=SIMPLE_HEAD, header_style="bold")
-    for column in ("failure", "file", "failed", "state", "reason"):
+    table.add_column("failure", no_wrap=True)
+    for column in ("file", "failed", "state", "reason"):
         table.add_column(column, overflow="fold")
     for item in items:
         reason = item["discard"]["reason"] if item["discard"] else item["reason"]

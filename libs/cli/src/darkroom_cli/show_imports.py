@@ -33,16 +33,17 @@ def imports_table(batches: Sequence[Json]) -> Table:
     """A line for each import, the newest first."""
     table = Table(header_style="bold", box=SIMPLE_HEAD)
     table.add_column("import", no_wrap=True)
-    table.add_column("of", overflow="ellipsis", no_wrap=True, max_width=32)
-    table.add_column("state", no_wrap=True)
+    table.add_column("of", max_width=32)
+    table.add_column("state")
     table.add_column("done", justify="right", no_wrap=True)
     table.add_column("failed", justify="right", no_wrap=True)
-    table.add_column("", overflow="fold")
+    table.add_column("")
     for batch in batches:
         took = f"took {duration(batch['elapsed_s'])}"
         table.add_row(
             batch["batch_id"][:8],
-            Text(show.one_line(batch["title"], 60)),
+            # The column gives way, its words do not wrap.
+            Text(show.one_line(batch["title"], 60), no_wrap=True, overflow="ellipsis"),
             Text(word(batch), style=_colour(batch)),
             f"{done(batch)}/{'?' if batch['expected'] is None else batch['expected']}",
             str(batch["rejected"]),

@@ -43,6 +43,11 @@ def verdict(found: Json) -> Text:
     return Text(plain(said["sentence"]), style="green" if said["enough"] else "yellow")
 
 
+def warning(found: Json) -> Text:
+    """Why a set's model gives what is no label of it."""
+    return Text(plain(found["warning"]), style="yellow")
+
+
 def refused_table(files: Sequence[Json]) -> Table:
     """Files that are no examples, and why."""
     table = _table("file", "why not")

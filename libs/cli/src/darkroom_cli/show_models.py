@@ -77,9 +77,11 @@ def _embedded(again: Json) -> str:
 def _rescored(rescoring: Json) -> str:
     if rescoring["state"] == "waiting":
         return "Photos that were seen before are labelled by it once every embedder has it."
+    heads = rescoring["heads"]
+    by = "by it" if len(heads) == 1 else f"by {', '.join(heads)} together"
     text = (
         f"{rescoring['done']:,} of {rescoring['photos']:,} photos that were seen before are"
-        f" looked at; {rescoring['changed']:,} have other labels"
+        f" looked at {by}; {rescoring['changed']:,} have other labels"
     )
     return f"{text}." if rescoring["state"] == "done" else f"{text} so far."
 

@@ -100,15 +100,33 @@ def _confusion(names: Sequence[str], rows: Sequence[Sequence[int]]) -> Table:
     return shown
 
 
+def suspicious(count: int) -> str:
+    """How many examples are, in a sentence's beginning."""
+    return "1 example is suspicious" if count == 1 else f"{count:,} examples are suspicious"
+
+
 def _suspicious(one: Json) -> Table:
-    shown = Table("example", "photo", "is taught as", "why", box=SIMPLE_HEAD)
+    shown = Table("example", "photo", "was taught as", "why", box=SIMPLE_HEAD)
     for each in one["suspicious"][:_FEW]:
+        doubts = (one_line(f"{doubt['kind']}: {doubt['reason']}", 100) for doubt in each["doubts"])
         shown.add_row(
             Text(one_line(each["file_name"] or "", 40)),
             each["photo_id"],
-            Text(plain(each["label"] or _NONE)),
-            Text(one_line(f"{each['kind']}: {each['reason']}", 100)),
+            Text(_taught_as(each)),
+            Text("\n".join(doubts)),
         )
     if one["suspicious_of"] > _FEW:
         shown.add_row(f"and {one['suspicious_of'] - _FEW} more", "", "", "")
     return shown
+
+
+def _taught_as(each: Json) -> str:
+    """An example's label, and what people did with it since."""
+    label = plain(each["label"] or _NONE) if each["source"] else "?"
+    if each["source"] == "auto":
+        label += ", by Darkroom itself"
+    if each["since"] == "removed":
+        return f"{label}; removed since"
+    if each["since"] == "changed":
+        return f"{label}; {plain(each['label_now'] or _NONE)} since"
+    return label

@@ -43,14 +43,26 @@ def suggest(
     return [int(place) for place in places[chosen]]
 
 
-def uncertainty(vectors: Floats, head: Head) -> NDArray[np.float64]:
-    """1 less the margin between the two likeliest answers, `none` being one."""
+def uncertainty(vectors: Floats, *heads: Head) -> NDArray[np.float64]:
+    """1 less the margin between the two likeliest answers, `none` being one.
+
+    Of several heads it is that of the one that gives its best label the most confidence: a person
+    is asked about that label, so it is that head which learns from what they say. Others may well
+    be sure that none of theirs fits, or doubt what they have never seen.
+    """
     found = np.empty(len(vectors))
     for start in range(0, len(vectors), _ROWS):
-        told = head.predict(np.asarray(vectors[start : start + _ROWS], np.float32))
-        shares = np.column_stack([told.confidences, told.none])
-        two = np.partition(shares, -2, axis=1)[:, -2:]
-        found[start : start + _ROWS] = 1.0 - (two[:, 1] - two[:, 0])
+        rows = np.asarray(vectors[start : start + _ROWS], np.float32)
+        best = np.full(len(rows), -1.0)
+        for head in heads:
+            told = head.predict(rows)
+            shares = np.column_stack([told.confidences, told.none])
+            two = np.partition(shares, -2, axis=1)[:, -2:]
+            surest = told.confidences.max(axis=1)
+            found[start : start + _ROWS] = np.where(
+                surest > best, 1.0 - (two[:, 1] - two[:, 0]), found[start : start + _ROWS]
+            )
+            best = np.maximum(best, surest)
     return found
 
 

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO, Final, Self, TypeVar, get_origin
+from uuid import uuid4
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -255,7 +255,7 @@ def _bytes_of(file: File, open_: Open, cache: Path) -> Path:
 
 
 def _link(file: Path, place: Path) -> None:
-    """Give the bytes their name in a version's folder; another process may do so as well."""
-    mark = place.with_name(f"{place.name}.{os.getpid()}")
+    """Give the bytes their name in a version's folder; others may do so as well."""
+    mark = place.with_name(f"{place.name}.{uuid4().hex}")
     mark.hardlink_to(file)
     mark.rename(place)

@@ -41,6 +41,7 @@ from streamkit.rate import Bucket, SharedBucket, parse_rate
 from streamkit.retry import RetryPlan
 from streamkit.settings import WorkerSettings
 from streamkit.standing import Tell
+from streamkit.waking import wakes
 from streamkit.watchdog import Watchdog
 
 _log = structlog.get_logger("streamkit.worker")
@@ -114,6 +115,7 @@ class Worker:
             ends.callback(producer.flush, _FLUSH_S)
             ends.callback(core.close)
             ends.callback(self._leave, core)
+            ends.enter_context(wakes(stop, lambda: self._inbox.put(Woken())))
             with self.watchdog:
                 core.start(self._open_feeds)
                 self._core = core

@@ -27,6 +27,9 @@ MOST_RETRY_S: Final = 3_600
 STUCK_RETRY_S: Final = 60
 """When to come back if nothing is done at all: nobody can know."""
 
+LOOK_RETRY_S: Final = 3
+"""When to come back if the next look will know more."""
+
 _MOST_MARKS: Final = 1_000
 
 
@@ -80,6 +83,25 @@ class StageLoad:
     per_s: float
     oldest_s: float
     workers: int | None
+
+    @property
+    def behind(self) -> bool:
+        """Whether it had work at the look before as well: else its rate is that of what came in,
+        and that it has finished none of it means nothing."""
+        return self.records > 0 and self.oldest_s > 0
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether nobody does what waits."""
+        return (self.workers == 0 and self.records > 0) or (self.behind and self.per_s <= 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What came in since the last look: records, and how many seconds that is ago."""
+
+    records: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,26 +226,34 @@ class Lanes:
 
 
 def filled(
-    lane: str, records: int, outbox: int, stages: Sequence[StageLoad], limits: Limits
+    lane: str, records: int, fresh: Fresh, outbox: int, stages: Sequence[StageLoad], limits: Limits
 ) -> LaneLoad:
     """A lane that has filled up since it was measured, by what was handed in: so many records wait
-    now, and of its stages what was measured."""
-    return LaneLoad(
-        lane,
-        Intake.CLOSED,
-        outbox,
-        stages,
-        records,
-        retry_after_s(records, stages, limits),
-        cause(lane, records, outbox, stages),
-    )
+    now, and of its outbox and stages what was measured.
+
+    What is fresh belongs to no stage yet. If it is most of what waits, no stage is to blame, unless
+    one stood still already.
+    """
+    if fresh.records * 2 > records and not any(stage.stands_still for stage in stages):
+        rates = [stage.per_s for stage in stages if stage.behind]
+        after_s = _opens_in(records, min(rates), limits) if rates else LOOK_RETRY_S
+        why = (
+            f"{records:,} photos of lane {lane} wait; {fresh.records:,} came in within the last"
+            f" {max(1, math.ceil(fresh.seconds))} s."
+        )
+    else:
+        after_s = retry_after_s(records, stages, limits)
+        why = cause(lane, records, outbox, stages)
+    return LaneLoad(lane, Intake.CLOSED, outbox, stages, records, after_s, why)
 
 
 def retry_after_s(records: int, stages: Sequence[StageLoad], limits: Limits) -> int:
     """Seconds until a lane is open again, if it goes on as it does."""
     per_s = _slowest(stages).per_s
-    if per_s <= 0:
-        return STUCK_RETRY_S
+    return STUCK_RETRY_S if per_s <= 0 else _opens_in(records, per_s, limits)
+
+
+def _opens_in(records: int, per_s: float, limits: Limits) -> int:
     seconds = math.ceil((records - limits.warn_at + 1) / per_s)
     return max(LEAST_RETRY_S, min(MOST_RETRY_S, seconds))
 

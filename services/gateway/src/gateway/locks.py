@@ -54,6 +54,9 @@ RESCORING: Final = 0x6461726B_00000019
 LEARNING: Final = 0x6461726B_0000001A
 """Held by the one control door that has trainings begin."""
 
+LABEL_SETS: Final = 0x6461726B_0000001E
+"""Held by the transaction that makes a set of labels: no two have the same name but for case."""
+
 SCHEDULES: Final = 0x6461726B_00000008
 """Held by the one control door that begins jobs."""
 

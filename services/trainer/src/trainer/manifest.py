@@ -35,19 +35,28 @@ class Active:
     said: Mapping[str, Label]
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a photo is an example of, and who said so: person, review, folder or auto."""
+
+    label: Label
+    source: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
     """All that a training goes by.
 
-    `poisoned`: examples that were left out, and why. `active` is None where no head is in use, or
-    one for other embeddings, which no example can be asked of; `unreadable`: why the one in use
-    can't be compared with though it should be.
+    `told`: of all examples. `poisoned`: examples that were left out, and why. `active` is None
+    where no head is in use, or one for other embeddings, which no example can be asked of;
+    `unreadable`: why the one in use can't be compared with though it should be.
     """
 
     sha256: str
     labels: tuple[str, ...]
     model_version: str
     examples: Examples
+    told: Mapping[str, Told]
     poisoned: Mapping[str, str]
     policy: Policy
     seed: int
@@ -73,6 +82,10 @@ def read(store: ObjectStore, uri: str, digest: str) -> Lesson:
             labels=tuple(_text(label) for label in told["labels"]),
             model_version=model_version,
             examples=examples,
+            told={
+                _text(one["photo_id"]): Told(one["label"], _text(one["source"]))
+                for one in told["examples"]
+            },
             poisoned=left_out,
             policy=_policy(told["policy"]),
             seed=int(told["seed"]),

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from heads import Head
 from trainer.assessing import Answer, Assessment, Kept, assess
+from trainer.examples import Examples
 from trainer.fitting import Trained, fit
 from trainer.manifest import Lesson
 from trainer.suspicion import suspicious
@@ -40,21 +41,29 @@ def learn(lesson: Lesson, kept: Kept, pause: Callable[[], None], told: Told) -> 
         return End("not_enough", verdict.reason, report=_report(lesson, (), None, {}))
     try:
         work = _Work(lesson, kept, pause, told)
-        assessment = work.assessed()
-        trained = work.fitted()
+        assessment, examples = work.assessed()
+        trained = work.fitted(examples)
     except (ValueError, ArithmeticError) as error:  # of numpy and scipy, and ExamplesError
         reason = f"nothing could be learned from these examples: {error}"
         return End("failed", reason, report=_report(lesson, (), None, {}))
-    decision = _decided(lesson, assessment)
+    decision = _decided(lesson, examples, assessment)
     metrics = _metrics(assessment, trained, decision)
+    metrics["auto_examples"] = len(examples) - int(examples.judges.sum())
     return End(
         "trained",
         decision.reason,
         decision.publish,
         trained.head,
         metrics,
-        _report(lesson, suspicions(lesson, assessment), assessment, metrics),
+        _report(lesson, suspicions(lesson, examples, assessment), assessment, metrics),
     )
+
+
+def variants(examples: Examples) -> Sequence[Examples]:
+    """What can be taught: all of them; or what people said alone, where that is less. What heads
+    labelled may be wrong, or teach only what is known, so it has to help."""
+    judges = examples.judges
+    return [examples] if judges.all() else [examples, examples.some(judges)]
 
 
 class _Work:
@@ -66,33 +75,45 @@ class _Work:
         self._kept = kept
         self._pause = pause
         self._told = told
+        self._variants = variants(lesson.examples)
         self._heads = 1
         self._done = 0
+        self._before = 0
+        self._left = 0
         self._calls = 0
         policy = lesson.policy
         self._usual = policy.folds * (len(policy.strengths) + 1) + 2
 
-    def assessed(self) -> Assessment:
+    def assessed(self) -> tuple[Assessment, Examples]:
+        """The best of the variants, the first of equals."""
         lesson = self._lesson
         self._told(ASSESSING, 0.0)
-        return assess(lesson.examples, lesson.policy, lesson.seed, self._assessing, self)
+        found: list[tuple[Assessment, Examples]] = []
+        for number, examples in enumerate(self._variants, 1):
+            self._before, self._left = self._done, len(self._variants) - number
+            one = assess(examples, lesson.policy, lesson.seed, self._assessing, self)
+            found.append((one, examples))
+        return max(found, key=lambda one: one[0].accuracy)
 
-    def fitted(self) -> Trained:
+    def fitted(self, examples: Examples) -> Trained:
+        """A head of these."""
         lesson = self._lesson
+        self._heads = self._done + 1
         self._told(FITTING, self._share())
-        return fit(lesson.examples, lesson.model_version, lesson.policy, lesson.seed, self._fitting)
+        return fit(examples, lesson.model_version, lesson.policy, lesson.seed, self._fitting)
 
     def known(self, fold: int, of: int) -> Sequence[Answer] | None:
-        """See Kept."""
-        self._heads, self._done = of + 1, fold
-        found = self._kept.known(fold, of)
+        """See Kept. Folds of all variants are numbered through."""
+        self._heads = self._before + of * (1 + self._left) + 1
+        self._done = self._before + fold
+        found = self._kept.known(self._done, self._before + of)
         if found is not None:
             self._over()
         return found
 
     def keep(self, fold: int, answers: Sequence[Answer]) -> None:
         """See Kept."""
-        self._kept.keep(fold, answers)
+        self._kept.keep(self._before + fold, answers)
         self._usual = max(self._calls, 1)
         self._over()
 
@@ -115,17 +136,26 @@ class _Work:
         return (self._done + min(self._calls / self._usual, 1.0)) / self._heads
 
 
-def suspicions(lesson: Lesson, assessment: Assessment) -> Sequence[dict[str, Any]]:
+def suspicions(
+    lesson: Lesson, examples: Examples, assessment: Assessment
+) -> Sequence[dict[str, Any]]:
     """What a person should look at, as the report has it."""
     return [
-        {"photo_id": one.key, "kind": str(one.doubt), "reason": one.reason, "other": one.other}
-        for one in suspicious(lesson.examples, assessment, lesson.policy)
+        _named(lesson, one.key, str(one.doubt), one.reason, one.other)
+        for one in suspicious(examples, assessment, lesson.policy)
     ]
 
 
-def _decided(lesson: Lesson, assessment: Assessment) -> Decision:
+def _named(
+    lesson: Lesson, key: str, kind: str, reason: str, other: str | None = None
+) -> dict[str, Any]:
+    about = {"photo_id": key, "kind": kind, "reason": reason, "other": other}
+    return {**about, **asdict(lesson.told[key])}
+
+
+def _decided(lesson: Lesson, examples: Examples, assessment: Assessment) -> Decision:
     active = lesson.active
-    said = None if active is None else answers_of(active.head, lesson.examples, active.said)
+    said = None if active is None else answers_of(active.head, examples, active.said)
     decision = gate(assessment, said, lesson.policy)
     if decision.publish and lesson.unreadable:
         return Decision(False, lesson.unreadable, decision.accuracy, None)
@@ -158,7 +188,7 @@ def _report(
     metrics: dict[str, Any],
 ) -> dict[str, Any]:
     left_out = [
-        {"photo_id": key, "kind": "poisoned", "reason": f"It was left out: {why}.", "other": None}
+        _named(lesson, key, "poisoned", f"It was left out: {why}.")
         for key, why in sorted(lesson.poisoned.items())
     ]
     return {

@@ -14,17 +14,18 @@ from darkroom_cli.client import Gateway, Json
 from darkroom_cli.commands.photos import AsJson, Url, explained
 from darkroom_cli.commands.policy import By
 from darkroom_cli.commands.stack import Data
-from darkroom_cli.commands.trainings import followed
+from darkroom_cli.commands.trainings import NOTHING_NEW, exit_code, followed
 from darkroom_cli.follow import follow, watch
 from darkroom_cli.label_folders import NONE, LabelFolders, label_folders
 from darkroom_cli.labels_door import LabelsDoor
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.show import plain
-from darkroom_cli.trainings_door import TrainingsDoor
+from darkroom_cli.trainings_door import NotEnoughError, TrainingsDoor
 from darkroom_cli.uploading import Progress, upload
 
 labels = typer.Typer(
-    help="Labels of your own, and the photos from which Darkroom learns them.",
+    help="Labels of your own, and the photos from which Darkroom learns them. An answer of a review"
+    " is an example in every set that has its label.",
     no_args_is_help=True,
 )
 
@@ -131,7 +132,8 @@ def import_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
 
     Labels that the set lacks are added to it; the folder `none` is for photos that no label fits.
     Photos that Darkroom knows already are not sent again. Interrupted, the same command goes on.
-    Exit code 1 if not all files are examples then.
+    Exit code 1 if not all files are examples then; with --train 3 if what comes of it is not used,
+    or examples are missing, and 1 if the training failed.
     """
     root = folder.resolve()
     with explained():
@@ -162,14 +164,27 @@ def import_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
         _print_import(taken, fresh, refused, standing)
         if trained is not None:
             _print_training(trained)
+    if code := _exit_code(refused, trained, asked=train, waited=not detach):
+        raise typer.Exit(code)
+
+
+def _exit_code(refused: list[Json], trained: Json | None, *, asked: bool, waited: bool) -> int:
     if refused:
-        raise typer.Exit(1)
+        return 1
+    if trained is None:
+        return NOTHING_NEW if asked else 0
+    return exit_code(trained) if waited else 0
 
 
-def _train(opened: LabelsDoor, name: str, *, wait: bool, quiet: bool) -> Json:
-    """A training of the set, when it has ended if that is waited for."""
+def _train(opened: LabelsDoor, name: str, *, wait: bool, quiet: bool) -> Json | None:
+    """A training of the set, when it has ended if that is waited for; None where examples are
+    missing, which is told."""
     trainings = TrainingsDoor(opened.gateway, opened.by)
-    asked = trainings.ask(name, force=False)
+    try:
+        asked = trainings.ask(name, force=False)
+    except NotEnoughError as error:
+        typer.echo(f"darkroom: it can't be trained: {error}", err=True)
+        return None
     return followed(trainings, asked["request_id"], _TRAINED_S, quiet=quiet) if wait else asked
 
 
@@ -262,6 +277,8 @@ def _print_set(found: Json, as_json: bool) -> None:
     console = Console(highlight=False)
     console.print(show_labels.set_table(found))
     console.print(show_labels.verdict(found))
+    if found["warning"]:
+        console.print(show_labels.warning(found))
 
 
 def _door(url: str | None, data: Any, by: str) -> LabelsDoor:

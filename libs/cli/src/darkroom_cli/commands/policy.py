@@ -27,6 +27,12 @@ SETTINGS_HOLD: Final = (
     " asking, below 0.5 to a person, if nobody changed them)."
 )
 
+_LATER: Final = (
+    "when they are labelled again: after your own labels were learned anew, or by"
+    " `darkroom reprocess`"
+)
+"""When a policy routes photos that were decided before it."""
+
 _LONGEST: Final = 500
 """Characters of a reason."""
 
@@ -100,8 +106,9 @@ def set_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
 ) -> None:
     """Make the next revision: what is not named stays as it is.
 
-    It routes photos that are handed in from now on. Exit code 1 if somebody else changed the
-    policy at the same moment: look at it and try again.
+    It routes photos that are handed in from now on, and those of before when they are labelled
+    again: because your own labels were learned anew, or by `darkroom reprocess`. Exit code 1 if
+    somebody else changed the policy at the same moment: look at it and try again.
     """
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
@@ -124,7 +131,7 @@ def set_(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     if as_json:
         typer.echo(json.dumps(made, indent=2, ensure_ascii=False))
     else:
-        typer.echo(f"Revision {made['revision']} routes what is handed in from now on.")
+        typer.echo(_routes(made))
 
 
 @policy.command("suggest", epilog="Example: darkroom policy suggest --target 0.98")
@@ -144,8 +151,9 @@ def suggest(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
 ) -> None:
     """Show the lowest thresholds above which labels are right often enough, by people's answers.
 
-    Also what would become of the photos that are shown now. --apply makes the next policy of them:
-    it routes photos that are handed in from then on. Exit code 1 if nothing is suggested then.
+    Also what would become of the photos that are shown now, once they are labelled again: because
+    your own labels were learned anew, or by `darkroom reprocess`. --apply makes the next policy of
+    them, which routes those, and what is handed in. Exit code 1 if nothing is suggested then.
     """
     with explained():
         gateway = door.gateway(url, DataFolder.at(data))
@@ -169,7 +177,7 @@ def suggest(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     else:
         _show_suggestions(found)
         if made:
-            typer.echo(f"Revision {made['revision']} routes what is handed in from now on.")
+            typer.echo(_routes(made))
     if apply and not made:
         typer.echo("Nothing is suggested, so nothing was changed.", err=True)
         raise typer.Exit(1)
@@ -247,6 +255,14 @@ def _show_suggestions(found: Json) -> None:
     changes = show_precision.changes_table(found["items"])
     if changes.row_count:
         console.print(changes)
+        console.print(f"Photos of before change {_LATER}.")
+
+
+def _routes(made: Json) -> str:
+    return (
+        f"Revision {made['revision']} routes what is handed in from now on; photos of before"
+        f" {_LATER}."
+    )
 
 
 def _labels_table(found: Json) -> Table:

@@ -84,7 +84,10 @@ def answer(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     url: Url = None,
     data: Data = None,
 ) -> None:
-    """Say what a photo shows. Exit code 1 if somebody else looks at it, or its outcome changed."""
+    """Say what a photo shows. Every set that has the label learns it.
+
+    Exit code 1 if somebody else looks at it, or its outcome changed.
+    """
     if (kind == "correct") != (label is not None):
         raise typer.BadParameter("--label belongs to the answer correct", param_hint="--label")
     said = {"answer": kind, "label": label, "lease": lease, "answer_id": str(uuid4())}

@@ -16,7 +16,7 @@ from darkroom_cli.commands.stack import Data
 from darkroom_cli.models_door import ModelsDoor
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.show import plain
-from darkroom_cli.trainings_door import PUBLISHED, WITHOUT, TrainingsDoor
+from darkroom_cli.trainings_door import PUBLISHED, WITHOUT, NotEnoughError, TrainingsDoor
 
 trainings = typer.Typer(
     help="How your own labels were learned, and how well: see also `darkroom train`.",
@@ -25,7 +25,9 @@ trainings = typer.Typer(
 
 _EVERYWHERE_S: Final = 60.0
 _INTERRUPTED: Final = 130
-_NOTHING_NEW: Final = 3
+
+NOTHING_NEW: Final = 3
+"""Exit code of what went as it should, and after which nothing new holds."""
 
 TrainingId = Annotated[
     str, typer.Argument(metavar="TRAINING", help="Its id, the beginning of one, or `last`.")
@@ -53,7 +55,11 @@ def train(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     """
     with explained():
         opened = _door(url, data, by)
-        asked = opened.ask(name, force=force)
+        try:
+            asked = opened.ask(name, force=force)
+        except NotEnoughError as error:
+            typer.echo(f"darkroom: {error}", err=True)
+            raise typer.Exit(NOTHING_NEW) from error
         request_id = asked["request_id"]
         found = followed(opened, request_id, timeout, quiet=as_json) if wait else asked
     if as_json:
@@ -63,21 +69,24 @@ def train(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
         _next(found)
     else:
         _print(plain(f"{found['request_id']}: {show_trainings.standing(found)}"))
-    if wait and found["state"] != PUBLISHED:
-        raise typer.Exit(_NOTHING_NEW if found["state"] in WITHOUT else 1)
+    if wait and (code := exit_code(found)):
+        raise typer.Exit(code)
 
 
 @trainings.command("list")
 def list_(
     model: Annotated[str | None, typer.Option("--set", help="Only of this set.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="The newest ones.")] = 10,
+    merged: Annotated[
+        bool, typer.Option("--all", help="Also those that another one stands for.")
+    ] = False,
     as_json: AsJson = False,
     url: Url = None,
     data: Data = None,
 ) -> None:
     """Show what asked for trainings, and what became of them."""
     with explained():
-        found = _door(url, data, "").all(model, limit)
+        found = _door(url, data, "").all(model, limit, merged=merged)
     if as_json:
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     elif found:
@@ -112,6 +121,13 @@ def cancel(
         typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
         typer.echo(f"{found['request_id']} is cancelled.")
+
+
+def exit_code(ended: Json) -> int:
+    """Of a command that waited for a training: whether something new holds."""
+    if ended["state"] == PUBLISHED:
+        return 0
+    return NOTHING_NEW if ended["state"] in WITHOUT else 1
 
 
 def followed(opened: TrainingsDoor, request_id: str, timeout_s: float, *, quiet: bool) -> Json:
@@ -160,7 +176,8 @@ def _everywhere(gateway: Gateway, name: str) -> None:
 
 def _next(found: Json) -> None:
     if found["suspicious"]:
-        typer.echo(f"{found['suspicious_of']} examples are suspicious: darkroom trainings show")
+        count = show_trainings.suspicious(found["suspicious_of"])
+        typer.echo(f"{count}: darkroom trainings show {found['request_id']}")
 
 
 def _print(*shown: Any) -> None:

@@ -47,8 +47,8 @@ a millisecond."""
 
 
 _DOOR = "gateway-api"
-"""What others do was accepted before, so they yield to it (`service_nice`): whoever hands a photo in
-meanwhile waits for the door and the catalog alone. Among each other nothing changes by that."""
+"""What others do was accepted before, so they yield to it (`service_nice`): whoever hands a photo
+in meanwhile waits for the door and the catalog alone. Among each other nothing changes by that."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

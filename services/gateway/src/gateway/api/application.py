@@ -81,7 +81,7 @@ def application(door: Door) -> FastAPI:
         version=version("darkroom-gateway"),
         description=_DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
-        openapi_url="/v1/openapi.json",
+        openapi_url=page.DESCRIPTION,
         docs_url=None,  # its page would load scripts from another host
         redoc_url=None,
         lifespan=lifespan,

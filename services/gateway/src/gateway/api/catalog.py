@@ -2,19 +2,28 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from itertools import count
 from typing import Concatenate, Final, ParamSpec, TypeVar
+
+import psycopg
 
 from gateway.api.hub import Thing
 from gateway.catalog.deliveries import notices_by_id
 from gateway.catalog.read import photos_by_id
 from gateway.catalog.read_batches import batches_by_id
 from gateway.db import Conn, Pool
+from streamkit.backoff import delay_s
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 _CONNECTION_S: Final = 3.0
 """How long a question waits for a connection before the database counts as away."""
+
+_ANSWER_S: Final = 20.0
+"""A database that stands still (a stopped process, a disk that hangs) never says so by itself."""
+
+_TRIES: Final = 3
 
 _UNTOLD: Final = {"deliveries"}
 """Of a notice: how others are told of it changes while it is sent."""
@@ -37,13 +46,27 @@ class Catalog:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """The answer of `question(connection, owner, …)`; raises psycopg's errors, PoolTimeout."""
+        """The answer of `question(connection, owner, …)`; raises psycopg's errors, PoolTimeout.
+
+        What PostgreSQL ended because it and another transaction waited for each other is asked
+        again. An answer that does not come is waited for no longer than a person would: whatever
+        becomes of the question then, repeating it is harmless.
+        """
 
         def asking() -> T:
             with self._pool.connection(timeout=_CONNECTION_S) as conn:
                 return question(conn, self.owner, *args, **kwargs)
 
-        return await asyncio.to_thread(asking)
+        for tries in count(1):
+            try:
+                return await asyncio.wait_for(asyncio.to_thread(asking), _ANSWER_S)
+            except psycopg.errors.DeadlockDetected:
+                if tries == _TRIES:
+                    raise
+                await asyncio.sleep(delay_s(tries))
+            except TimeoutError as error:
+                raise psycopg.OperationalError(f"no answer within {_ANSWER_S:.0f} s") from error
+        raise AssertionError  # pragma: no cover  # the loop above has no end of its own
 
     async def load(self, things: Sequence[Thing]) -> Mapping[Thing, str]:
         """The present states of photos and imports, as the WebSocket sends them."""

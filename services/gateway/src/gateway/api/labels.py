@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Path, Query, Response
@@ -68,13 +68,15 @@ class ExamplesRequest(BaseModel):
     by: Claim = Field(NOBODY, description="who says so", examples=["ada"])
 
 
+_STATUS: Final = {"no_such_set": 404, "set_exists": 409}
+
+
 @contextmanager
 def _allowed() -> Iterator[None]:
     try:
         yield
     except LabelSetError as error:
-        status = 404 if error.code == "no_such_set" else 422
-        raise ProblemError(status, error.code, str(error)) from error
+        raise ProblemError(_STATUS.get(error.code, 422), error.code, str(error)) from error
 
 
 @router.get("", summary="Sets of labels", responses=documented(503))
@@ -95,17 +97,18 @@ async def get_label_set(name: Set, door: Wired) -> LabelSet:
     summary="Make a set of labels, or change its labels",
     responses={
         201: {"model": LabelSet, "description": "Made"},
-        **documented(403, 413, 422, 503),
+        **documented(403, 409, 413, 422, 503),
     },
 )
 async def put_label_set(name: Set, wanted: PutLabels, door: Wired, response: Response) -> LabelSet:
     """The set has these labels then. Examples of a label that goes count no more; they are kept,
     and do again should it come back. `none` is no label: it is the word for photos that no label
-    of the set fits.
+    of the set fits. 409 `set_exists`: another set has this name but for upper and lower case.
     """
     by = door.speaker.named(wanted.by)
-    if await door.catalog.ask(labels.put_label_set, name, wanted.labels, by):
-        response.status_code = 201
+    with _allowed():
+        if await door.catalog.ask(labels.put_label_set, name, wanted.labels, by):
+            response.status_code = 201
     return await _label_set(door, name)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -16,6 +16,8 @@ from gateway.api.headers import PAGE_POLICY
 router = APIRouter()
 
 FOLDER: Final = Path(str(files("gateway"))) / "static"
+
+DESCRIPTION: Final = "/v1/openapi.json"
 
 _ASK_AGAIN: Final = {"Cache-Control": "no-cache"}
 """Browsers keep the files and ask whether they are still the same."""
@@ -52,6 +54,12 @@ def sign_in_page(headers: Mapping[str, str]) -> Response:
     """
     policy = {"Cache-Control": "no-store", "Content-Security-Policy": PAGE_POLICY}
     return FileResponse(FOLDER / "sign-in.html", 401, {**headers, **policy})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def description() -> Response:
+    """Where programs look for the description of the interface."""
+    return RedirectResponse(DESCRIPTION)
 
 
 @router.get("/favicon.ico", include_in_schema=False)

@@ -51,6 +51,7 @@ _VIEWER: Final = (
     "GET /v1/failures/replays/{replay_id}",
     "GET /failures",
     "GET /operations",
+    "GET /openapi.json",
     "GET /v1/policy",
     "GET /v1/policy/history",
     "GET /v1/policy/suggestions",

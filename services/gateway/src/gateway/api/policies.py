@@ -63,7 +63,7 @@ class PolicyInForce(Shape):
 
 @router.get("/policy", summary="The confidence policy", responses=documented(503))
 async def get_policy(door: Wired) -> PolicyInForce:
-    """By which thresholds photos that are handed in now are routed."""
+    """By which thresholds photos are routed that are handed in now, or labelled again."""
 
     def newest(conn: Conn, _owner: str) -> Policy | None:
         return policies.current(conn)
@@ -81,8 +81,10 @@ async def get_policy(door: Wired) -> PolicyInForce:
 async def post_policy(wanted: PolicyRequest, door: Wired) -> Policy:
     """Make the next revision, which routes what is handed in from now on.
 
-    Photos that are under way keep theirs. With `expected_revision` two people can't overwrite each
-    other's change: the second gets 409 `policy_changed` and reads anew.
+    Photos of before are routed by it when they are labelled again: when a head of the owner's own
+    labels is another, or by `POST /v1/reprocess`. Photos that are under way keep theirs. With
+    `expected_revision` two people can't overwrite each other's change: the second gets 409
+    `policy_changed` and reads anew.
     """
     change = Wanted(
         auto_above=wanted.auto_above,
@@ -123,8 +125,9 @@ async def get_suggestions(
     label: Annotated[Name | None, Query(description="only of this label")] = None,
 ) -> PolicySuggestions:
     """For each label that people answered the lowest threshold above which it is right as often as
-    is wanted, with 95 % certainty, and what would become of the photos that are shown now. Nothing
-    changes by it: `POST /v1/policy` does.
+    is wanted, with 95 % certainty, and what would become of the photos that are shown now, when
+    they are labelled again by such a policy: when a head of the owner's own labels is another, or
+    by `POST /v1/reprocess`. Nothing changes by it: `POST /v1/policy` makes one.
     """
     wanted = door.settings.policy_target if target is None else target
     return await door.catalog.ask(precision.suggestions, wanted, label)

@@ -49,9 +49,13 @@ async def list_trainings(
     door: Wired,
     model: Annotated[SetName | None, Query(description="only those of this model")] = None,
     limit: Annotated[int, Query(ge=1, le=100)] = 10,
+    merged: Annotated[
+        bool, Query(description="also those that another request stands for (`merged`)")
+    ] = False,
 ) -> Trainings:
     """What asked for a model of the user's own labels, and what became of it."""
-    return Trainings(items=await door.catalog.ask(trainings.trainings, limit, model))
+    items = await door.catalog.ask(trainings.trainings, limit, model, merged=merged)
+    return Trainings(items=items)
 
 
 @router.post(
@@ -85,16 +89,15 @@ async def get_training(request_id: UUID, door: Wired) -> TrainingDetail:
     wrong."""
     found = await _found(door, request_id)
     report, why = await asyncio.to_thread(_report, door, found.report_uri)
-    named = report.get("suspicious")
-    listed = [one for one in named if training_reports.is_told(one)] if named else []
+    told = training_reports.told(report.get("suspicious"))
     suspicious = await door.catalog.ask(
-        training_reports.suspicious, found.training.model, listed[:_LISTED]
+        training_reports.suspicious, found.training.model, told[:_LISTED]
     )
     return TrainingDetail(
         **found.training.model_dump(),
         metrics=dict(found.metrics),
         suspicious=suspicious,
-        suspicious_of=len(listed),
+        suspicious_of=len(told),
         report_missing=why,
     )
 

@@ -59,7 +59,10 @@ class Writes:
                 answers[place] = Recorded(one, found[UUID(one.photo_id)])
         left = [place for place in range(len(photos)) if place not in answers]
         if left:  # they fill the lane, unless some of those before were no new work
-            others = self.photos(conn, owner, [photos[place] for place in left])
+            try:
+                others = self.photos(conn, owner, [photos[place] for place in left])
+            except ProblemError as error:  # those before are recorded
+                others = [error] * len(left)
             answers |= dict(zip(left, others, strict=True))
         return [answers[place] for place in range(len(photos))]
 

@@ -3,9 +3,10 @@
 A failure is an analysis and the stage that failed in it: one that gave up, so that the newest
 outcome is partial, or `intake`, which rejected the photo. It is one no more as soon as a later
 revision, or a later analysis of the same photo, has what was missing. A file of which an import
-could not make a photo is one of stage `import`, until a later import takes a file of that path; it
-has no analysis, but an id like one, and can't be tried again from here. Nothing is written down for
-all that, so it can't be missed.
+could not make a photo is one of stage `import`, until a later import of the same takes a file of
+that path: any of folders, whose paths are absolute, else one of the archive, upload or store of
+that name. It has no analysis, but an id like one, and can't be tried again from here. Nothing is
+written down for all that, so it can't be missed.
 """
 
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ WITH found AS (
   WHERE b.owner = %(owner)s
     AND NOT EXISTS (SELECT FROM batches c JOIN batch_items n ON n.batch_id = c.batch_id
         AND md5(n.path) = md5(i.path) AND n.path = i.path
-      WHERE c.owner = b.owner AND c.started_at > b.started_at)),
+      WHERE c.owner = b.owner AND c.started_at > b.started_at AND c.kind = b.kind
+        AND (c.kind = 'folder' OR c.roots = b.roots))),
 failed AS (
   SELECT found.*, found.analysis_id || ':' || found.stage AS failure_id,
     d.reason AS discard_reason, d.discarded_by, d.discarded_at,

@@ -11,7 +11,7 @@ from gateway.catalog.shapes import Shape
 from gateway.texts import Name
 
 DEFAULT_SET: Final = "labels"
-"""The set that reviews give examples to, and whose model is trained unless another one is named."""
+"""The set that is meant unless another one is named."""
 
 NONE: Final = "none"
 """The word for photos that no label fits; so no label is called that."""
@@ -19,7 +19,7 @@ NONE: Final = "none"
 MOST_LABELS: Final = 200
 
 LEAST_LABELS: Final = 2
-"""Between fewer there is nothing to tell apart."""
+"""Between fewer there is nothing to tell apart, but for photos that none fits."""
 
 Source = Literal["person", "review", "folder", "auto"]
 
@@ -65,7 +65,7 @@ class Verdict(Shape):
     enough: bool
     least: int = Field(description="examples that each label needs")
     missing: list[Needed]
-    labels_missing: int = Field(description="labels that the set lacks")
+    labels_missing: int = Field(description="labels that the set lacks, unless `none` has enough")
     sentence: str = Field(examples=["Needs 3 more of `receipt`."])
 
 
@@ -88,6 +88,9 @@ class LabelSet(Shape):
     examples: int
     counts: list[LabelCount] = Field(description="in the order of the labels, `none` last")
     verdict: Verdict
+    warning: str | None = Field(
+        description="why its model gives what is no label of the set", examples=[None]
+    )
     created_by: str
     created_at: datetime
     changed_at: datetime
@@ -143,14 +146,20 @@ class Wish:
     label: str | None
 
 
-def verdict(labels: Sequence[str], counts: Mapping[str, int], least: int) -> Verdict:
-    """Whether so many examples by label are enough."""
+def verdict(labels: Sequence[str], counts: Mapping[str | None, int], least: int) -> Verdict:
+    """Whether so many examples by label are enough: of every label, and to tell it from another
+    one or from `none` (None)."""
     lacks = [(one, least - counts.get(one, 0)) for one in labels]
     missing = [Needed(label=one, needs=number) for one, number in lacks if number > 0]
-    few = max(0, LEAST_LABELS - len(labels))
-    wants = [f"{one.needs} more of `{one.label}`" for one in missing]
-    wants += [f"{few} more label{'s' if few > 1 else ''}"] if few else []
-    sentence = f"Needs {_listed(wants)}." if wants else "There are enough examples."
+    wants = _listed([f"{one.needs} more of `{one.label}`" for one in missing])
+    nones = least - counts.get(None, 0)
+    few = max(0, LEAST_LABELS - len(labels)) if not labels or nones > 0 else 0
+    if few and not labels:
+        wants = f"{few} labels"
+    elif few:
+        other = f"a second label, or {nones} more of `{NONE}`"
+        wants = f"{wants}; and {other}" if wants else other
+    sentence = f"Needs {wants}." if wants else "There are enough examples."
     return Verdict(
         enough=not wants, least=least, missing=missing, labels_missing=few, sentence=sentence
     )

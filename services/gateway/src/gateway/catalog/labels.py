@@ -10,6 +10,7 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from darkroom_schemas.heads import head_name
+from gateway import locks
 from gateway.catalog.audit import audit
 from gateway.catalog.label_shapes import (
     DEFAULT_SET,
@@ -25,26 +26,39 @@ from gateway.db import Conn
 
 SOURCES: Final = ("person", "review", "folder", "auto")
 
-_EXAMPLES: LiteralString = f"""
+
+def concerns(answer: LiteralString) -> LiteralString:
+    """Whether an answer of a review says something of the set `l`: its label is one of the set's,
+    or it is that none fits where one of the set's was suggested. Where what was suggested is no
+    label of any set, it is the set that is meant unless another one is named."""
+    return f"""({answer}.answer <> 'skip' AND ({answer}.label = ANY(l.labels)
+    OR {answer}.label IS NULL AND ({answer}.suggested_label = ANY(l.labels)
+      OR l.name = '{DEFAULT_SET}' AND NOT EXISTS (SELECT FROM label_sets o
+        WHERE o.owner = l.owner AND {answer}.suggested_label = ANY(o.labels)))))"""
+
+
+_EXAMPLES: LiteralString = (
+    """
 WITH said AS (
   SELECT photo_id, label, source, removed, said_by, said_at FROM given_examples
   WHERE owner = %(owner)s AND set_name = %(set)s
   UNION ALL
   SELECT r.photo_id, a.label, 'review', false, a.reviewer, a.answered_at
-  FROM reviews r JOIN review_answers a USING (answer_id)
-  WHERE r.owner = %(owner)s AND %(set)s = '{DEFAULT_SET}'),
-newest AS (
-  SELECT DISTINCT ON (s.photo_id) s.*
-  FROM said s JOIN label_sets l ON l.owner = %(owner)s AND l.name = %(set)s
-  WHERE s.removed OR s.label IS NULL OR s.label = ANY(l.labels)
-  ORDER BY s.photo_id, s.said_at DESC),
+  FROM label_sets l JOIN reviews r ON r.owner = l.owner JOIN review_answers a USING (answer_id)
+  WHERE l.owner = %(owner)s AND l.name = %(set)s AND (a.label IS NOT NULL OR """  # noqa: S608
+    + concerns("a")
+    + """)),
+newest AS (SELECT DISTINCT ON (photo_id) * FROM said ORDER BY photo_id, said_at DESC),
 examples AS (
-  SELECT * FROM newest n WHERE NOT removed
+  SELECT n.* FROM newest n JOIN label_sets l ON l.owner = %(owner)s AND l.name = %(set)s
+  WHERE NOT n.removed AND (n.label IS NULL OR n.label = ANY(l.labels))
     AND (NOT EXISTS (SELECT FROM rejections x WHERE x.photo_id = n.photo_id)
       OR EXISTS (SELECT FROM outcomes o WHERE o.photo_id = n.photo_id)))
-"""  # noqa: S608  # literals only
-"""Begins a query with `examples` of a set: of what people said of each photo the last that has one
-of its labels. Photos that intake refused are none."""
+"""
+)
+"""Begins a query with `examples` of a set: photos of which the last that people said is one of its
+labels, or that none fits. Who says in a review that a photo shows something else takes back what
+was said of it before. Photos that intake refused are none."""
 
 
 _AUTO: LiteralString = """, autos AS (
@@ -139,22 +153,54 @@ def _set(conn: Conn, row: Mapping[str, Any], least: int, auto: bool) -> LabelSet
         )
         for label, sources in by_label.items()
     ]
-    number = {one.label: one.examples - one.auto for one in counts if one.label is not None}
+    number = {one.label: one.examples - one.auto for one in counts}
     return LabelSet(
         **{name: row[name] for name in ("name", "labels", "created_by", "created_at")},
         changed_at=row["changed_at"],
         examples=sum(one.examples for one in counts),
         counts=counts,
         verdict=verdict(row["labels"], number, least),
+        warning=_warning(conn, owner, name, row["labels"]),
+    )
+
+
+def _warning(conn: Conn, owner: str, name: str, labels: Sequence[str]) -> str | None:
+    """That the version that holds was taught labels which have gone since."""
+    row = conn.execute(
+        "SELECT v.metrics -> 'labels' AS taught FROM model_activations a"
+        " JOIN model_versions v USING (name, version) WHERE a.name = %s"
+        " ORDER BY a.generation DESC LIMIT 1",
+        (head_name(owner, name),),
+    ).fetchone()
+    gone = [f"`{one}`" for one in (row and row["taught"]) or () if one not in labels]
+    if not gone:
+        return None
+    which = "which is no label" if len(gone) == 1 else "which are no labels"
+    return (
+        f"The version in use still gives {', '.join(gone)}, {which} of the set any more:"
+        " train again."
     )
 
 
 def put_label_set(conn: Conn, owner: str, name: str, labels: Sequence[str], by: str) -> bool:
     """Have a set with these labels and no others; whether it is new.
 
-    Examples of a label that goes count no more, and do again should it come back.
+    Examples of a label that goes count no more, and do again should it come back. Raises
+    LabelSetError where there is a set of the same name but for case.
     """
     with conn.transaction():
+        conn.execute("SELECT pg_advisory_xact_lock(%s)", (locks.LABEL_SETS,))
+        alike = conn.execute(
+            "SELECT name FROM label_sets WHERE owner = %(owner)s AND lower(name) = lower(%(name)s)"
+            " ORDER BY name = %(name)s DESC LIMIT 1",
+            {"owner": owner, "name": name},
+        ).fetchone()
+        if alike is not None and alike["name"] != name:
+            raise LabelSetError(
+                "set_exists",
+                f"There is a set named {alike['name']} already: names of sets differ by more than"
+                " upper and lower case.",
+            )
         added = conn.execute(
             "INSERT INTO label_sets (owner, name, labels, created_by) VALUES (%s, %s, %s, %s)"
             " ON CONFLICT DO NOTHING",

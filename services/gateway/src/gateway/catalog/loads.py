@@ -15,7 +15,7 @@ from gateway.catalog.notices import add_notice
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.shapes import Lane, Shape
 from gateway.db import Conn
-from gateway.load import Intake, LaneLoad, Limits, StageLoad, filled
+from gateway.load import Fresh, Intake, LaneLoad, Limits, StageLoad, filled
 from streamkit import Emit
 
 STALE_S: Final = 30.0
@@ -202,26 +202,35 @@ def standing(conn: Conn, _owner: str, lane: str, most: int) -> Standing | None:
 
 def close(conn: Conn, owner: str, outbox: Outbox, lane: str, limits: Limits) -> Standing | None:
     """Have a lane that has filled up since it was measured refuse new work, as if it had been
-    measured so; how it stands then."""
+    measured so; how it stands then. It may have been measured again meanwhile: then that holds."""
     with conn.transaction():
         row = conn.execute(
             "SELECT * FROM lane_loads WHERE lane = %s FOR UPDATE", (lane,)
         ).fetchone()
+        at = clock(conn)
         now = standing(conn, owner, lane, limits.refuse_at)
         if row is None or now is None or now.state is Intake.CLOSED:
             return now
+        if now.records < limits.refuse_at:
+            return now
         stages = [StageLoad(**stage) for stage in row["stages"]]
-        load = filled(lane, now.records, row["outbox"], stages, limits)
+        ago_s = (at - row["measured_at"]).total_seconds()
+        fresh = Fresh(now.records - row["records"], ago_s)
+        load = filled(lane, now.records, fresh, row["outbox"], stages, limits)
         conn.execute(
-            "UPDATE lane_loads SET state = %s, cause = %s, retry_after_s = %s, since = now()"
-            " WHERE lane = %s",
-            (load.state.value, load.cause, load.retry_after_s, lane),
+            _CLOSE, (load.state.value, load.records, load.cause, load.retry_after_s, at, at, lane)
         )
-        at = clock(conn)
         outbox.add(conn, [_event(load, at, limits)])
         _tell(conn, load, now.state, at)
     return Standing(load.state, load.records, load.cause, load.retry_after_s)
 
+
+# What is counted now is not to be counted again: it was measured up to here.
+_CLOSE: Final = """
+UPDATE lane_loads SET state = %s, records = %s, cause = %s, retry_after_s = %s,
+  measured_at = %s, since = %s
+WHERE lane = %s
+"""
 
 # Handed in while the control door looked counts twice, for one look: rather too much than too
 # little.

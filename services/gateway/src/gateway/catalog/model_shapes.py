@@ -96,15 +96,22 @@ class Reembedding(Shape):
 
 
 class Rescoring(Shape):
-    """How far photos that were seen before are labelled by the version of a head that holds."""
+    """How far photos that were seen before are labelled by the version of a head that holds: all
+    of the owner's heads at once, from the beginning whenever one of them is another."""
 
     version: str
     state: Literal["waiting", "running", "done"] = Field(
         description="waiting: not every live replica of the embedder has it yet"
     )
-    photos: int = Field(description="with an embedding that it can label")
+    heads: list[str] = Field(
+        description="that label together; the numbers are those of all of them, not of one",
+        examples=[["head:labels", "head:pets"]],
+    )
+    photos: int = Field(description="the owner's, with an embedding that they can label")
     done: int = Field(description="of them looked at")
-    changed: int = Field(description="that have other labels now")
+    changed: int = Field(
+        description="that have other labels, of whichever head, since it last began anew"
+    )
 
 
 class Model(Shape):

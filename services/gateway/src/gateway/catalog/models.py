@@ -277,7 +277,10 @@ def retire(conn: Conn, name: str, version: str, by: By) -> ModelVersion:
         before = _locked(conn, name, by)
         version_of(conn, name, version)
         if before is not None and version in (before.version, before.shadow):
-            raise RegistryError("in_use", f"{version} is in use: activate another one first.")
+            cure = "activate another one"
+            if version == before.shadow:
+                cure = f"end its shadow (darkroom models shadow {shown(name)} --off)"
+            raise RegistryError("in_use", f"{version} is in use: {cure} first.")
         conn.execute(
             "UPDATE model_versions SET stage = 'retired' WHERE name = %s AND version = %s",
             (name, version),

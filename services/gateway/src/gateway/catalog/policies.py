@@ -1,8 +1,8 @@
 """Confidence policies: how sure is sure enough, by revision.
 
-A revision is never changed. The newest one routes what is submitted from then on; the aggregator
-learns each by `ops.policy.v1`. Revision 1 is what the aggregator's own settings say: the catalog
-does not know it.
+A revision is never changed. The newest one routes what is submitted from then on, and photos of
+before when they are reprocessed or rescored; the aggregator learns each by `ops.policy.v1`.
+Revision 1 is what the aggregator's own settings say: the catalog does not know it.
 """
 
 from collections.abc import Mapping

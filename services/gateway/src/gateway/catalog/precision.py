@@ -2,7 +2,8 @@
 
 What counts is what holds of a photo, about the label and the confidence that it was asked about.
 Of labels that were given without asking only audits count: a person who says on their own what a
-photo shows does so because the label is wrong.
+photo shows does so because the label is wrong. Answers about photos that were examples
+before tell how well those were learned, and do not count.
 """
 
 from collections import defaultdict
@@ -59,7 +60,7 @@ FROM reviews r JOIN review_answers a USING (answer_id)
 JOIN outcomes o ON o.analysis_id = a.analysis_id AND o.revision = a.revision
 WHERE r.owner = %(owner)s AND a.suggested_confidence IS NOT NULL
   AND (%(label)s::text IS NULL OR a.suggested_label = %(label)s)
-  AND a.suggested_label IS NOT NULL AND (a.audit OR o.outcome <> 'auto_labeled')
+  AND a.suggested_label IS NOT NULL AND NOT a.taught AND (a.audit OR o.outcome <> 'auto_labeled')
 ORDER BY a.answered_at DESC LIMIT %(most)s
 """
 
@@ -137,8 +138,8 @@ def _thresholds(auto_above: float, now: Thresholds | None) -> Thresholds:
 
 
 def _photos(conn: Conn, owner: str, names: Sequence[str]) -> dict[str, dict[Stratum, int]]:
-    """Photos by label and stratum; of those that were labelled without asking, those that can be
-    audited."""
+    """Photos by label and stratum, but for those that are examples; of those that were labelled
+    without asking, those that can be audited."""
     found: dict[str, dict[Stratum, int]] = {name: {} for name in names}
     rows = conn.execute(_PHOTOS, {"owner": owner, "labels": list(names), "bands": BANDS})
     for row in rows:
@@ -149,9 +150,12 @@ def _photos(conn: Conn, owner: str, names: Sequence[str]) -> dict[str, dict[Stra
 _PHOTOS: Final = """
 SELECT label, outcome = 'auto_labeled' AS auto,
   least(floor((1 - doubt) * %(bands)s)::int, %(bands)s - 1) AS band, count(*) AS photos
-FROM reviews
+FROM reviews r
 WHERE owner = %(owner)s AND label = ANY(%(labels)s)
   AND (outcome <> 'auto_labeled' OR audit OR answer_id IS NULL)
+  AND CASE WHEN answer_id IS NULL
+    THEN NOT EXISTS (SELECT FROM given_examples g WHERE g.photo_id = r.photo_id AND NOT g.removed)
+    ELSE NOT EXISTS (SELECT FROM review_answers a WHERE a.answer_id = r.answer_id AND a.taught) END
 GROUP BY 1, 2, 3
 """
 

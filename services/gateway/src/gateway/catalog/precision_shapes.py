@@ -105,7 +105,10 @@ class Suggestion(Shape):
         " best one; estimated for all photos, not only those that were answered"
     )
     low: float | None = Field(description="end of the interval that holds in 95 of 100 cases")
-    changes: list[Rerouted] = Field(description="photos of this label that are shown now")
+    changes: list[Rerouted] = Field(
+        description="photos of this label that are shown now: what becomes of them when they are"
+        " labelled again by such a policy"
+    )
 
 
 class PolicySuggestions(Shape):

@@ -18,6 +18,7 @@ from darkroom_schemas.heads import head_of
 from darkroom_schemas.names import PHOTO_RESCORED
 from darkroom_schemas.stages import STAGES, now
 from gateway.catalog.model_shapes import Rescoring
+from gateway.catalog.models import shown
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.read import CURRENT
 from gateway.db import Conn
@@ -331,10 +332,11 @@ def is_shown(conn: Conn, emit: Emit) -> bool:
 
 
 def progress(conn: Conn, owner: str, name: str) -> Rescoring | None:
-    """How far an owner's photos are labelled by a head; None for a model that labels none."""
+    """How far an owner's photos are labelled by a head and the owner's other ones; None for a model
+    that labels none."""
     row = conn.execute(
         """
-        SELECT a.version, r.heads ->> a.name AS by, r.photos, r.done, r.changed, r.ended_at
+        SELECT a.version, r.heads, r.heads ->> a.name AS by, r.photos, r.done, r.changed, r.ended_at
         FROM model_activations a LEFT JOIN rescorings r ON r.owner = %(owner)s
         WHERE a.name = %(name)s ORDER BY a.generation DESC LIMIT 1
         """,
@@ -343,9 +345,11 @@ def progress(conn: Conn, owner: str, name: str) -> Rescoring | None:
     if row is None or head_of(name) is None:
         return None
     if row["by"] != row["version"]:
-        return Rescoring(version=row["version"], state="waiting", photos=0, done=0, changed=0)
+        nothing = dict.fromkeys(("photos", "done", "changed"), 0)
+        return Rescoring(version=row["version"], state="waiting", heads=[], **nothing)
     return Rescoring(
         version=row["version"],
         state="running" if row["ended_at"] is None else "done",
+        heads=sorted(shown(one) for one in row["heads"]),
         **{name: row[name] for name in ("photos", "done", "changed")},
     )

@@ -227,6 +227,12 @@ def record_rejection(conn: Conn, *events: PhotoRejected) -> None:
     # One that was refused for its false id would as a photo stand in the way of the true one.
     true = [event for event in ordered if _is_true(event)]
     with conn.cursor() as cursor:
+        # As doors do: photos, then analyses, which a trigger of rejections locks, too.
+        cursor.executemany(
+            "INSERT INTO photos (photo_id, owner, sha256, file_name)"
+            " VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(file_name)s) ON CONFLICT DO NOTHING",
+            true,
+        )
         cursor.executemany(
             """
             INSERT INTO rejections (
@@ -237,11 +243,6 @@ def record_rejection(conn: Conn, *events: PhotoRejected) -> None:
             ON CONFLICT (analysis_id, revision) DO NOTHING
             """,
             ordered,
-        )
-        cursor.executemany(
-            "INSERT INTO photos (photo_id, owner, sha256, file_name)"
-            " VALUES (%(photo_id)s, %(owner)s, %(sha256)s, %(file_name)s) ON CONFLICT DO NOTHING",
-            true,
         )
         cursor.executemany(
             """

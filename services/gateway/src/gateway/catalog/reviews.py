@@ -14,6 +14,7 @@ import psycopg
 
 from darkroom_schemas import ids
 from darkroom_schemas.names import REVIEW_ANSWERED
+from gateway.catalog.labels import concerns
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.read import links
 from gateway.catalog.review_shapes import (
@@ -207,7 +208,8 @@ def answer(
     return answer_shown(row)
 
 
-_QUESTION: Final = """
+_QUESTION: LiteralString = (
+    """
 SELECT r.*, clock_timestamp() AS now, r.leased_until > now() AS held,
   o.confidence, o.calibrated, (
     SELECT y.model_version
@@ -215,11 +217,21 @@ SELECT r.*, clock_timestamp() AS now, r.leased_until > now() AS held,
     JOIN parts y ON y.analysis_id = o.analysis_id AND y.stage = u.stage AND y.revision = u.revision
     WHERE y.stage = 'detector' OR (y.stage = 'embedder'
       AND y.body->'labels' @> jsonb_build_array(jsonb_build_object('name', o.label)))
-    ORDER BY y.stage DESC LIMIT 1) AS model_version
+    ORDER BY y.stage DESC LIMIT 1) AS model_version,
+  EXISTS (SELECT FROM given_examples g WHERE g.photo_id = r.photo_id AND NOT g.removed)
+  OR EXISTS (SELECT FROM review_answers b JOIN label_sets l ON l.owner = b.owner
+    WHERE b.photo_id = r.photo_id AND b.undone_at IS NULL
+      AND (b.analysis_id, b.revision) <> (r.analysis_id, r.revision)
+      AND """  # noqa: S608  # literals only
+    + concerns("b")
+    + """) AS taught
 FROM reviews r JOIN outcomes o ON o.analysis_id = r.analysis_id AND o.revision = r.revision
 WHERE r.photo_id = %(photo)s AND r.owner = %(owner)s
 """
-"""The user's own labels, which the embedder gives, go before the detector's; see the aggregator."""
+)
+"""The user's own labels, which the embedder gives, go before the detector's; see the aggregator.
+`taught`: the photo is an example already, of what was said of it beside its reviews or of an
+outcome before."""
 
 
 def _question(conn: Conn, owner: str, photo_id: UUID) -> Mapping[str, Any] | None:
@@ -285,7 +297,7 @@ def _row(question: Mapping[str, Any], said: Said, at: datetime) -> dict[str, Any
         **{name: question[name] for name in ("calibrated", "model_version")},
         **{"answer_id": said.answer_id, "reviewer": said.reviewer, "answer": said.answer},
         "label": label_of(said, question["label"]),
-        "audit": question["audit"],
+        **{name: question[name] for name in ("audit", "taught")},
         "suggested_label": question["label"],
         "suggested_confidence": question["confidence"],
         "answered_at": at,
@@ -335,10 +347,11 @@ def _taken() -> ReviewError:
 
 _ADD: Final = """
 INSERT INTO review_answers (answer_id, owner, photo_id, analysis_id, revision, reviewer, answer,
-  label, suggested_label, suggested_confidence, calibrated, model_version, audit, answered_at)
+  label, suggested_label, suggested_confidence, calibrated, model_version, audit, taught,
+  answered_at)
 VALUES (%(answer_id)s, %(owner)s, %(photo_id)s, %(analysis_id)s, %(revision)s, %(reviewer)s,
   %(answer)s, %(label)s, %(suggested_label)s, %(suggested_confidence)s, %(calibrated)s,
-  %(model_version)s, %(audit)s, %(answered_at)s)
+  %(model_version)s, %(audit)s, %(taught)s, %(answered_at)s)
 """
 
 
@@ -395,10 +408,12 @@ def _set(conn: Conn, question: Mapping[str, Any], holds: Mapping[str, Any] | Non
         (holds["analysis_id"], holds["revision"]) == (question["analysis_id"], question["revision"])
         or holds["label"] == question["label"]
     )
+    said = holds and holds["answer_id"]
     conn.execute(
         "UPDATE reviews SET answer_id = %s,"
-        " waiting = (outcome <> 'auto_labeled' OR audit) AND NOT %s WHERE photo_id = %s",
-        (holds and holds["answer_id"], answered, question["photo_id"]),
+        " waiting = (outcome <> 'auto_labeled' OR audit) AND NOT (%s OR"
+        " review_said(photo_id, label, %s)) WHERE photo_id = %s",
+        (said, answered, said, question["photo_id"]),
     )
 
 
@@ -413,7 +428,7 @@ def _event(row: Mapping[str, Any]) -> Emit:
     return Emit(REVIEW_ANSWERED, value["photo_id"], value, value["answer_id"])
 
 
-_UNTOLD: Final = frozenset({"undone_at", "audit"})
+_UNTOLD: Final = frozenset({"undone_at", "audit", "taught"})
 
 
 def answer_shown(row: Mapping[str, Any]) -> ReviewAnswer:

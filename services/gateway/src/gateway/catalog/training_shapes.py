@@ -5,6 +5,7 @@ from typing import Any, Final, Literal
 
 from pydantic import Field
 
+from gateway.catalog.label_shapes import Source
 from gateway.catalog.shapes import Shape
 
 State = Literal[
@@ -40,7 +41,9 @@ class Training(Shape):
     note: str | None = Field(
         description="what it waits for; at the end why it ended so", examples=[NO_EXAMPLES]
     )
-    merged_into: str | None = Field(description="the request that stands for this one, too")
+    merged_into: str | None = Field(
+        description="the request that stands for this one, too; itself not merged"
+    )
     requested_at: datetime
     due_at: datetime | None = Field(description="it begins no sooner; null: it does not begin")
     prepared_at: datetime | None = Field(description="since then trainers are told of it")
@@ -68,15 +71,31 @@ class Trainings(Shape):
     items: list[Training]
 
 
+Since = Literal["changed", "removed"]
+
+
+class Doubt(Shape):
+    """Why an example is suspicious."""
+
+    kind: str = Field(examples=["mislabelled"])
+    reason: str
+
+
 class Suspicious(Shape):
     """An example that is likely wrong, or of little use."""
 
     photo_id: str
     file_name: str | None
     thumbnail: str = Field(description="its small picture")
-    label: str | None = Field(description="that it is an example of; null: none, or no example now")
-    kind: str = Field(examples=["mislabelled"])
-    reason: str
+    label: str | None = Field(description="that it was taught as; null: none, if source is known")
+    source: Source | None = Field(description="who said so; null: not known any more")
+    since: Since | None = Field(
+        description="what people did with the example after the training; null: nothing"
+    )
+    label_now: str | None = Field(
+        description="that people say it shows now; null: none, or nobody says anything"
+    )
+    doubts: list[Doubt]
 
 
 class TrainingDetail(Training):
@@ -86,7 +105,7 @@ class TrainingDetail(Training):
         description="confusion, precision and recall by label, and the rest that its trainer says"
     )
     suspicious: list[Suspicious]
-    suspicious_of: int = Field(description="how many there are; 200 are listed")
+    suspicious_of: int = Field(description="how many photos; 200 are listed")
     report_missing: str | None = Field(
         description="why what the report says of examples can't be had"
     )

@@ -13,7 +13,7 @@ from darkroom_schemas.names import TRAINING_CANCELLED, TRAINING_REQUESTED
 from darkroom_schemas.stages import now
 from gateway import locks
 from gateway.catalog.audit import audit
-from gateway.catalog.labels import count_examples
+from gateway.catalog.labels import count_examples, label_set
 from gateway.catalog.notices import Severity, add_notice
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.training_shapes import NO_EXAMPLES, State, Training
@@ -48,26 +48,44 @@ def training_verdict(examples: int) -> Verdict:
     return Verdict("requested") if examples > 0 else Verdict("skipped", NO_EXAMPLES)
 
 
-def record_training(conn: Conn, *events: TrainingRequested, every_s: float = EVERY_S) -> None:
+def record_training(
+    conn: Conn, *events: TrainingRequested, every_s: float = EVERY_S, least: int | None = None
+) -> None:
     """Requests as they come, as a part of the caller's transaction; a repeated one is known.
 
     Imports and schedules have a model trained every so many seconds at most: what they ask for
     while another request waits is merged into that. A person's is due at once, and stands for the
-    one that waits. An import asks for all sets of labels of its owner.
+    one that waits. An import asks for all sets of labels of its owner; those that have fewer than
+    `least` examples of a label are passed over then, without a notice.
     """
     conn.execute("SELECT pg_advisory_xact_lock(%s)", (locks.TRAININGS,))
     meant = [one for event in events for one in _meant(conn, event)]
     for event in sorted(meant, key=itemgetter("requested_at", "request_id")):
-        verdict = training_verdict(count_examples(conn, event["owner"], event["model"]))
-        if verdict.state == "requested":
-            verdict = _in_turn(conn, event, every_s)
+        verdict = _verdict(conn, event, every_s, least)
         ended_at = None if verdict.state == "requested" else now()
         row = {**event, **verdict._asdict(), "ended_at": ended_at}
         added = conn.execute(_ADD, row).rowcount
         if added and verdict.state == "requested":
             conn.execute(_TAKE_OVER, {**row, "note": BY_PERSON})
-        if added and verdict.state == "skipped":
+            conn.execute(_FOLLOW, row)
+        if added and verdict.note == NO_EXAMPLES:
             tell_end(conn, row, f"skipped: {verdict.note}", _ASKED_AGAIN)
+
+
+def _verdict(conn: Conn, event: TrainingRequested, every_s: float, least: int | None) -> Verdict:
+    verdict = training_verdict(count_examples(conn, event["owner"], event["model"]))
+    if verdict.state == "requested" and (lacks := _lacks(conn, event, least)) is not None:
+        return Verdict("skipped", lacks)
+    return _in_turn(conn, event, every_s) if verdict.state == "requested" else verdict
+
+
+def _lacks(conn: Conn, event: TrainingRequested, least: int | None) -> str | None:
+    """Which examples a set needs first; None: none, or that does not matter, as to a person, who
+    may have forced it."""
+    if least is None or event["reason"] == PERSON:
+        return None
+    known = label_set(conn, event["owner"], event["model"], least, False)
+    return None if known is None or known.verdict.enough else known.verdict.sentence
 
 
 def _meant(conn: Conn, event: TrainingRequested) -> list[TrainingRequested]:
@@ -104,6 +122,14 @@ UPDATE trainings SET state = 'merged', note = %(note)s, merged_into = %(request_
 WHERE owner = %(owner)s AND model = %(model)s AND state = 'requested' AND ended_at IS NULL
   AND request_id <> %(request_id)s
 """
+
+_FOLLOW: Final = """
+UPDATE trainings t SET merged_into = %(request_id)s
+FROM trainings stood
+WHERE t.owner = %(owner)s AND t.model = %(model)s AND t.merged_into = stood.request_id
+  AND stood.merged_into = %(request_id)s
+"""
+"""Those that were merged into what is taken over: each names the request that is trained."""
 
 
 def _in_turn(conn: Conn, event: TrainingRequested, every_s: float) -> Verdict:
@@ -219,12 +245,16 @@ _TRAININGS: LiteralString = (
 )
 
 
-def trainings(conn: Conn, owner: str, limit: int, model: str | None = None) -> list[Training]:
-    """The owner's newest requests, at most `limit`; only those of a model."""
+def trainings(
+    conn: Conn, owner: str, limit: int, model: str | None = None, *, merged: bool = True
+) -> list[Training]:
+    """The owner's newest requests, at most `limit`; only those of a model, also the `merged` ones
+    that another request stands for."""
     rows = conn.execute(
         _TRAININGS + " AND (%(model)s::text IS NULL OR model = %(model)s)"
+        " AND (%(merged)s OR state <> 'merged')"
         " ORDER BY requested_at DESC, request_id LIMIT %(limit)s",
-        {"owner": owner, "model": model, "limit": limit},
+        {"owner": owner, "model": model, "merged": merged, "limit": limit},
     )
     return [_shown(row) for row in rows]
 

@@ -151,6 +151,20 @@ WHERE ((excluded.said ->> 'reported_at')::timestamptz, excluded.state)
       < (w.said ->> 'reported_at')::timestamptz - interval '2 minutes')
 """
 
+
+def unheard(conn: Conn, seconds: float) -> Mapping[str, float]:
+    """Who has said nothing for so long and not that it goes, and for how many seconds; of very many
+    those that were seen last."""
+    rows = conn.execute(_UNHEARD, {"gone": GONE, "seconds": seconds, "most": _MOST})
+    return {row["worker"]: row["silent_s"] for row in rows}
+
+
+_UNHEARD: Final = """
+SELECT worker, extract(epoch FROM clock_timestamp() - seen_at)::float8 AS silent_s FROM workers
+WHERE state <> %(gone)s AND seen_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+ORDER BY seen_at DESC LIMIT %(most)s
+"""
+
 _MISSING: Final = (
     f"(w.state <> '{GONE}'"
     f" AND clock_timestamp() > w.seen_at + {MISSED} * make_interval(secs => w.every_s))"

@@ -12,9 +12,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from darkroom_schemas.heads import head_name
 from gateway.catalog import audits, model_reports, rescoring, review_ranks
-from gateway.catalog.label_shapes import DEFAULT_SET
 from gateway.catalog.review_ranks import Seen
 from gateway.control.head_files import HeadFiles
 from gateway.db import Conn
@@ -43,7 +41,7 @@ class _Look:
 class Ranker:
     """Ranks an owner's waiting photos again once enough has changed.
 
-    The owner's head tells how doubtful they are, if one holds that is made for their vectors; else
+    The owner's heads tell how doubtful they are, if any hold that are made for their vectors; else
     their outcomes do.
     """
 
@@ -79,12 +77,13 @@ class Ranker:
         return True
 
     def _doubts(self, conn: Conn, owner: str, seen: Seen) -> NDArray[np.float64] | None:
-        name = head_name(owner, DEFAULT_SET)
-        for one in rescoring.active_heads(conn, model_reports.LIVE_S):
-            if one.name == name and one.uri and one.embedding_version == seen.version:
-                head = self._heads.of(one.sha256, one.uri)
-                return uncertainty(seen.vectors, head) if head else None
-        return None
+        found = [
+            self._heads.of(one.sha256, one.uri)
+            for one in rescoring.active_heads(conn, model_reports.LIVE_S)
+            if one.owner == owner and one.uri and one.embedding_version == seen.version
+        ]
+        heads = [one for one in found if one is not None]
+        return uncertainty(seen.vectors, *heads) if heads else None
 
 
 class Learning:

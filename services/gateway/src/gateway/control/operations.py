@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Final
 
@@ -25,7 +26,8 @@ _log = structlog.get_logger("gateway.operations")
 
 _EVERY_S: Final = 1.0
 _BACK_S: Final = 60.0
-"""Who works says so again within this."""
+"""Who works says so again within this. What is older is read only for the last words of those who
+were not heard since."""
 
 _FIRST_S: Final = 5.0
 """So long the first look waits until that is read: who was only not listened to is not missing."""
@@ -86,6 +88,55 @@ class Heard:
         _log.warning("heartbeat_unreadable", worker=name[:100], reason=_reason(error))
 
 
+_IN_HASTE: Final = {"fetch.queue.backoff.ms": 10}
+"""A day of ten workers fills the queue 90 times; by itself it waits a second each time."""
+
+
+class LastWords:
+    """Who of those that were not heard any more said last that they go, while nobody listened.
+
+    Of all that was said since then only their records are kept and decoded, one of each.
+    """
+
+    def __init__(self, kafka: str, topic: str, silent: Mapping[str, float], decode: Decode) -> None:
+        """`silent`: for how many seconds who was not heard."""
+        self._heard = Heard(decode)
+        self._names = frozenset(name.encode() for name in silent)
+        self._latest: dict[bytes, bytes | None] = {}
+        back_s = max(silent.values(), default=0.0) + _BACK_S
+        self._follower = Follower(
+            kafka, topic, self._keep, name="last-words", back_s=back_s, options=_IN_HASTE
+        )
+        if silent:
+            self._follower.start(0.0)
+
+    @property
+    def read(self) -> bool:
+        """Whether the topic was read to its end, if anybody's words are looked for."""
+        return not self._names or self._follower.ready
+
+    def take(self) -> Collection[Heartbeat]:
+        """Each of them once, as soon as they are read and the registry answers. Whoever said
+        something else is missing all the same: it was long ago."""
+        if not self.read:
+            return ()
+        self.close()
+        with suppress(Busy):
+            while self._latest:
+                name = next(iter(self._latest))
+                self._heard.tell(name, self._latest[name])
+                del self._latest[name]
+        return [one for one in self._heard.take() if one.state == workers.GONE]
+
+    def close(self) -> None:
+        """Read no more."""
+        self._follower.close()
+
+    def _keep(self, key: bytes | None, value: bytes | None) -> None:
+        if key in self._names:
+            self._latest[key] = value
+
+
 def _reason(error: Exception) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
@@ -107,14 +158,18 @@ class Operations:
         psycopg.Error."""
         heard = Heard(self._decode)
         follower = Follower(self._kafka, self._topic, heard.tell, name="workers", back_s=_BACK_S)
+        silent = workers.unheard(conn, _BACK_S)
+        last = LastWords(self._kafka, self._topic, silent, self._decode)
         follower.start(0.0)
         try:
-            _await(follower, stop)
+            _await(lambda: follower.ready and last.read, stop)
             while not stop.is_set():
+                workers.note(conn, last.take())
                 self.turn(conn, heard.take())
                 stop.wait(_EVERY_S)
         finally:
             follower.close()
+            last.close()
             self._show({})
 
     def turn(self, conn: Conn, heartbeats: Collection[Heartbeat] = ()) -> None:
@@ -148,7 +203,7 @@ class Operations:
 _STATES: Final = frozenset({"starting", "working", "stopping", workers.GONE, workers.MISSING})
 
 
-def _await(follower: Follower, stop: threading.Event) -> None:
+def _await(ready: Callable[[], bool], stop: threading.Event) -> None:
     until = time.monotonic() + _FIRST_S
-    while not (stop.is_set() or follower.wait(0.1)) and time.monotonic() < until:
+    while not ready() and time.monotonic() < until and not stop.wait(0.1):
         pass

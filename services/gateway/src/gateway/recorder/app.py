@@ -37,9 +37,15 @@ WRITES: Final = (MODEL_ACTIVATED,)
 """Topics of events that follow from what is recorded; the control door's relay publishes them."""
 
 
-def job(session: Session, news: News, outbox: Outbox, training_every_s: float = EVERY_S) -> Job:
+def job(
+    session: Session,
+    news: News,
+    outbox: Outbox,
+    training_every_s: float = EVERY_S,
+    examples_least: int | None = None,
+) -> Job:
     """What the recorder's worker does. `session` is its connection to the catalog."""
-    by_topic = handlers(Recorder(session, news, outbox, training_every_s))
+    by_topic = handlers(Recorder(session, news, outbox, training_every_s, examples_least))
     return Job(
         service=SERVICE,
         version=version("darkroom-gateway"),
@@ -57,7 +63,8 @@ def build_recorder(settings: Settings, session: Session, stop: threading.Event) 
     ids = SchemaIds(settings.registry, settings.cache)
     codec = Codec(ids, schema_of, settings.topic_prefix)
     codec.preload(WRITES, stop)
-    what = job(session, news, Outbox(codec), settings.training_every_s)
+    rules = (settings.training_every_s, settings.examples_least)
+    what = job(session, news, Outbox(codec), *rules)
     return connect(what, settings, schema_of, (), stop)
 
 

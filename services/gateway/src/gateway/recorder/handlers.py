@@ -46,7 +46,8 @@ class Recording:
 
 class Recorder:
     """Records a micro-batch of events in one transaction, then tells the news. `training_every_s`
-    lie between trainings of a model that nobody asks for."""
+    lie between trainings of a model that nobody asks for, of which each label needs
+    `examples_least`."""
 
     def __init__(
         self,
@@ -54,11 +55,12 @@ class Recorder:
         news: News,
         outbox: Outbox,
         training_every_s: float = trainings.EVERY_S,
+        examples_least: int | None = None,
     ) -> None:
         self._session = session
         self._news = news
         self._outbox = outbox
-        table = recordings(training_every_s)
+        table = recordings(training_every_s, examples_least)
         self._topics = {
             recording: [topic for topic, one in table.items() if one is recording]
             for recording in table.values()
@@ -161,9 +163,12 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
 """Topic → what is done with its events."""
 
 
-def recordings(training_every_s: float) -> Mapping[str, Recording]:
-    """The table, with so many seconds between trainings of a model that nobody asks for."""
-    record_training = partial(trainings.record_training, every_s=training_every_s)
+def recordings(training_every_s: float, examples_least: int | None) -> Mapping[str, Recording]:
+    """The table, with what trainings of a model that nobody asks for need: so many seconds between
+    them, and examples of each label."""
+    record_training = partial(
+        trainings.record_training, every_s=training_every_s, least=examples_least
+    )
     train = Recording(record_training, "nobody", piped=False)
     return {**RECORDINGS, names.TRAINING_REQUESTED: train}
 

@@ -3,7 +3,8 @@
 import { h, s } from "./dom.js";
 
 const HEIGHT = 150;
-const PAD = { left: 46, right: 10, top: 10, bottom: 22 };
+const PAD = { left: 46, right: 10, top: 10, bottom: 22 }; // left: at least
+const GAP = 7;
 const TICK = 76; // pixels
 const HOUR_MS = 3600e3;
 
@@ -67,17 +68,19 @@ export class Plot {
     const since = Date.parse(this.history.since), until = Date.parse(this.history.until);
     const known = this.lines.flatMap((line) => series[line.series] ?? []).filter((value) => value !== null);
     const top = roundAbove(Math.max(this.least, ...known));
-    this.scale = (time) => PAD.left + ((time - since) / (until - since)) * (width - PAD.left - PAD.right);
     const y = (value) => HEIGHT - PAD.bottom - (value / top) * (HEIGHT - PAD.top - PAD.bottom);
     const drawing = s("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": this.#summary(series) });
-    for (const part of [0, 0.5, 1]) {
-      drawing.append(
-        s("line", { class: "rule", x1: PAD.left, x2: width - PAD.right, y1: y(top * part), y2: y(top * part) }),
-        s("text", { class: "mark", x: PAD.left - 7, y: y(top * part) + 4, "text-anchor": "end" }, this.shown(top * part)));
-    }
+    this.frame.replaceChildren(drawing);
+    const steps = [0, top / 2, top];
+    const marks = steps.map((value) => s("text", { class: "mark", y: y(value) + 4, "text-anchor": "end" }, this.shown(value)));
+    drawing.append(...marks);
+    const left = Math.max(PAD.left, GAP + Math.ceil(Math.max(...marks.map((mark) => mark.getComputedTextLength()))));
+    this.scale = (time) => left + ((time - since) / (until - since)) * (width - left - PAD.right);
+    for (const mark of marks) mark.setAttribute("x", left - GAP);
+    drawing.append(...steps.map((value) => s("line", { class: "rule", x1: left, x2: width - PAD.right, y1: y(value), y2: y(value) })));
     for (const time of ticks(since, until, width / TICK)) {
       const x = this.scale(time);
-      if (x < PAD.left + 14 || x > width - PAD.right - 14) continue;
+      if (x < left + 14 || x > width - PAD.right - 14) continue;
       drawing.append(s("text", { class: "mark", x, y: HEIGHT - 5, "text-anchor": "middle" }, clock.format(time)));
     }
     for (const line of [...this.lines].reverse()) {
@@ -86,7 +89,6 @@ export class Plot {
     }
     this.cursor = s("line", { class: "cursor", y1: PAD.top, y2: HEIGHT - PAD.bottom, visibility: "hidden" });
     drawing.append(this.cursor);
-    this.frame.replaceChildren(drawing);
     if (!known.length) this.frame.append(h("p", { class: "nothing" }, "Nothing was measured yet."));
     this.#tell(this.place ?? null);
   }
