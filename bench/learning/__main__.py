@@ -13,7 +13,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from bench.learning import known, pictures, usage
+from bench.learning import augmentation, known, pictures, usage
+from bench.learning.augmentation import CHANGES
 from bench.learning.learning import answered, lessons
 from bench.learning.plan import FULL, QUICK, SEED, Plan
 from bench.learning.report import Found, as_json, figures, judged, tell
@@ -50,6 +51,8 @@ def main() -> int:
 
 def _measure(chosen: argparse.Namespace) -> int:
     plan = QUICK if chosen.quick else FULL
+    if chosen.augmentation:
+        return _augmented(plan, chosen.json)
     began = time.monotonic()
     load = os.getloadavg()
     if chosen.folder:
@@ -63,14 +66,29 @@ def _measure(chosen: argparse.Namespace) -> int:
     )
     tell(found, Console(width=_WIDTH))
     if chosen.json:
-        about = _about(plan, whole, chosen.folder is not None)
+        about = _about(plan, whole, own=chosen.folder is not None)
         about |= {"load_at_start": load[0], "took_s": round(time.monotonic() - began, 1)}
         text = json.dumps(as_json(found, about), indent=2)
         chosen.json.write_text(text + "\n", encoding="utf-8")
     return 1 if chosen.check and not met(judged(figures(found))) else 0
 
 
-def _about(plan: Plan, whole: known.Known, own: bool) -> dict[str, Any]:
+def _augmented(plan: Plan, file: Path | None) -> int:
+    shown = list(pictures.made(plan.each, SEED))
+    whole, *copies = (
+        known.known(some, _THREADS, lambda _: None)
+        for some in (shown, *(augmentation.changed(shown, one) for one in CHANGES.values()))
+    )
+    found = augmentation.gains(whole, copies, plan, _write)
+    told = {"changes": list(CHANGES), "gains": [asdict(one) for one in found]}
+    text = json.dumps({**told, **_about(plan, whole, own=False)}, indent=2)
+    sys.stdout.write(f"{text}\n")
+    if file:
+        file.write_text(f"{text}\n", encoding="utf-8")
+    return 0
+
+
+def _about(plan: Plan, whole: known.Known, *, own: bool) -> dict[str, Any]:
     return {
         "set": "a folder" if own else "made of photographs that packages ship",
         "pictures": dict(sorted(Counter(whole.labels).items())),
@@ -87,6 +105,11 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench.learning", description=__doc__)
     parser.add_argument("--folder", type=Path, help="a folder of photos for each label")
     parser.add_argument("--quick", action="store_true", help="less of it: 5 seeds")
+    parser.add_argument(
+        "--augmentation",
+        action="store_true",
+        help="instead: whether changed copies of the examples teach more",
+    )
     parser.add_argument("--json", type=Path, help="write everything to this file")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a limit is missed")
     return parser.parse_args()

@@ -90,7 +90,7 @@ def _teach(known: Known, lesson: Lesson, seed: int) -> None:
     best = found.best()
     right = np.array([said or NONE for said, _ in best]) == labels[unseen]
     lesson.accuracy.append(float(right.mean()))
-    lesson.named.append(_named(found, labels[unseen]))
+    lesson.named.append(named(found, labels[unseen]))
     lesson.ece.append(calibration_error(np.array([sure for _, sure in best]), right))
     if assessment.examples:
         lesson.assessed.append(assessment.accuracy)
@@ -117,11 +117,11 @@ def _curve(known: Known, answers: list[int], seed: int, asked_as: str) -> list[f
             found.append(0.0)  # no label was met yet
             continue
         head = fit(known.examples(asked), known.model_version, seed=seed).head
-        found.append(_named(head.predict(known.vectors[unseen]), labels[unseen]))
+        found.append(named(head.predict(known.vectors[unseen]), labels[unseen]))
     return found
 
 
-def _named(found: Predictions, true: NDArray[np.str_]) -> float:
+def named(found: Predictions, true: NDArray[np.str_]) -> float:
     """Share of pictures that show a label whose likeliest label is right."""
     likeliest = np.array(found.labels)[found.confidences.argmax(axis=1)]
     return float((likeliest == true)[true != NONE].mean())

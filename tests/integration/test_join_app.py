@@ -26,7 +26,7 @@ from streamkit.headers import event_headers
 from streamkit.workflow import changelog_of, dead_letters_of
 from topic_reader import TopicReader
 
-KEYS = 2_000
+KEYS = 1_000
 READY_S = 60.0
 RESTART_S = 40.0
 
@@ -206,7 +206,7 @@ def test_killed_again_and_again_it_joins_every_key_under_one_id(service: JoinSer
 
     writing = threading.Thread(target=write)
     writing.start()
-    for share in (0.1, 0.35, 0.6, 0.8):
+    for share in (0.15, 0.45, 0.75):
         with service.running() as process:
             goal = round(share * KEYS)
             until(lambda goal=goal: service.count(FOUND, PARTIAL) >= goal, "progress", RESTART_S)  # type: ignore[misc]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench.learning.augmentation import gains
 from bench.learning.figures import mean_interval, needed, saved
 from bench.learning.known import Known, usable
 from bench.learning.learning import Answered, Lesson, answered, lessons
@@ -145,6 +146,16 @@ def test_what_is_too_little_is_missed() -> None:
         "answers_saved_by_active_learning": True,
         "upload_to_use_seconds": True,
     }
+
+
+def test_copies_that_say_the_same_gain_nothing_and_wrong_ones_cost() -> None:
+    whole, plan = of_clusters(), Plan(each=20, seeds=3)
+    shuffled = replace(whole, vectors=np.roll(whole.vectors, 20, axis=0))
+    same = gains(whole, [whole], plan, lambda _: None)
+    wrong = gains(whole, [shuffled] * 3, plan, lambda _: None)
+    assert [one.examples for one in same] == [1, 2, 4, 8]
+    assert all(abs(one.gain.value) < 0.1 for one in same)
+    assert all(one.gain.high < -0.2 for one in wrong)
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("a", "b", "none")])

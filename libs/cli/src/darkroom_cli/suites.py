@@ -54,7 +54,7 @@ SUITES: Final = (
     Suite("integration", ("tests/contract", "tests/integration"), 600, ("kcat",), workers=3),
     Suite("e2e", ("tests/e2e",), 300, ("kcat",)),
     Suite("web", ("tests/web",), 240, ("chromium",)),
-    Suite("chaos", ("tests/chaos",), 420, workers=2, alone=True),
+    Suite("chaos", ("tests/chaos",), 420, workers=3, alone=True),
 )
 
 PLANNED: Final = {"edges": "every edge of the architecture diagram, seen as a trace and a metric"}

@@ -154,11 +154,18 @@ def learning(
     ] = None,
     json_file: JsonFile = None,
     quick: Annotated[bool, typer.Option("--quick", help="5 seeds instead of 20.")] = False,
+    augmentation: Annotated[
+        bool,
+        typer.Option(
+            "--augmentation", help="Instead: whether changed copies of the examples teach more."
+        ),
+    ] = False,
     check: Check = False,
 ) -> None:
-    """How right a head is after a few examples, and how few answers will do; takes 8 minutes.
+    """How right a head is after a few examples, how few answers will do, and how soon it is used;
+    takes 5 minutes.
 
-    Looks at pictures with the packaged embedder and starts nothing else. Example:
+    Looks at pictures with the packaged embedder, and starts a system of its own. Example:
 
     ./darkroom bench learning --folder ~/labelled --json learning.json
     """
@@ -167,6 +174,7 @@ def learning(
     arguments = [
         *(("--folder", str(folder.resolve())) if folder else ()),
         *(("--quick",) if quick else ()),
+        *(("--augmentation",) if augmentation else ()),
         *(("--check",) if check else ()),
         *_written_to(json_file),
     ]
