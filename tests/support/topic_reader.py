@@ -2,18 +2,21 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
 
 from aggregator import tables
 from darkroom_schemas import avro
 from streamkit import Codec, SchemaIds, Taken, readable
 from streamkit.kafka.consumer import taken
+
+PATIENCE_S: Final = 60.0
 
 
 class TopicReader:
@@ -44,7 +47,7 @@ class TopicReader:
         return {key: read(value) for key, value in latest.items() if value is not None}
 
     def _all(self, consumer: Consumer, topic: str) -> Iterator[Taken]:
-        partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        partitions = _partitions(consumer, topic)
         places = [TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions]
         ends = {p.partition: consumer.get_watermark_offsets(p, timeout=10)[1] for p in places}
         consumer.assign(places)
@@ -63,6 +66,17 @@ class TopicReader:
         """Partitions read to their end though their last offset is no record of ours."""
         here = consumer.position([TopicPartition(topic, number) for number in ends])
         return {p.partition for p in here if p.offset >= ends[p.partition]}
+
+
+def _partitions(consumer: Consumer, topic: str) -> Collection[int]:
+    """Numbers of a topic's partitions; a broker that just starts is waited for."""
+    until = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return consumer.list_topics(topic, timeout=10).topics[topic].partitions.keys()
+        except KafkaException:
+            if time.monotonic() > until:
+                raise
 
 
 def _reader(changelog: str) -> Callable[[bytes], Any]:

@@ -12,6 +12,7 @@ from typing import Final
 
 from darkroom_cli.stack import Stack
 from darkroom_cli.supervision.state import Phase, StackState
+from streamkit import PublishError
 from worker_audit import Audit, Committed, Harm
 from worker_process import WorkerProcess, until
 from worker_tasks import LANES
@@ -166,7 +167,10 @@ def asking(world: World, tasks: Sequence[Task]) -> Iterator[threading.Thread]:
         while sent < len(tasks) and not over.wait(0.1):
             due = min(len(tasks), int(PER_SECOND * (time.monotonic() - began)))
             if due > sent:
-                world.ask(*tasks[sent:due])
+                try:
+                    world.ask(*tasks[sent:due])
+                except PublishError:  # the broker is away for long: all of them again
+                    continue
                 sent = due
 
     thread = threading.Thread(target=publish)

@@ -261,16 +261,14 @@ class Worker:
         return bucket
 
     def _slots(self) -> list[Slot]:
-        """The engines: one for the lane high beside one or more for the others; or one for all.
-        Those that do nothing a person waits for yield the CPU."""
+        """The engines: one for the lane high beside one or more for the others; or one for all."""
         names = frozenset(lane.name for lane in self._job.lanes)
         settings, make, report = self._settings, self._means.engine, self._inbox.put
         apart = settings.high_engine != "shared" and HIGH in names and len(names) > 1
         if self._job.isolation == "thread":
             return [Slot(make("thread", 0, report), names)]
         if not apart:
-            nice = settings.bulk_nice if HIGH not in names else 0
-            return [Slot(make(name, nice, report), names) for name in self._bulk_names("all")]
+            return [Slot(make(name, 0, report), names) for name in self._bulk_names("all")]
         lazy = settings.high_engine == "lazy"
         bulk = names - {HIGH}
         return [

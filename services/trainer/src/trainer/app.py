@@ -53,10 +53,16 @@ def job(settings: Settings, counts: str = "", pausing: Pause = nothing) -> Job:
         service=SERVICE,
         version=version("darkroom-trainer"),
         lanes=(Lane("learning", (TRAINING_PREPARED,)),),
-        handlers=partial(load, settings, counts, pausing),
+        handlers=partial(_in_engine, settings, counts, pausing),
         dead_letters=catalogue.load().dead_letters(SERVICE),
         preload=("numpy", "scipy.optimize", "trainer.training"),
     )
+
+
+def _in_engine(settings: Settings, counts: str, pausing: Pause) -> Handlers:
+    """`load`, in an engine process: it yields the CPU as engines for imports do."""
+    os.nice(settings.bulk_nice)
+    return load(settings, counts, pausing)
 
 
 def load(settings: Settings, counts: str = "", pausing: Pause = nothing) -> Handlers:
