@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -68,12 +68,12 @@ class TopicReader:
         return {p.partition for p in here if p.offset >= ends[p.partition]}
 
 
-def _partitions(consumer: Consumer, topic: str) -> Collection[int]:
+def _partitions(consumer: Consumer, topic: str) -> list[int]:
     """Numbers of a topic's partitions; a broker that just starts is waited for."""
     until = time.monotonic() + PATIENCE_S
     while True:
         try:
-            return consumer.list_topics(topic, timeout=10).topics[topic].partitions.keys()
+            return list(consumer.list_topics(topic, timeout=10).topics[topic].partitions)
         except KafkaException:
             if time.monotonic() > until:
                 raise
