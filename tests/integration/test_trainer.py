@@ -243,7 +243,8 @@ def test_after_a_kill_another_goes_on_and_comes_to_the_same(world: World, whom: 
 
     (end,) = world.ended()
     assert end["token"] > 4
-    assert worker.metric("darkroom_training_folds_total", how="kept") == len(kept)
+    # The engine of a service that is killed may come to the end of a fold before it is, too.
+    assert len(kept) <= worker.metric("darkroom_training_folds_total", how="kept") <= 5
     undisturbed = learn(
         read(world.store, event["manifest_uri"], event["manifest_sha256"]),
         Nothing(),
