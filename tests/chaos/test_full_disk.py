@@ -23,7 +23,7 @@ from import_watch import (
 from small_disk import SmallDisk, small_disk
 from topic_reader import TopicReader
 
-PHOTOS = 100
+PHOTOS = 60
 FULL_S = 12.0
 """Longer than a session, and than it takes a program to be started again a few times."""
 

@@ -1,7 +1,7 @@
 """Effectively once: an import goes on through crashes at every step of the services' own code,
 kills of all services and of the infrastructure, and a process that stands still.
 
-The order is by chance. A longer one, or the same again, by DARKROOM_CHAOS_PHOTOS (240),
+The order is by chance. A longer one, or the same again, by DARKROOM_CHAOS_PHOTOS (180),
 DARKROOM_CHAOS_SEED and DARKROOM_CHAOS_STILL_S (12).
 """
 
@@ -35,7 +35,7 @@ from import_watch import (
 )
 from topic_reader import TopicReader
 
-PHOTOS = int(os.environ.get("DARKROOM_CHAOS_PHOTOS", "240"))
+PHOTOS = int(os.environ.get("DARKROOM_CHAOS_PHOTOS", "180"))
 SEED = int(os.environ.get("DARKROOM_CHAOS_SEED", str(random.randrange(10**6))))
 STILL_S = float(os.environ.get("DARKROOM_CHAOS_STILL_S", "12"))
 """Longer than the 10 s of a session: the broker takes partitions away meanwhile."""

@@ -31,7 +31,7 @@ from topic_reader import TopicReader
 
 AWAY_S = float(os.environ.get("DARKROOM_CHAOS_STORE_AWAY_S", "20"))
 """Longer than the first tier of retries."""
-PHOTOS = 200
+PHOTOS = 120
 WITHIN_S = 120.0
 pytestmark = pytest.mark.timeout(300 + AWAY_S)
 
