@@ -216,6 +216,22 @@ async def test_a_photo_is_accepted_and_has_an_address(
     assert list(shelf.kept.values()) == [PNG]
 
 
+async def test_no_request_waits_for_a_thread_to_be_let_in(
+    client: httpx.AsyncClient, catalog: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed_on: list[object] = []
+
+    async def in_thread(call: Callable[..., Any], **values: Any) -> Any:
+        handed_on.append(call)
+        return call(**values)
+
+    monkeypatch.setattr("fastapi.dependencies.utils.run_in_threadpool", in_thread)
+    accepts(catalog, cat())
+    assert (await client.post("/v1/photos", content=PNG)).status_code == 202
+    await client.post("/v1/imports/archive", content=b"")
+    assert handed_on == []
+
+
 async def test_a_form_is_as_good_as_a_raw_body(client: httpx.AsyncClient, catalog: MadeUp) -> None:
     taken = accepts(catalog, cat())
     form = {"file": ("cat.png", PNG, "image/png")}

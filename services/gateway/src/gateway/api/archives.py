@@ -32,7 +32,7 @@ _BODY: Final = {
 _Globs = Annotated[list[str] | None, Query(description="a pattern; may be repeated")]
 
 
-def _patterns(
+async def _patterns(
     include: _Globs = None,
     exclude: _Globs = None,
     hidden: Annotated[bool, Query(description="names that begin with a dot, too")] = False,

@@ -87,7 +87,8 @@ class Door:
         return replace(self, speaker=speaker, catalog=self.catalog.of(speaker.owner))
 
 
-def _door(connection: HTTPConnection) -> Door:
+async def _door(connection: HTTPConnection) -> Door:
+    # Not async it would be handed to a thread, which costs a request more than all that is in it.
     door = connection.app.state.door
     if not isinstance(door, Door):  # pragma: no cover  # set by the wiring
         raise TypeError("the application was started without its door")

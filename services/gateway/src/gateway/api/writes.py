@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from psycopg import Cursor
+from psycopg.rows import DictRow
+
 from gateway.api.admission import Admission
 from gateway.api.problems import ProblemError, unavailable
 from gateway.catalog import cancelling, controls, policies, reviews, trainings, uploads
@@ -49,12 +52,18 @@ class Writes:
     ) -> list[Recorded | ProblemError]:
         """Hand in different photos of an owner, whose bytes are stored; the answers are in their
         order. Those whose lane has no room (left) are refused."""
-        self._check(conn)
-        refused, taken = self._admission.sort(conn, owner, [one.submission.lane for one in photos])
+        with conn.pipeline():
+            waiting = self._waiting(conn)
+            lanes = [one.submission.lane for one in photos]
+            refused, taken = self._admission.sort(conn, owner, lanes)
+        self._refuse_if_full(conn, waiting)
         answers: dict[int, Recorded | ProblemError] = dict(refused)
         if taken:
-            handed_in = submit_photos(conn, self._outbox, [photos[place] for place in taken])
-            found = photos_by_id(conn, owner, [UUID(one.photo_id) for one in handed_in])
+            # Statements that don't wait for each other's answers go together. The transaction's end
+            # does not: what failed is known before it.
+            with conn.pipeline(), conn.transaction():
+                handed_in = submit_photos(conn, self._outbox, [photos[place] for place in taken])
+                found = photos_by_id(conn, owner, [UUID(one.photo_id) for one in handed_in])
             for place, one in zip(taken, handed_in, strict=True):
                 answers[place] = Recorded(one, found[UUID(one.photo_id)])
         left = [place for place in range(len(photos)) if place not in answers]
@@ -178,9 +187,16 @@ class Writes:
         return cancelling.cancel_photo(conn, self._outbox, owner, photo_id, by, reason)
 
     def _check(self, conn: Conn) -> None:
-        row = conn.execute(
+        self._refuse_if_full(conn, self._waiting(conn))
+
+    def _waiting(self, conn: Conn) -> Cursor[DictRow]:
+        """Asks how many events wait, as far as that counts."""
+        return conn.execute(
             "SELECT count(*) AS rows FROM (SELECT FROM outbox LIMIT %s) waiting", (self._limit,)
-        ).fetchone()
+        )
+
+    def _refuse_if_full(self, conn: Conn, waiting: Cursor[DictRow]) -> None:
+        row = waiting.fetchone()
         if row and row["rows"] >= self._limit:
             detail = f"{self._limit} events wait for Kafka already. Try again later."
             with conn.transaction():

@@ -98,35 +98,35 @@ class HandedIn:
 
 def submit_photo(conn: Conn, outbox: Outbox, submission: Submission) -> Submitted:
     """Submit a photo in one transaction; see `submit_photos`."""
-    (submitted,) = submit_photos(conn, outbox, [HandedIn(submission)])
+    with conn.transaction():
+        (submitted,) = submit_photos(conn, outbox, [HandedIn(submission)])
     return submitted
 
 
 def submit_photos(conn: Conn, outbox: Outbox, photos: Sequence[HandedIn]) -> list[Submitted]:
-    """Submit different photos in one transaction: each with its analysis and the event that asks
-    for it. The answers are in their order.
+    """Submit different photos as a part of the caller's transaction: each with its analysis and the
+    event that asks for it. The answers are in their order.
 
     Whoever submits so waits for the outcome: an analysis that is joined outlives the import that
     began it, should that be cancelled.
 
     Idempotent and safe against other doors that submit the same bytes at the same time. Raises
-    psycopg.Error with nothing written. Store the bytes before.
+    psycopg.Error; in a pipeline perhaps at the caller's next question only. Store the bytes before.
     """
-    with conn.transaction():
-        answers = submit_all_within(conn, [one.submission for one in photos])
-        joined = [one.analysis_id for one, _ in answers if one.status is Status.JOINED]
-        if joined:
-            conn.execute(
-                "UPDATE analyses SET awaited = true"
-                " WHERE analysis_id = ANY(%s::uuid[]) AND NOT awaited",
-                (joined,),
-            )
-        rows = [
-            one.context.run(outbox.row, event)
-            for one, (_, events) in zip(photos, answers, strict=True)
-            for event in events
-        ]
-        outbox.add_rows(conn, rows)
+    answers = submit_all_within(conn, [one.submission for one in photos])
+    joined = [one.analysis_id for one, _ in answers if one.status is Status.JOINED]
+    if joined:
+        conn.execute(
+            "UPDATE analyses SET awaited = true"
+            " WHERE analysis_id = ANY(%s::uuid[]) AND NOT awaited",
+            (joined,),
+        )
+    rows = [
+        one.context.run(outbox.row, event)
+        for one, (_, events) in zip(photos, answers, strict=True)
+        for event in events
+    ]
+    outbox.add_rows(conn, rows)
     return [submitted for submitted, _ in answers]
 
 
@@ -143,26 +143,26 @@ def submit_all_within(
     conn: Conn, submissions: Sequence[Submission]
 ) -> list[tuple[Submitted, list[Emit]]]:
     """`submit_within` for submissions of different photos, in their order."""
-    _hold_photos(conn, submissions)
-    answers: list[tuple[Submitted, list[Emit]]] = []
-    known = _known(conn, submissions)
-    with conn.pipeline():
-        for submission in submissions:
-            of_photo = known[submission.photo_id]
-            submitted, events = decide(submission, of_photo), list[Emit]()
-            if submitted.status is Status.NEW:
-                events.append(begin_analysis(conn, submission, of_photo.policy_revision))
-            answers.append((submitted, events))
-    return answers
+    known = _hold_photos(conn, submissions)
+    answers = [decide(one, known[one.photo_id]) for one in submissions]
+    new = [
+        (one, known[one.photo_id].policy_revision)
+        for one, answer in zip(submissions, answers, strict=True)
+        if answer.status is Status.NEW
+    ]
+    begun = iter(begin_analyses(conn, new))
+    return [(one, [next(begun)] if one.status is Status.NEW else []) for one in answers]
 
 
-def _hold_photos(conn: Conn, submissions: Sequence[Submission]) -> None:
-    """Write the photos' rows, or lock those that are there until the end of the transaction.
+def _hold_photos(conn: Conn, submissions: Sequence[Submission]) -> dict[str, Known]:
+    """Write the photos' rows, or lock those that are there until the end of the transaction; what
+    is known of each photo then, by its id.
 
     That lock puts submissions of the same photo into a row: the second sees the first's analysis.
     Two statements, because ON CONFLICT … DO UPDATE looks at one of the two unique keys only, and
     doors that insert the same photo at once would fail on the other. In the order of photos, so
-    that doors hardly ever wait for each other in a circle.
+    that doors hardly ever wait for each other in a circle. Where all photos are new, which is
+    usual, it costs one round trip.
     """
     ordered = sorted(submissions, key=lambda submission: submission.photo_id)
     columns: dict[str, Any] = {
@@ -172,10 +172,16 @@ def _hold_photos(conn: Conn, submissions: Sequence[Submission]) -> None:
         "uris": [one.source_uri for one in ordered],
         "sizes": [one.byte_size for one in ordered],
         "names": [one.file_name for one in ordered],
+        "own": [one.analysis_id for one in ordered],
     }
-    inserted = conn.execute(f"{_GIVEN} {_INSERT_PHOTOS}", columns)
+    with conn.pipeline():
+        inserted = conn.execute(f"{_GIVEN} {_INSERT_PHOTOS}", columns)
+        rows = conn.execute(_KNOWN, columns).fetchall()
     if inserted.rowcount < len(ordered):
-        conn.execute(f"{_GIVEN} {_COMPLETE_PHOTOS}", columns)
+        with conn.pipeline():
+            conn.execute(f"{_GIVEN} {_COMPLETE_PHOTOS}", columns)
+            rows = conn.execute(_KNOWN, columns).fetchall()
+    return {str(row.pop("photo_id")): Known(**row) for row in rows}
 
 
 _GIVEN: Final = """
@@ -198,51 +204,55 @@ FROM given WHERE photos.photo_id = given.photo_id
 """
 
 
-def _known(conn: Conn, submissions: Sequence[Submission]) -> dict[str, Known]:
-    """What is known of each photo, by its id."""
-    rows = conn.execute(
-        """
-        SELECT given.photo_id,
-            (SELECT analysis_id FROM outcomes o WHERE o.photo_id = given.photo_id
-             ORDER BY decided_at DESC, o.revision DESC LIMIT 1) AS analyzed,
-            (SELECT analysis_id FROM analyses a WHERE a.photo_id = given.photo_id
-             AND a.cancelled_at IS NULL
-             AND NOT EXISTS (SELECT FROM rejections r WHERE r.analysis_id = a.analysis_id)
-             ORDER BY submitted_at DESC LIMIT 1) AS unfinished,
-            (SELECT analysis_id FROM analyses a WHERE a.analysis_id = given.own) AS own,
-            (SELECT max(revision) FROM policies) AS policy_revision
-        FROM unnest(%(photos)s::uuid[], %(own)s::uuid[]) AS given (photo_id, own)
-        """,
-        {
-            "photos": [one.photo_id for one in submissions],
-            "own": [one.analysis_id for one in submissions],
-        },
-    )
-    return {str(row.pop("photo_id")): Known(**row) for row in rows}
+_KNOWN: Final = """
+SELECT given.photo_id,
+    (SELECT analysis_id FROM outcomes o WHERE o.photo_id = given.photo_id
+     ORDER BY decided_at DESC, o.revision DESC LIMIT 1) AS analyzed,
+    (SELECT analysis_id FROM analyses a WHERE a.photo_id = given.photo_id
+     AND a.cancelled_at IS NULL
+     AND NOT EXISTS (SELECT FROM rejections r WHERE r.analysis_id = a.analysis_id)
+     ORDER BY submitted_at DESC LIMIT 1) AS unfinished,
+    (SELECT analysis_id FROM analyses a WHERE a.analysis_id = given.own) AS own,
+    (SELECT max(revision) FROM policies) AS policy_revision
+FROM unnest(%(photos)s::uuid[], %(own)s::uuid[]) AS given (photo_id, own)
+"""
 
 
 def begin_analysis(conn: Conn, submission: Submission, policy_revision: int | None) -> Emit:
-    """Write down a new analysis of a photo that is there; returns the event that asks for it.
+    """`begin_analyses` for one."""
+    (event,) = begin_analyses(conn, [(submission, policy_revision)])
+    return event
 
-    A part of the caller's transaction. `policy_revision` is the newest policy's, None if there is
-    none.
+
+def begin_analyses(conn: Conn, submissions: Sequence[tuple[Submission, int | None]]) -> list[Emit]:
+    """Write down new analyses of photos that are there; returns the events that ask for them.
+
+    A part of the caller's transaction. With each goes the newest policy's revision, None if there
+    is none.
     """
+    if not submissions:
+        return []
     submitted_at = now()
-    conn.execute(
-        "INSERT INTO analyses (analysis_id, photo_id, owner, submission_id, lane, file_name,"
-        " policy_revision, submitted_at) VALUES (%s, %s, %s, %s, %s, %s, coalesce(%s, 1), %s)",
-        (
-            submission.analysis_id,
-            submission.photo_id,
-            submission.owner,
-            submission.submission_id,
-            submission.lane,
-            submission.file_name,
-            policy_revision,
-            submitted_at,
-        ),
-    )
-    return submitted_event(submission, submitted_at, policy_revision)
+    columns = {
+        "analyses": [one.analysis_id for one, _ in submissions],
+        "photos": [one.photo_id for one, _ in submissions],
+        "owners": [one.owner for one, _ in submissions],
+        "submissions": [one.submission_id for one, _ in submissions],
+        "lanes": [one.lane for one, _ in submissions],
+        "names": [one.file_name for one, _ in submissions],
+        "policies": [1 if revision is None else revision for _, revision in submissions],
+        "at": submitted_at,
+    }
+    conn.execute(_INSERT_ANALYSES, columns)
+    return [submitted_event(one, submitted_at, revision) for one, revision in submissions]
+
+
+_INSERT_ANALYSES: Final = """
+INSERT INTO analyses (analysis_id, photo_id, owner, submission_id, lane, file_name,
+    policy_revision, submitted_at)
+SELECT given.*, %(at)s FROM unnest(%(analyses)s::uuid[], %(photos)s::uuid[], %(owners)s::uuid[],
+    %(submissions)s::text[], %(lanes)s::text[], %(names)s::text[], %(policies)s::int[]) AS given
+"""
 
 
 def submitted_event(
