@@ -4,8 +4,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import pytest
@@ -14,7 +13,7 @@ from darkroom_cli.stack import Stack
 from worker_audit import Audit
 from worker_chaos import Chaos, all_is_committed, asking, tasks_for
 from worker_process import until
-from worker_world import Places, Task, World
+from worker_world import Task, World
 
 RECORDS: Final = 5000
 
@@ -23,22 +22,6 @@ AGAIN_S: Final = 30.0
 of processes on a machine that is busy with other tests."""
 
 FAULT_EVERY_S: Final = 2.5
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A broker, a registry and a Redis that the tests may kill."""
-    wanted = ("redis", "kafka", "registry")
-    with Stack(tmp_path_factory.mktemp("stack"), services=(), infrastructure=wanted) as stack:
-        yield stack
-
-
-@pytest.fixture
-def world(stack: Stack, tmp_path: Path) -> Iterator[World]:
-    places = Places(*(stack.address(name) for name in ("kafka", "registry", "redis")))
-    world = World(places, tmp_path, partitions=6)
-    yield world
-    world.close()
 
 
 def a_schedule(chaos: Chaos) -> list[Callable[[], None]]:

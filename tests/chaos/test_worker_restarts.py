@@ -2,8 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,26 +11,10 @@ from worker_audit import Audit
 from worker_chaos import Chaos, all_is_committed, asking, tasks_for
 from worker_process import until
 from worker_tasks import LANES
-from worker_world import Places, World
+from worker_world import World
 
 RECORDS: Final = 5000
 SLOTS: Final = ("a", "b", "c")
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A broker, a registry and a Redis of their own."""
-    wanted = ("redis", "kafka", "registry")
-    with Stack(tmp_path_factory.mktemp("stack"), services=(), infrastructure=wanted) as stack:
-        yield stack
-
-
-@pytest.fixture
-def world(stack: Stack, tmp_path: Path) -> Iterator[World]:
-    places = Places(*(stack.address(name) for name in ("kafka", "registry", "redis")))
-    world = World(places, tmp_path, partitions=6)
-    yield world
-    world.close()
 
 
 @pytest.mark.parametrize("protocol", ["consumer", "classic"])

@@ -5,33 +5,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, uuid4, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from darkroom_cli.contracts import Subjects, Topics
-from darkroom_schemas import avro, catalogue, names
+from darkroom_schemas import names
 from darkroom_schemas.heads import ENGINE, FILE, head_name
 from embedder.app import EMBEDDER
 from embedder.settings import Settings
 from heads import Head, Rejection
 from infrastructure import Infrastructure
+from model_topics import Example, ModelTopics
 from stage_part import begun, request, whole
 from stagekit import job, reporting
-from streamkit import Codec, Emit, Handlers, Message, Publisher, RawRecord, SchemaIds
-from topic_reader import TopicReader
+from streamkit import Handlers, Message, RawRecord
 
-Example = Callable[..., dict[str, Any]]
+pytestmark = pytest.mark.long
 
-TOPICS = (names.MODEL_ACTIVATED, names.MODEL_REPORTED)
 WITHIN_S = 30.0
 MODEL = "stub@1"
 ANN, BOB = str(uuid5(NAMESPACE_URL, "ann")), str(uuid5(NAMESPACE_URL, "bob"))
@@ -53,27 +50,11 @@ def head(label: str, model_version: str = MODEL) -> bytes:
     return Head((label, "other"), model_version, 20 * means, bias, means, 1.0, rejection).data
 
 
-class Installation:
-    """Topics and schemas of its own, somebody who activates heads, and engine processes."""
+class Installation(ModelTopics):
+    """Somebody who activates heads, and engine processes."""
 
     def __init__(self, infrastructure: Infrastructure, folder: Path, example: Example) -> None:
-        self._infrastructure = infrastructure
-        self._folder = folder
-        self._example = example
-        self._prefix = f"t{uuid4().hex[:8]}."
-        self._stack = ExitStack()
-        topics = {name: catalogue.load()[name] for name in TOPICS}
-        only = replace(catalogue.load(), topics=topics)
-        assert all(one.good for one in Topics(infrastructure.kafka, only, self._prefix).apply())
-        subjects = Subjects(infrastructure.registry, only, self._prefix)
-        assert all(one.good for one in subjects.apply())
-        codec = Codec(
-            SchemaIds(infrastructure.registry, folder / "ids"), avro.schema_of, self._prefix
-        )
-        self.publisher = Publisher(
-            infrastructure.kafka, source="gateway", codec=codec, prefix=self._prefix
-        )
-        self._stack.callback(self.publisher.close)
+        super().__init__(infrastructure, folder, example)
         self.objects = folder / "objects"
         self.objects.mkdir()
         Image.new("RGB", (32, 32), (255, 0, 0)).save(self.objects / "red.png")
@@ -99,25 +80,19 @@ class Installation:
         shadow: Mapping[str, Any] | None = None,
     ) -> str:
         """Returns the version."""
-        about = {"name": name, "generation": generation, "active": active, "shadow": shadow}
-        value = self._example(names.MODEL_ACTIVATED, **{**about, "shadow_share": 1.0})
-        self.publisher.publish([Emit(names.MODEL_ACTIVATED, name, value, str(uuid4()))])
+        self.say(name, generation=generation, active=active, shadow=shadow, shadow_share=1.0)
         version: str = active["version"]
         return version
 
     def process(self) -> Handlers:
         """An engine process of the embedder, as it starts."""
         settings = Settings(
-            kafka=self._infrastructure.kafka,
-            registry=self._infrastructure.registry,
-            topic_prefix=self._prefix,
-            cache=self._folder / "ids",
+            **self.places,
             objects=self.objects.as_uri(),
-            models_cache=self._folder / "models",
             embedder_engine="stub_engines:embedder",
         )
         handlers = job(EMBEDDER, settings).handlers()
-        self._stack.callback(handlers.close)
+        self.ends.callback(handlers.close)
         return handlers
 
     def photo(self, owner: str = ANN) -> Message:
@@ -129,22 +104,10 @@ class Installation:
         part, *_ = whole(begun(process, self.photo(owner)))
         return [(one["name"], one["head"], one["head_version"]) for one in part.value["labels"]]
 
-    def reports(self) -> list[dict[str, Any]]:
-        reader = TopicReader(
-            self._infrastructure.kafka,
-            self._infrastructure.registry,
-            self._folder / "ids",
-            self._prefix,
-        )
-        return [value for _, value in reader.events(names.MODEL_REPORTED)]
-
     def is_everywhere(self, generation: int) -> bool:
         """Whether every process says by its last report that it obeys this one."""
         last = {one["replica"]: one["heads"] for one in self.reports()}
         return all(heads == {PETS: generation} for heads in last.values())
-
-    def close(self) -> None:
-        self._stack.close()
 
 
 @pytest.fixture

@@ -2,25 +2,17 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
 
-from darkroom_cli.contracts import Subjects, Topics
-from darkroom_schemas import avro, catalogue, names
+from darkroom_schemas import names
 from infrastructure import Infrastructure
+from model_topics import Example, ModelTopics
 from stagekit import Loaded, Options, StageSettings
 from stagekit.keeping import Keeper, Means, keep
-from streamkit import Codec, Emit, ObjectStore, Publisher, RawRecord, SchemaIds
-from topic_reader import TopicReader
+from streamkit import ObjectStore, RawRecord
 
-Example = Callable[..., dict[str, Any]]
-
-TOPICS = (names.MODEL_ACTIVATED, names.MODEL_REPORTED)
 WITHIN_S = 30.0
 
 
@@ -45,62 +37,24 @@ def until(true: Callable[[], object], what: str) -> None:
         time.sleep(0.05)
 
 
-class Installation:
-    """Topics and schemas of its own, somebody who activates, and engine processes."""
-
-    def __init__(self, infrastructure: Infrastructure, folder: Path, example: Example) -> None:
-        self._infrastructure = infrastructure
-        self._folder = folder
-        self._example = example
-        self._prefix = f"t{uuid4().hex[:8]}."
-        self._stack = ExitStack()
-        topics = {name: catalogue.load()[name] for name in TOPICS}
-        only = replace(catalogue.load(), topics=topics)
-        assert all(one.good for one in Topics(infrastructure.kafka, only, self._prefix).apply())
-        subjects = Subjects(infrastructure.registry, only, self._prefix)
-        assert all(one.good for one in subjects.apply())
-        ids = SchemaIds(infrastructure.registry, folder / "ids")
-        codec = Codec(ids, avro.schema_of, self._prefix)
-        self.publisher = Publisher(
-            infrastructure.kafka, source="gateway", codec=codec, prefix=self._prefix
-        )
-        self._stack.callback(self.publisher.close)
+class Installation(ModelTopics):
+    """Somebody who activates, and engine processes."""
 
     def activate(self, engine: str, generation: int, name: str = "demo") -> None:
         about = {"version": f"{engine}@w", "engine": engine, "built_in": False}
         version = {**about, "options": {}, "files": []}
-        value = self._example(
-            names.MODEL_ACTIVATED,
-            **{"name": name, "generation": generation, "active": version, "shadow": None},
-        )
-        self.publisher.publish([Emit(names.MODEL_ACTIVATED, name, value, str(uuid4()))])
+        self.say(name, generation=generation, active=version, shadow=None)
 
     def process(self) -> Keeper:
         """An engine process's keeper, as it starts."""
-        settings = Settings(
-            kafka=self._infrastructure.kafka,
-            registry=self._infrastructure.registry,
-            topic_prefix=self._prefix,
-            cache=self._folder / "ids",
-            models_cache=self._folder / "models",
-        )
+        settings = Settings(**self.places)
         store = ObjectStore(f"file://{self._folder}/objects")
         keeper = keep("demo", Means(load, Options("demo_engine"), settings, store))
-        self._stack.callback(keeper.close)
+        self.ends.callback(keeper.close)
         return keeper
 
     def reported(self) -> list[tuple[str, int, str | None]]:
-        reader = TopicReader(
-            self._infrastructure.kafka,
-            self._infrastructure.registry,
-            self._folder / "ids",
-            self._prefix,
-        )
-        events = [value for _, value in reader.events(names.MODEL_REPORTED)]
-        return [(one["state"], one["generation"], one["version"]) for one in events]
-
-    def close(self) -> None:
-        self._stack.close()
+        return [(one["state"], one["generation"], one["version"]) for one in self.reports()]
 
 
 @pytest.fixture
