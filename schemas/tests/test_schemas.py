@@ -156,3 +156,66 @@ def test_what_operators_set_is_kept_for_ever() -> None:
     control = catalogue.load()[names.OPS_CONTROL]
     assert control.config() == {"cleanup.policy": "compact"}
     assert (control.partitions, control.key) == (1, "target")
+
+
+def test_a_group_of_topics_has_more_partitions_where_a_deployment_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(catalogue.PARTITIONS_VARIABLE, "photo=12, model.reported.v1=2")
+    topics = catalogue.load()
+    assert {topic.partitions for topic in topics if topic.group == "photo"} == {12}
+    assert topics["darkroom-aggregator-analyses-changelog"].partitions == 12
+    assert topics["model.reported.v1"].partitions == 2
+    assert {topic.partitions for topic in topics if topic.group == "chunk"} == {4}
+
+
+@pytest.mark.parametrize("word", ["photo", "photo=0", "photo=x", "dreams=3", "photo.rejected.v1=9"])
+def test_partitions_that_can_not_be_meant_are_refused(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(catalogue.PARTITIONS_VARIABLE, word)
+    with pytest.raises(ValueError, match="DARKROOM_TOPIC_PARTITIONS: write"):
+        catalogue.load()
+
+
+def test_partitions_do_not_become_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(catalogue.PARTITIONS_VARIABLE, "photo=2")
+    with pytest.raises(ValueError, match="fewer"):
+        catalogue.load()
+
+
+def test_a_deployment_keeps_topics_for_longer_or_for_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(
+        catalogue.RETENTION_VARIABLE, "photo.*=21d, photo.text-read.v1=7d, darkroom.*.dlq=60d"
+    )
+    topics = catalogue.load()
+    day = 86_400_000
+    assert topics[names.PHOTO_SUBMITTED["high"]].retention_ms == 21 * day
+    assert topics[names.PHOTO_TEXT_READ].retention_ms == 7 * day
+    assert topics["darkroom.ocr.dlq"].retention_ms == 60 * day
+    assert topics["darkroom.ocr.retry-5s.high"].retention_ms == 14 * day
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("photo.submitted.*=13d", "photo.submitted.high.v1 needs 14d"),
+        ("photo.text-read.v1=6d", "needs 7d"),
+        ("*.dlq=29d", "needs 30d"),
+        ("review.*=365d", "needs 3650d"),
+        ("dreams=30d", "write topics"),
+        ("photo.*=2w", "write topics"),
+        ("photo.*", "write topics"),
+    ],
+)
+def test_what_would_be_lost_too_soon_is_refused(
+    word: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(catalogue.RETENTION_VARIABLE, word)
+    with pytest.raises(ValueError, match=reason):
+        catalogue.load()
+
+
+def test_compacted_topics_are_kept_anyway(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(catalogue.RETENTION_VARIABLE, "*=4000d")
+    assert catalogue.load()[names.OPS_CONTROL].config() == {"cleanup.policy": "compact"}

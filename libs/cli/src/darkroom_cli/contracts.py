@@ -17,12 +17,13 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # its __init__
 )
 
 from darkroom_schemas import avro
-from darkroom_schemas.catalogue import Catalogue, Topic
+from darkroom_schemas.catalogue import PARTITIONS_VARIABLE, Catalogue, Topic
 
 State = Literal["present", "missing", "created", "differs", "changed", "refused"]
 
 _TIMEOUT_S: Final = 20.0
 _BROKERS_DEFAULT: Final = -1
+_NO_OPTIONS: Final[Mapping[str, str]] = {}
 COMPATIBILITY: Final = "FULL_TRANSITIVE"
 """Every version can be read by every other, older or newer."""
 
@@ -45,16 +46,31 @@ class Finding:
         return self.state in ("present", "created", "changed")
 
 
-def _admin_config(bootstrap: str) -> dict[str, str | int | float | bool]:
+def _admin_config(
+    bootstrap: str, options: Mapping[str, str]
+) -> dict[str, str | int | float | bool]:
     """Without librdkafka's own log: what goes wrong is told once, by ContractError."""
-    return {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0}
+    return {"bootstrap.servers": bootstrap, "socket.timeout.ms": 10_000, "log_level": 0, **options}
 
 
 class Topics:
-    """The declared topics on a broker. Raises ContractError when it does not answer."""
+    """The declared topics on a broker. Raises ContractError when it does not answer.
 
-    def __init__(self, bootstrap: str, catalogue: Catalogue, prefix: str = "") -> None:
-        self._admin = AdminClient(_admin_config(bootstrap))
+    New ones are kept by `replication` brokers; None: by as many as the broker's default says.
+    `options` are further settings of librdkafka's, such as security.*.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        catalogue: Catalogue,
+        prefix: str = "",
+        *,
+        replication: int | None = None,
+        options: Mapping[str, str] = _NO_OPTIONS,
+    ) -> None:
+        self._admin = AdminClient(_admin_config(bootstrap, options))
+        self._replication = _BROKERS_DEFAULT if replication is None else replication
         self._bootstrap = bootstrap
         self._declared = {prefix + topic.name: topic for topic in catalogue}
 
@@ -62,16 +78,14 @@ class Topics:
         """Compare; change nothing."""
         present = self._partitions()
         configs = self._configs([name for name in self._declared if name in present])
-        return [
+        found = [
             self._compared(name, topic, present.get(name), configs.get(name, {}))
             for name, topic in self._declared.items()
         ]
+        return [self._beside_its_group(one, present) for one in found]
 
     def apply(self) -> list[Finding]:
-        """Create what is missing and set what differs; never shrinks, grows or deletes a topic.
-
-        New topics are replicated as the broker's default says.
-        """
+        """Create what is missing and set what differs; never shrinks, grows or deletes a topic."""
         return [self._applied(finding) for finding in self._created()]
 
     def _created(self) -> Iterator[Finding]:
@@ -81,7 +95,7 @@ class Topics:
             NewTopic(
                 name,
                 num_partitions=self._declared[name].partitions,
-                replication_factor=_BROKERS_DEFAULT,
+                replication_factor=self._replication,
                 config=self._declared[name].config(),
             )
             for name in missing
@@ -110,8 +124,8 @@ class Topics:
             return Finding(name, "missing", "not on the broker")
         if partitions != topic.partitions:
             detail = (
-                f"has {partitions} partitions, declared are {topic.partitions}; "
-                "a change would part keys that are joined"
+                f"has {partitions} partitions, declared are {topic.partitions}: "
+                f"see `darkroom topics grow`, or {PARTITIONS_VARIABLE}"
             )
             return Finding(name, "refused", detail)
         other = {
@@ -122,6 +136,23 @@ class Topics:
         if other:
             return Finding(name, "differs", "; ".join(f"{k} is {v}" for k, v in other.items()))
         return Finding(name, "present")
+
+    def _beside_its_group(self, finding: Finding, present: Mapping[str, int]) -> Finding:
+        """A missing topic is not made with other partitions than its group has on the broker."""
+        topic = self._declared[finding.name]
+        counts = {
+            present[name]
+            for name, other in self._declared.items()
+            if topic.group is not None and other.group == topic.group and name in present
+        }
+        if finding.state != "missing" or counts <= {topic.partitions}:
+            return finding
+        has = ", ".join(map(str, sorted(counts)))
+        detail = (
+            f"its group {topic.group} has {has} partitions, declared are {topic.partitions}: keys"
+            f" that are joined would part; say {PARTITIONS_VARIABLE}={topic.group}={max(counts)}"
+        )
+        return Finding(finding.name, "refused", detail)
 
     def _partitions(self) -> dict[str, int]:
         try:

@@ -12,6 +12,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
+loses = "everything: photos, analyses, imports. Objects stay"
 
 _PHOTOS: Final = """
 -- One row per (owner, bytes); written at submission, completed by analysis-requested.

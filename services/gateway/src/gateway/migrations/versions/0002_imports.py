@@ -12,6 +12,10 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+loses = (
+    "policies, sources, schedules and their runs, notices, channels, the audit log, requests to "
+    "train, the ends of imports' files; paused imports go on, cancelled ones count as completed"
+)
 
 _IMPORTS: Final = """
 -- kind, location: where its files come from, as gateway.origins reads it · sealed: no file comes
@@ -201,7 +205,7 @@ def downgrade() -> None:
           ELSE state END;
         ALTER TABLE batches ADD CONSTRAINT batches_state_check
             CHECK (state IN ('scanning', 'running', 'completed')),
-          DROP kind, DROP location, DROP source_id, DROP sealed, DROP paused_by, DROP paused_at,
-          DROP paused_until, DROP cancelled_by, DROP cancelled_at;
+          DROP kind, DROP location, DROP source_id, DROP sealed, DROP waits_for, DROP paused_by,
+          DROP paused_at, DROP paused_until, DROP cancelled_by, DROP cancelled_at;
         """
     )

@@ -11,6 +11,7 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
+loses = "versions of models and which of them holds, what shadows said, who asked to embed again"
 
 _REGISTRY: Final = """
 -- Bytes of checkpoints in the object store, by their hash.

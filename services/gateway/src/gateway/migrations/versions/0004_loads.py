@@ -11,6 +11,7 @@ revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
+loses = None
 
 # measured_at: by the catalog's own clock, before anything was looked at
 _LOADS: Final = """

@@ -11,6 +11,7 @@ revision = "0006"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+loses = "keys and sessions: nobody has a key any more"
 
 # secret_sha256: the secret is 256 random bits, which nobody guesses, so a plain hash is enough: a
 # slow one protects what people make up. name: for ever, since the audit log knows keys by it.

@@ -11,6 +11,7 @@ revision = "0007"
 down_revision = "0006"
 branch_labels = None
 depends_on = None
+loses = "replays and discards of failures"
 
 _REPLAYS: Final = """
 -- chosen: the filter that was asked for · beyond: failures that fit it, too, and were too many

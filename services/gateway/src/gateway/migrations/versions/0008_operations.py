@@ -8,6 +8,10 @@ revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
+loses = (
+    "what operators have set, pinned shares of lanes, a day of measurements, events that take "
+    "something back and were not sent"
+)
 
 _WORKERS: Final = """
 -- The last heartbeat of each worker. said: all of it · seen_at: by the catalog's own clock

@@ -8,6 +8,7 @@ revision = "0009"
 down_revision = "0008"
 branch_labels = None
 depends_on = None
+loses = "what people answered in reviews, sets of labels, examples"
 
 _ANSWERS: Final = """
 -- What people said that photos show, as review.answered.v1 tells it. label: null for none and skip

@@ -8,6 +8,7 @@ revision = "0010"
 down_revision = "0009"
 branch_labels = None
 depends_on = None
+loses = "the user's own models, and what became of trainings"
 
 _TRAININGS: Final = """
 -- note: what it waits for, then what came of it · waits_since: it was due and nothing else of the

@@ -8,6 +8,7 @@ revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None
+loses = "which photos were labelled again (their outcomes stay)"
 
 _RESCORING: Final = """
 -- How far an owner's photos are labelled by heads, {name: version}, of embeddings by one version.

@@ -8,6 +8,7 @@ revision = "0012"
 down_revision = "0011"
 branch_labels = None
 depends_on = None
+loses = "that a question was an audit; audits that wait are not asked"
 
 _LOTS: Final = """
 -- A photo's lot, from 0 to 1: as good as by chance, and the same whenever it is drawn.
@@ -33,6 +34,24 @@ BEGIN
   ON CONFLICT (photo_id) DO UPDATE SET
     analysis_id = excluded.analysis_id, revision = excluded.revision, outcome = excluded.outcome,
     label = excluded.label, doubt = excluded.doubt, decided_at = excluded.decided_at, audit = false,
+    waiting = excluded.waiting AND NOT EXISTS (SELECT FROM review_answers a
+      WHERE a.answer_id = r.answer_id AND a.label IS NOT DISTINCT FROM excluded.label)
+  WHERE (excluded.decided_at, excluded.revision, excluded.analysis_id)
+    > (r.decided_at, r.revision, r.analysis_id);
+  RETURN NULL;
+END $$;
+"""
+
+_WITHOUT_AUDITS: Final = """
+CREATE OR REPLACE FUNCTION outcomes_review() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO reviews AS r (
+    photo_id, owner, analysis_id, revision, outcome, label, doubt, decided_at, waiting)
+  VALUES (NEW.photo_id, NEW.owner, NEW.analysis_id, NEW.revision, NEW.outcome, NEW.label,
+    1 - coalesce(NEW.confidence, 0), NEW.decided_at, NEW.outcome <> 'auto_labeled')
+  ON CONFLICT (photo_id) DO UPDATE SET
+    analysis_id = excluded.analysis_id, revision = excluded.revision, outcome = excluded.outcome,
+    label = excluded.label, doubt = excluded.doubt, decided_at = excluded.decided_at,
     waiting = excluded.waiting AND NOT EXISTS (SELECT FROM review_answers a
       WHERE a.answer_id = r.answer_id AND a.label IS NOT DISTINCT FROM excluded.label)
   WHERE (excluded.decided_at, excluded.revision, excluded.analysis_id)
@@ -79,3 +98,4 @@ def downgrade() -> None:
         DROP FUNCTION photo_lot
         """
     )
+    op.execute(_WITHOUT_AUDITS)

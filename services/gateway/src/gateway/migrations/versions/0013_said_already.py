@@ -8,6 +8,7 @@ revision = "0013"
 down_revision = "0012"
 branch_labels = None
 depends_on = None
+loses = "which answers were about examples"
 
 _TAUGHT: Final = """
 -- taught: the photo was an example before, so that the answer tells how well it was learned and not
