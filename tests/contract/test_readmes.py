@@ -28,7 +28,7 @@ SERVICES: dict[str, type[BaseSettings]] = {
 }
 INHERITED = {*WorkerSettings.model_fields, *ObjectSettings.model_fields}
 OUTSIDE_OF_SERVICES = (
-    ROOT / "README.md",
+    *sorted(ROOT.glob("*.md")),
     *sorted(ROOT.glob("docs/**/*.md")),
     *sorted(ROOT.glob("libs/*/README.md")),
     ROOT / "schemas/README.md",
@@ -58,7 +58,7 @@ def variables(names: set[str]) -> set[str]:
 
 def registered(folder: Path) -> set[str]:
     """Names of the metrics that the modules below a folder declare."""
-    declaration = re.compile(r'\b(?:Counter|Gauge|Histogram)\(\s*"(darkroom_\w+)"')
+    declaration = re.compile(r'\b(?:Counter|Gauge|Histogram|Family)\(\s*"(darkroom_\w+)"')
     return {
         name
         for file in folder.rglob("*.py")
