@@ -27,10 +27,22 @@ from gateway.recorder.news import News
 from gateway.settings import Settings
 from import_kit import make_means
 from infrastructure import Infrastructure
+from sharing_out import share_out
 from streamkit import Codec, ObjectStore
 
 _SHARED: Final = "darkroom_infrastructure"
 _KEPT: Final = pytest.StashKey[Infrastructure]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Names the marks that suites of several processes know."""
+    config.addinivalue_line("markers", "long: of a file whose tests take minutes: begins first")
+
+
+@pytest.hookimpl(tryfirst=True)  # xdist looks at them, too
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """See share_out."""
+    share_out(items)
 
 
 def pytest_configure_node(node: Any) -> None:
@@ -51,6 +63,11 @@ def _shared(config: pytest.Config) -> Infrastructure:
 
 
 def _places(stack: Stack) -> Infrastructure:
+    # Each test makes and drops a database, for which a disk is waited for again and again. These
+    # need not outlive a power cut.
+    with psycopg.connect(stack.address("database"), autocommit=True) as conn:
+        conn.execute("ALTER SYSTEM SET fsync = off")
+        conn.execute("SELECT pg_reload_conf()")
     return Infrastructure(**{f.name: stack.address(f.name) for f in fields(Infrastructure)})
 
 
@@ -88,7 +105,17 @@ def database(infrastructure: Infrastructure, catalog_template: str) -> Iterator[
     """URL of a database with an empty catalog, for one test."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(infrastructure.database, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{catalog_template}"')
+        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE "{catalog_template}" STRATEGY FILE_COPY')
+        yield in_database(infrastructure.database, name)
+        conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database(infrastructure: Infrastructure) -> Iterator[str]:
+    """URL of a database without a catalog, for one test."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(infrastructure.database, autocommit=True) as conn:
+        conn.execute(f'CREATE DATABASE "{name}"')
         yield in_database(infrastructure.database, name)
         conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 

@@ -37,6 +37,8 @@ from darkroom_schemas import avro, catalogue, ids, names
 from streamkit import Codec, Emit, Publisher, RawRecord, SchemaIds
 from topic_reader import TopicReader
 
+pytestmark = pytest.mark.long
+
 PHOTOS = 200
 READY_S = 60.0
 RESTART_S = 30.0

@@ -475,7 +475,7 @@ def test_a_database_that_is_away_is_busy() -> None:
 
 
 def test_a_catalog_without_tables_is_a_defect_not_a_wait(database: str) -> None:
-    migrations.downgrade(database)
+    migrations.migrate(database, migrations.NOTHING, lose_data=True)
     session = Session(partial(db.connect, database, name="test"))
     with pytest.raises(psycopg.errors.UndefinedTable):
         session.transact(lambda own: own.execute("SELECT * FROM photos"))
@@ -483,7 +483,7 @@ def test_a_catalog_without_tables_is_a_defect_not_a_wait(database: str) -> None:
 
 
 def test_migrating_twice_at_once_and_down_and_up_again_works(database: str) -> None:
-    migrations.downgrade(database)
+    migrations.migrate(database, migrations.NOTHING, lose_data=True)
     command = [sys.executable, "-m", "gateway", "migrate", "--database", database]
     both = [subprocess.Popen(command) for _ in range(2)]
     assert [process.wait(timeout=60) for process in both] == [0, 0]

@@ -31,6 +31,8 @@ from streamkit.headers import readable
 from topic_reader import TopicReader
 from worker_process import until
 
+pytestmark = pytest.mark.long
+
 Example = Callable[..., dict[str, Any]]
 
 SUBMITTED = names.PHOTO_SUBMITTED["batch"]

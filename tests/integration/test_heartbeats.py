@@ -17,6 +17,8 @@ from worker_process import WorkerProcess, until
 from worker_tasks import LANES, SERVICE
 from worker_world import Places, Task, World
 
+pytestmark = pytest.mark.long
+
 HOUR_S = 3600
 Heartbeat = Mapping[str, Any]
 

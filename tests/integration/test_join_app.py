@@ -26,6 +26,8 @@ from streamkit.headers import event_headers
 from streamkit.workflow import changelog_of, dead_letters_of
 from topic_reader import TopicReader
 
+pytestmark = pytest.mark.long
+
 KEYS = 1_000
 READY_S = 60.0
 RESTART_S = 40.0

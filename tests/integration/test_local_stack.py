@@ -22,7 +22,7 @@ from darkroom_cli.stack import INFRASTRUCTURE, Stack
 from darkroom_cli.supervision.identity import birth_of
 from darkroom_cli.supervision.spec import WrongPeerError
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.timeout(180), pytest.mark.long]
 
 SCHEMA = {"schema": '{"type": "record", "name": "Kept", "fields": []}'}
 

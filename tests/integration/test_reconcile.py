@@ -12,7 +12,7 @@ from darkroom_schemas import ids, names
 from gateway import db
 from gateway.catalog import cancelling, import_commands, read, reconcile
 from gateway.catalog.outbox import Outbox
-from gateway.metrics import RECONCILED
+from gateway.control.metrics import RECONCILED
 from reconcile_world import PARTS, World
 from streamkit import Codec
 

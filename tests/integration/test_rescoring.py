@@ -10,13 +10,12 @@ from uuid import UUID, uuid4
 import numpy as np
 import psycopg
 import pytest
-from alembic import command
 
 from aggregator_machine import OUTCOMES, Machine
 from catalog_seed import MODEL, OWNER, Look, Seed, Seeded, picture
 from darkroom_schemas import names
 from darkroom_schemas.heads import ENGINE, FILE, head_name
-from gateway import db, migrations
+from gateway import db
 from gateway.catalog import (
     labels,
     model_reports,
@@ -634,9 +633,3 @@ def test_a_model_of_a_stage_has_no_progress_and_a_head_s_is_in_its_view(
     assert shown.rescoring is not None
     assert shown.rescoring.state == "done"
     assert model_reports.model(world.conn, OWNER, "embedder").rescoring is None
-
-
-def test_the_tables_can_be_taken_away_and_made_again(database: str) -> None:
-    config = migrations._config(database)
-    command.downgrade(config, "0010")
-    command.upgrade(config, "head")

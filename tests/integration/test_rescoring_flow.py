@@ -35,6 +35,8 @@ from infrastructure import Infrastructure
 from streamkit import Codec, Emit, ObjectStore, Publisher, RawRecord, SchemaIds
 from topic_reader import TopicReader
 
+pytestmark = pytest.mark.long
+
 READY_S = 60.0
 OUTCOMES = (names.PHOTO_AUTO_LABELED, names.PHOTO_SUGGESTED, names.PHOTO_REVIEW_REQUESTED)
 

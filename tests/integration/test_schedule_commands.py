@@ -22,7 +22,7 @@ from gateway.control.duty import Duty
 from gateway.control.job_run import Job
 from gateway.control.schedules import Schedules
 from gateway.control.sync import Sync
-from gateway.control.tidying import retention_job, statistics_job
+from gateway.control.tidying import Kept, retention_job, statistics_job
 from gateway.origins import OriginMeans, open_origin
 from import_kit import fill
 from infrastructure import Infrastructure
@@ -55,7 +55,7 @@ def door(
     store = ObjectStore(settings.objects, settings.stores)
     sync = Sync(outbox, partial(open_origin, means=OriginMeans(store)), settle_s=0)
     connect = partial(db.connect, database, name="test-job")
-    jobs = (statistics_job(), retention_job(store, keep_days=90, upload_days=7))
+    jobs = (statistics_job(), retention_job(store, Kept()))
     schedules = Schedules(connect, jobs, {SYNC: Job("sync:*", "", sync.run)})
     stop = threading.Event()
     leads = Duty("schedules", locks.SCHEDULES, connect, schedules.work)

@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from alembic import command
 
 from catalog_seed import Look, Seed, Seeded, picture
 from darkroom_schemas import ids
@@ -276,7 +275,7 @@ def test_a_decided_analysis_that_was_left_open_does_not_wait(conn: db.Conn, done
 def test_the_migration_tells_open_analyses_of_a_catalog_that_is_there(
     database: str, conn: db.Conn, all_kinds: dict[str, Seeded]
 ) -> None:
-    command.downgrade(migrations._config(database), "0007")
+    migrations.migrate(database, "0007", lose_data=True)
     migrations.upgrade(database)
     assert open_files(conn) == {"off.jpg", "waiting.jpg"}
 

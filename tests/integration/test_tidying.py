@@ -7,21 +7,24 @@ from uuid import UUID, uuid4
 import pytest
 from psycopg.types.json import Jsonb
 
-from catalog_seed import OWNER, Look, Seed, picture
+from catalog_seed import OWNER, Look, Seed, Seeded, picture
+from filled_tables import ID, fill
 from gateway import db
-from gateway.catalog import statistics
+from gateway.catalog import photo_forgetting, read_batches, statistics
 from gateway.catalog.imports import begin_import
 from gateway.catalog.notices import add_notice
 from gateway.catalog.outbox import Outbox
 from gateway.control.job_run import JobContext
 from gateway.control.tidying import (
+    Kept,
     cancel_uploads,
     forget_archives,
     forget_lessons,
+    forget_photos,
     retention_job,
     statistics_job,
 )
-from streamkit import ObjectStore
+from streamkit import ObjectStore, Retry
 
 CONTEXT = JobContext("retention")
 
@@ -105,9 +108,155 @@ def test_old_notices_go_and_young_ones_stay(
     for name in ("old", "young"):
         add_notice(conn, **told, detail=name, notice_id=str(uuid4()))  # type: ignore[arg-type]
     conn.execute("UPDATE notices SET recorded_at = now() - interval '91 days' WHERE detail = 'old'")
-    report = retention_job(store, keep_days=90, upload_days=7).run(conn, CONTEXT)
+    report = retention_job(store, Kept()).run(conn, CONTEXT)
     assert {what: gone for what, gone in report.items() if gone} == {"notices": 1}
     assert conn.execute("SELECT detail FROM notices").fetchall() == [{"detail": "young"}]
+
+
+def test_the_audit_log_is_kept_for_good_unless_somebody_says_otherwise(
+    conn: db.Conn, store: ObjectStore
+) -> None:
+    for name, days in (("old", 31), ("young", 29)):
+        conn.execute(
+            "INSERT INTO audit (who, what, subject, at) VALUES ('ada', 'x', %s,"
+            " now() - make_interval(days => %s))",
+            (name, days),
+        )
+    assert retention_job(store, Kept()).run(conn, CONTEXT)["audit"] == 0
+    assert retention_job(store, Kept(audit=30)).run(conn, CONTEXT)["audit"] == 1
+    assert conn.execute("SELECT subject FROM audit").fetchall() == [{"subject": "young"}]
+
+
+# -- photos --------------------------------------------------------------------------------------
+
+
+def aged(conn: db.Conn, days: int, *photos: Seeded) -> None:
+    """These photos were handed in so long ago."""
+    ids = [photo.photo_id for photo in photos]
+    for table, column in (("photos", "created_at"), ("analyses", "submitted_at")):
+        conn.execute(
+            f"UPDATE {table} SET {column} = now() - make_interval(days => %s)"  # noqa: S608
+            " WHERE photo_id = ANY(%s::uuid[])",
+            (days, ids),
+        )
+
+
+def left(conn: db.Conn) -> set[str]:
+    return {row["file_name"] for row in conn.execute("SELECT file_name FROM photos").fetchall()}
+
+
+def test_photos_are_kept_for_good_unless_somebody_says_otherwise(
+    conn: db.Conn, store: ObjectStore, seed: Seed
+) -> None:
+    aged(conn, 4_000, seed.analyzed("a.jpg", picture()))
+    assert retention_job(store, Kept()).run(conn, CONTEXT)["photos"] == 0
+    assert left(conn) == {"a.jpg"}
+
+
+def test_an_old_photo_goes_with_its_bytes_and_all_that_is_known_of_it(
+    conn: db.Conn, store: ObjectStore, seed: Seed, objects: Path
+) -> None:
+    old = seed.analyzed("old.jpg", picture("#110000"), Look(text="secret"))
+    young = seed.analyzed("young.jpg", picture("#220000"))
+    aged(conn, 31, old)
+    aged(conn, 29, young)
+    fill_about(conn, old)
+    assert forget_photos(conn, CONTEXT, store, 30) == 1
+    assert left(conn) == {"young.jpg"}
+    assert len(list(objects.iterdir())) == 1
+    for table in photo_forgetting.FORGOTTEN:
+        rows = conn.execute(f"SELECT FROM {table} WHERE photo_id = %s", (old.photo_id,))
+        assert rows.rowcount == 0, table
+    assert conn.execute("SELECT FROM failure_discards").rowcount == 0
+    assert forget_photos(conn, CONTEXT, store, 30) == 0
+
+
+def fill_about(conn: db.Conn, photo: Seeded) -> None:
+    """A row about the photo in every table that can have one."""
+    fill(conn)
+    conn.execute("SET session_replication_role = replica")
+    for table in photo_forgetting.FORGOTTEN:
+        conn.execute(
+            f"UPDATE {table} SET photo_id = %s WHERE photo_id = %s"  # noqa: S608
+            f" AND NOT EXISTS (SELECT FROM {table} WHERE photo_id = %s)",
+            (photo.photo_id, ID, photo.photo_id),
+        )
+    conn.execute("UPDATE failure_discards SET analysis_id = %s", (photo.analysis_id,))
+    conn.execute("SET session_replication_role = origin")
+    conn.execute("DELETE FROM photos WHERE photo_id = %s", (ID,))
+
+
+def test_every_table_that_names_photos_forgets_them_or_says_why_not(conn: db.Conn) -> None:
+    rows = conn.execute(
+        "SELECT table_name FROM information_schema.columns"
+        " WHERE table_schema = current_schema() AND column_name = 'photo_id'"
+    )
+    named = {row["table_name"] for row in rows.fetchall()}
+    assert named == {*photo_forgetting.FORGOTTEN, *photo_forgetting.STAYING}
+
+
+def test_what_somebody_waits_for_is_not_forgotten(
+    conn: db.Conn, store: ObjectStore, seed: Seed
+) -> None:
+    open_ = seed.requested("open.jpg", picture("#110000"))
+    again = seed.analyzed("again.jpg", picture("#220000"))
+    imported = seed.analyzed("imported.jpg", picture("#330000"))
+    seed.batch([imported], {})
+    aged(conn, 31, open_, again, imported)
+    conn.execute("UPDATE analyses SET submitted_at = now() WHERE photo_id = %s", (again.photo_id,))
+    assert forget_photos(conn, CONTEXT, store, 30) == 0
+    conn.execute("UPDATE batches SET completed_at = now()")
+    assert forget_photos(conn, CONTEXT, store, 30) == 1
+    assert left(conn) == {"open.jpg", "again.jpg"}
+
+
+def test_bytes_that_another_owner_has_too_are_kept(
+    conn: db.Conn, store: ObjectStore, seed: Seed, objects: Path
+) -> None:
+    old = seed.analyzed("old.jpg", picture())
+    conn.execute(
+        "INSERT INTO photos (photo_id, owner, sha256, source_uri, file_name)"
+        " SELECT gen_random_uuid(), gen_random_uuid(), sha256, source_uri, 'other.jpg' FROM photos"
+    )
+    aged(conn, 31, old)
+    assert forget_photos(conn, CONTEXT, store, 30) == 1
+    assert left(conn) == {"other.jpg"}
+    assert len(list(objects.iterdir())) == 1
+
+
+def test_bytes_in_other_stores_are_not_ours_to_delete(
+    conn: db.Conn, seed: Seed, objects: Path, tmp_path: Path
+) -> None:
+    aged(conn, 31, seed.analyzed("old.jpg", picture()))
+    elsewhere = ObjectStore(f"file://{tmp_path}/elsewhere", [f"file://{objects}"])
+    assert forget_photos(conn, CONTEXT, elsewhere, 30) == 1
+    assert len(list(objects.iterdir())) == 1
+
+
+def test_a_photo_whose_bytes_can_not_be_deleted_stays(
+    conn: db.Conn, seed: Seed, objects: Path
+) -> None:
+    class Away(ObjectStore):
+        def delete(self, uri: str) -> None:
+            raise Retry("away", dependency="object store")
+
+    aged(conn, 31, seed.analyzed("old.jpg", picture()))
+    with pytest.raises(Retry):
+        forget_photos(conn, CONTEXT, Away(f"file://{objects}"), 30)
+    assert left(conn) == {"old.jpg"}
+
+
+def test_an_import_is_shown_still_when_its_photos_are_forgotten(
+    conn: db.Conn, store: ObjectStore, seed: Seed
+) -> None:
+    old = seed.analyzed("old.jpg", picture())
+    batch = seed.batch([old], {})
+    seed.ended(batch, 0, "auto_labeled")
+    conn.execute("UPDATE batches SET completed_at = now(), state = 'completed'")
+    aged(conn, 31, old)
+    assert forget_photos(conn, CONTEXT, store, 30) == 1
+    (item,), _ = read_batches.items(conn, OWNER, UUID(batch), kind=None, after=-1, limit=10)
+    assert (item.path, item.status, item.photo) == ("/photos/trip/old.jpg", "analyzed", None)
 
 
 def test_the_last_day_in_numbers(conn: db.Conn, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ from trainer.manifest import read
 from trainer.training import learn
 from worker_process import WorkerProcess, until
 
+pytestmark = pytest.mark.long
+
 Example = Callable[..., dict[str, Any]]
 
 TIERS = ("1s", "2s", "3s")

@@ -13,6 +13,8 @@ from worker_process import until
 from worker_tasks import LETTERS
 from worker_world import Done, Places, Task, World
 
+pytestmark = pytest.mark.long
+
 HOUR_S = 3600
 
 

@@ -19,6 +19,8 @@ from worker_process import WorkerProcess, until
 from worker_tasks import LETTERS, SERVICE, SHOP
 from worker_world import Done, Places, Task, World
 
+pytestmark = pytest.mark.long
+
 HOUR_S = 3600
 
 

@@ -1,5 +1,6 @@
 """Where networks run: what of CUDA can be told without one."""
 
+import sys
 import warnings
 from typing import Any, cast
 
@@ -29,6 +30,13 @@ def test_with_the_driver_torch_tells(monkeypatch: pytest.MonkeyPatch, told: bool
     monkeypatch.setattr(cuda, "_DRIVER", "libc.so.6")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: told)
     assert cuda.available() is told
+    cuda.available.cache_clear()
+
+
+def test_without_torch_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "_DRIVER", "libc.so.6")
+    monkeypatch.setitem(sys.modules, "torch", None)  # as if it were not installed
+    assert not cuda.available()
     cuda.available.cache_clear()
 
 

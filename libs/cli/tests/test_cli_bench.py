@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from darkroom_cli.app import build
 from darkroom_cli.commands import bench
-from darkroom_cli.commands.bench import run_benchmark
 from darkroom_cli.errors import SetupError
+from darkroom_cli.modules import run_module
 
 
 def program(folder: Path, text: str) -> None:
@@ -18,12 +18,12 @@ def program(folder: Path, text: str) -> None:
 
 def test_the_exit_code_is_the_benchmarks(tmp_path: Path) -> None:
     program(tmp_path, "import sys; sys.exit(len(sys.argv))")
-    assert run_benchmark("measure", ["--quick", "--check"], tmp_path) == 3
+    assert run_module("measure", ["--quick", "--check"], tmp_path) == 3
 
 
 def test_it_runs_at_the_root_of_the_checkout(tmp_path: Path) -> None:
     program(tmp_path, "import pathlib, sys; sys.exit(not pathlib.Path('measure.py').is_file())")
-    assert run_benchmark("measure", [], tmp_path) == 0
+    assert run_module("measure", [], tmp_path) == 0
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
         calls.append((module, *arguments))
         return 0
 
-    monkeypatch.setattr(bench, "run_benchmark", note)
+    monkeypatch.setattr(bench, "run_module", note)
     return calls
 
 

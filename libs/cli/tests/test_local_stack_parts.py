@@ -1,5 +1,6 @@
 """Ports, credentials, plans and addresses of the local stack, without starting it."""
 
+import json
 import socket
 import stat
 from pathlib import Path
@@ -14,7 +15,7 @@ from darkroom_cli.infra.credentials import load_or_draw
 from darkroom_cli.infra.kafka import formatted_cluster_id
 from darkroom_cli.infra.postgres import walking_capability
 from darkroom_cli.infra.services import INFRASTRUCTURE, SERVICES, Share, share_of
-from darkroom_cli.paths import DataFolder
+from darkroom_cli.paths import DataFolder, repository_root
 from darkroom_cli.plan import Plan, Wishes, make_plan
 from darkroom_cli.provision import Tools
 from darkroom_cli.stack import Stack
@@ -80,6 +81,33 @@ def test_a_whole_stack_has_every_process_and_starts_services_after_the_steps(
     assert set(specs) == {*INFRASTRUCTURE, *SERVICES, *steps}
     for name in SERVICES:
         assert {*INFRASTRUCTURE, "topics", "schemas", "migrate"} <= set(specs[name].after)
+
+
+def test_prometheus_runs_with_our_rules_where_it_is_asked_for_and_looks_at_every_process(
+    tmp_path: Path,
+) -> None:
+    plan = plan_for(tmp_path, extras=("prometheus",))
+    specs = {spec.name: spec for spec in plan.specs}
+    prometheus = specs["prometheus"]
+    assert plan.addresses["prometheus"] == f"http://127.0.0.1:{prometheus.port}"
+    assert prometheus.prepare is not None
+    prometheus.prepare()
+    groups = json.loads((tmp_path / "prometheus/targets/local.json").read_text())
+    looked_at = {one["labels"]["process"]: one["targets"] for one in groups}
+    assert looked_at == {name: [f"127.0.0.1:{specs[name].port}"] for name in SERVICES}
+    for name in ("prometheus.yml", "rules.yml", "alerts.yml"):
+        ours = repository_root() / "deploy/prometheus" / name
+        assert (tmp_path / "prometheus" / name).read_text() == ours.read_text()
+
+
+def test_without_being_asked_for_it_has_neither_a_port_nor_an_address(tmp_path: Path) -> None:
+    assert "prometheus" not in plan_for(tmp_path).addresses
+    assert "prometheus" not in json.loads((tmp_path / "run/ports.json").read_text())
+
+
+def test_what_nobody_knows_is_not_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match=r"No such process: graphite\."):
+        Stack(tmp_path, extras=("graphite",))
 
 
 def test_what_is_prepared_already_is_not_prepared_again(tmp_path: Path) -> None:

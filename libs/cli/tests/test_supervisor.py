@@ -340,3 +340,20 @@ def test_the_wait_before_a_restart_doubles_up_to_its_limit(failures: int, second
 def test_thirty_seconds_up_forgive_earlier_failures() -> None:
     assert Backoff().failures_after(4, uptime=29.9) == 5
     assert Backoff().failures_after(4, uptime=30.0) == 1
+
+
+def test_logs_are_as_large_and_as_many_as_the_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DARKROOM_LOG_BYTES", "10000")
+    monkeypatch.setenv("DARKROOM_LOG_FILES", "2")
+    talk = f"for n in range(1000): print('x' * 50)\nprint('done', flush=True)\n{WAIT}"
+    with running([daemon("a", talk)], tmp_path) as stack:
+        stack.until(is_ready)
+        deadline = time.monotonic() + 10
+        while b"done" not in (tmp_path / "a.log").read_bytes():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    sizes = {file.name: file.stat().st_size for file in tmp_path.glob("a.log*")}
+    assert set(sizes) == {"a.log", "a.log.1"}
+    assert max(sizes.values()) <= 10_000

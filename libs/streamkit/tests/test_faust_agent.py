@@ -60,6 +60,9 @@ class Folding:
             batch.stamps.setdefault("done", []).append(0)
             waiting.popleft()
 
+    def over(self, batch: Batch, ms: float) -> None:
+        pass
+
     def finish(self, batch: Batch) -> None:
         if self.busy_finishing:
             self.busy_finishing -= 1

@@ -4,12 +4,16 @@ import json
 import math
 import zlib
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import format_span_id
 
+from streamkit import tracing
 from streamkit.errors import Busy, Reject
 from streamkit.faust import folding as folding_
 from streamkit.faust.folding import LARGEST_RECORD, Batch, Fold, Folding, Service
@@ -17,6 +21,7 @@ from streamkit.faust.lazily import LazyHeaders, LazyValue
 from streamkit.faust.states import as_json, deflated
 from streamkit.messages import Emit
 from streamkit.metrics import Meter
+from streamkit.spans import Recorder
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -333,3 +338,53 @@ def test_headers_are_read_when_somebody_looks_at_them() -> None:
     assert (headers["a"], headers.get("c"), len(headers)) == ("1", None, 2)
     assert dict(headers) == {"a": "1", "b": ""}
     assert dict(LazyHeaders(None)) == {}
+
+
+# -- traces ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    exporter = InMemorySpanExporter()
+    tracing.use(Recorder(SimpleSpanProcessor(exporter), "adder"))
+    yield exporter
+    tracing.close()
+
+
+def of_trace(one: Record, trace: str = TRACE) -> Record:
+    one.headers = [("traceparent", trace.encode())]
+    return one
+
+
+def span_ids(batch: Batch) -> set[str]:
+    return {dict(event.headers)["traceparent"].decode()[36:52] for event in batch.events}
+
+
+def test_a_record_has_a_span_and_what_follows_from_it_carries_that(
+    folding: Folding, spans: InMemorySpanExporter
+) -> None:
+    batch = worked(folding, of_trace(record(1, "a", "b")))
+    (span,) = spans.get_finished_spans()
+    assert span.name == "process said"
+    assert format_span_id(span.links[0].context.span_id) == TRACE[36:52]
+    assert span.context is not None
+    assert span_ids(batch) == {format_span_id(span.context.span_id)}
+
+
+def test_a_record_that_is_given_up_is_an_error_whose_letter_belongs_to_the_trace(
+    folding: Folding, spans: InMemorySpanExporter
+) -> None:
+    batch = worked(folding, of_trace(Record(None)))
+    handled, sent = spans.get_finished_spans()
+    assert (handled.attributes or {})["error.type"] == "undecodable"
+    assert sent.name == "send adder.dlq"
+    assert sent.context is not None
+    assert span_ids(batch) == {format_span_id(sent.context.span_id)}
+
+
+def test_a_record_that_is_not_sampled_has_no_span(
+    folding: Folding, spans: InMemorySpanExporter
+) -> None:
+    batch = worked(folding, of_trace(record(1, "a"), TRACE[:-1] + "0"))
+    assert spans.get_finished_spans() == ()
+    assert dict(batch.events[0].headers)["traceparent"].startswith(TRACE[:35].encode())

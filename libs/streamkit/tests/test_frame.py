@@ -1,10 +1,13 @@
 """Headers, health, the frame of a service, settings, engines."""
 
 import faulthandler
+import importlib
 import json
 import logging
 import os
 import signal
+import socket
+import struct
 import threading
 import urllib.error
 import urllib.request
@@ -16,6 +19,7 @@ import structlog
 
 from streamkit import (
     Emit,
+    EngineLoadError,
     Readiness,
     ServiceSettings,
     Stopped,
@@ -24,7 +28,7 @@ from streamkit import (
     load_engine,
     service_frame,
 )
-from streamkit.engines import factory_of
+from streamkit.engines import factory_of, needing
 from streamkit.headers import event_headers, next_span, readable
 from streamkit.health import health_server
 
@@ -64,6 +68,14 @@ def test_foreign_headers_are_bounded() -> None:
     assert all(len(name) <= 256 and len(value) <= 4096 for name, value in found.items())
 
 
+def test_an_engine_whose_package_is_missing_says_which_and_how_to_get_it() -> None:
+    with (
+        pytest.raises(EngineLoadError, match=r"no_such_package.*darkroom-ocr\[torch\]"),
+        needing("darkroom-ocr[torch]"),
+    ):
+        importlib.import_module("no_such_package")
+
+
 def test_readiness_says_what_is_lacking() -> None:
     readiness = Readiness("engine")
     with health_server("127.0.0.1", 0, readiness) as port:
@@ -75,6 +87,18 @@ def test_readiness_says_what_is_lacking() -> None:
         for page in ("livez", "readyz", "metrics"):
             answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/{page}", timeout=5)
             assert answer.status == 200
+
+
+def test_who_asks_and_does_not_wait_leaves_no_stack_on_standard_error(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with health_server("127.0.0.1", 0, Readiness()) as port:
+        with socket.create_connection(("127.0.0.1", port)) as hasty:
+            hasty.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            hasty.sendall(b"GET /met")  # the server reads on, and is cut off
+        for _ in range(2):
+            assert ask(port, "readyz")[0] == 200
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def ask(port: int, page: str) -> tuple[int, dict[str, Any]]:

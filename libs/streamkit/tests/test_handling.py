@@ -490,6 +490,13 @@ def test_a_handler_runs_in_its_records_span(recorder: Recorder) -> None:
     ]
 
 
+def test_a_record_that_can_t_be_read_has_a_span_that_says_so(recorder: Recorder) -> None:
+    headers = [("traceparent", CAUSE.encode())]
+    run(handling(), work(1, b"\xff", headers=headers))
+    [span] = recorder.spans
+    assert span.ended == [("reject", "undecodable", "It is no JSON.")]
+
+
 def test_each_slice_runs_in_its_records_span(recorder: Recorder) -> None:
     run(handling(three_slices), traced(1))
     [span] = recorder.spans

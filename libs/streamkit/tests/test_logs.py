@@ -2,15 +2,19 @@
 
 import json
 import logging
+import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import structlog
 
+from streamkit import tracing
 from streamkit.engine.work import Work
-from streamkit.logs import configure_logs, log_about
+from streamkit.log_line import LogLine
+from streamkit.logs import RecordLines, configure_logs, log_about, name_keys, named
 from streamkit.records import Taken
 
 SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -20,9 +24,14 @@ SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 def _logs_as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
+    hooks = sys.excepthook, threading.excepthook
     log_about(())
+    name_keys({})
     yield
     log_about(())
+    name_keys({})
+    sys.excepthook, threading.excepthook = hooks
+    logging.captureWarnings(False)
     root.handlers, root.level = handlers, level
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
@@ -115,3 +124,109 @@ def test_what_a_line_says_itself_stands(capsys: pytest.CaptureFixture[str]) -> N
     (line,) = lines(capsys)
     assert line["topic"] == "another"
     assert "trace_id" not in line
+
+
+KEYS = {
+    "photo.submitted.high.v1": "photo_id",
+    "batch.photo-ended.v1": "batch_id/chunk",
+}
+
+
+def test_a_record_is_named_by_its_key_where_that_is_an_id(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    configure_logs("ocr", "info")
+    name_keys(KEYS)
+    log_about([work()])
+    structlog.get_logger("handler").info("read")
+    assert lines(capsys)[0]["photo_id"] == "k"
+    assert named("batch.photo-ended.v1", b"b/7") == {"batch_id": "b", "chunk": "7"}
+    assert named("batch.photo-ended.v1", b"strange") == {"batch_id": "strange"}
+    assert named("ops.worker.v1", b"k") == {}
+    assert named("photo.submitted.high.v1", None) == {}
+
+
+def test_a_line_within_a_request_has_its_trace(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("gateway-api", "info")
+    with tracing.within(SPAN):
+        structlog.get_logger("api").info("handed_in")
+    structlog.get_logger("api").info("later")
+    first, second = lines(capsys)
+    assert first["trace_id"] == SPAN[3:35]
+    assert "trace_id" not in second
+
+
+def over(topic: str = "photo.submitted.high.v1", key: bytes = b"k") -> Taken:
+    return Taken(topic, 3, 7, key, b"v", [("traceparent", SPAN.encode())], 0)
+
+
+def write(*records: Taken) -> None:
+    found = RecordLines()
+    for one in records:
+        if found.wants(one.topic):
+            found.add("handled", one, ', "lane": "high", "outcome": "done"', 1.25, 2)
+    found.flush()
+
+
+def test_a_record_that_is_over_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("ocr", "info", engine="high")
+    name_keys(KEYS)
+    write(over())
+    (line,) = lines(capsys)
+    timestamp = line.pop("timestamp")
+    assert line == {
+        **{"service": "ocr", "engine": "high", "level": "info", "logger": "streamkit.records"},
+        **{"event": "handled", "topic": "photo.submitted.high.v1", "partition": 3, "offset": 7},
+        **{"lane": "high", "attempt": 2, "outcome": "done", "ms": 1.2},
+        **{"photo_id": "k", "trace_id": SPAN[3:35]},
+    }
+    LogLine.model_validate({**line, "timestamp": timestamp})
+
+
+def test_records_without_an_id_of_their_own_have_none(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("ocr", "info")
+    name_keys(KEYS)
+    write(over("ops.worker.v1"), over("batch.photo-ended.v1"))
+    assert lines(capsys) == []
+
+
+def test_records_have_no_lines_above_the_level_info(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("ocr", "warning")
+    name_keys(KEYS)
+    write(over())
+    assert lines(capsys) == []
+
+
+def test_a_hostile_key_makes_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("ocr", "info")
+    name_keys(KEYS)
+    write(over(key=b'"}\n{"event": "forged"' + b"\xff" * 1_000))
+    (line,) = lines(capsys)
+    assert line["event"] == "handled"
+    assert line["photo_id"].startswith('"}\n{"event": "forged"')
+    assert len(line["photo_id"]) <= 200
+
+
+def test_whatever_says_it_every_line_has_the_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logs("ocr", "debug", engine="bulk")
+    structlog.get_logger("ours").warning("half", words=3, why=None)
+    logging.getLogger("theirs").error({"not": "text"})
+    logging.getLogger().warning("of %d", 3)
+    warnings.warn("old", DeprecationWarning, stacklevel=1)
+    try:
+        raise ValueError("broken")
+    except ValueError as error:
+        logging.getLogger("theirs").exception("failed")
+        sys.excepthook(ValueError, error, error.__traceback__)
+    threading.Thread(target=int, args=("no number",), name="a thread").start()
+    for thread in threading.enumerate():
+        if thread.name == "a thread":
+            thread.join()
+    found = [LogLine.model_validate(line) for line in lines(capsys)]
+    assert [line.service for line in found] == ["ocr"] * len(found)
+    by_logger = {line.logger: line for line in found}
+    assert {"ours", "theirs", "root", "py.warnings", "uncaught"} <= set(by_logger)
+    assert "DeprecationWarning: old" in by_logger["py.warnings"].event
+    uncaught = [line for line in found if line.event == "uncaught"]
+    assert [line.level for line in uncaught] == ["critical"] * 2
+    assert "ValueError: broken" in (uncaught[0].exception or "")

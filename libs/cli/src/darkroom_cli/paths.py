@@ -63,12 +63,21 @@ class DataFolder:
         return self.root / "redis"
 
     @property
+    def prometheus(self) -> Path:
+        return self.root / "prometheus"
+
+    @property
     def objects(self) -> Path:
         return self.root / "objects"
 
     @property
     def cache(self) -> Path:
         return self.root / "cache"
+
+    @property
+    def kept(self) -> tuple[Path, ...]:
+        """Folders of what a restore brings, and of what would not fit to it any more."""
+        return (self.kafka, self.postgres, self.redis, self.objects, self.cache)
 
     @property
     def state_file(self) -> Path:

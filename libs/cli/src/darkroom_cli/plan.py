@@ -13,9 +13,16 @@ from darkroom_cli.infra import ports
 from darkroom_cli.infra.credentials import Credentials, load_or_draw
 from darkroom_cli.infra.kafka import KafkaPlace, kafka_specs
 from darkroom_cli.infra.postgres import database_url, postgres_specs
+from darkroom_cli.infra.prometheus import prometheus_spec
 from darkroom_cli.infra.redis_server import redis_spec
 from darkroom_cli.infra.registry import registry_spec, registry_url
-from darkroom_cli.infra.services import INFRASTRUCTURE, SERVICES, service_spec, step_specs
+from darkroom_cli.infra.services import (
+    EXTRAS,
+    INFRASTRUCTURE,
+    SERVICES,
+    service_spec,
+    step_specs,
+)
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.provision import Tools
 from darkroom_cli.supervision.spec import ProcessSpec
@@ -32,6 +39,7 @@ class Wishes(BaseModel):
     data: Path
     infrastructure: tuple[str, ...] = INFRASTRUCTURE
     services: tuple[str, ...] = tuple(SERVICES)
+    extras: tuple[str, ...] = ()
     env: dict[str, str] = {}
     process_env: dict[str, dict[str, str]] = {}
     api_port: int | None = None
@@ -39,8 +47,8 @@ class Wishes(BaseModel):
 
     def check(self) -> None:
         """Raises StackError for a name that does not exist."""
-        known = {*INFRASTRUCTURE, *SERVICES}
-        named = (*self.infrastructure, *self.services, *self.process_env)
+        known = {*INFRASTRUCTURE, *SERVICES, *EXTRAS}
+        named = (*self.infrastructure, *self.services, *self.extras, *self.process_env)
         unknown = sorted(set(named) - known)
         if unknown:
             raise StackError(
@@ -71,8 +79,19 @@ def make_plan(wishes: Wishes, tools: Tools) -> Plan:
             service_spec(name, {**environment, **wishes.process_env.get(name, {})}, chosen[name])
             for name in wishes.services
         ),
+        *_extras(data, tools, chosen, wishes),
     ]
     return Plan(tuple(specs), _only(addresses, wishes), environment)
+
+
+def _extras(
+    data: DataFolder, tools: Tools, chosen: Mapping[str, int], wishes: Wishes
+) -> list[ProcessSpec]:
+    targets = {name: chosen[name] for name in wishes.services}
+    specs = {
+        "prometheus": lambda port: prometheus_spec(data, tools.prometheus, port, targets),
+    }
+    return [specs[name](chosen[name]) for name in wishes.extras]
 
 
 def service_environment(data: DataFolder, addresses: Mapping[str, str]) -> dict[str, str]:
@@ -106,6 +125,7 @@ def _claim_ports(data: DataFolder, wishes: Wishes) -> dict[str, int]:
         "kafka-controller",
         "registry-management",
         *SERVICES,
+        *wishes.extras,
     )
     preferred = {"gateway-api": wishes.api_port} if wishes.api_port else {}
     return ports.claim(data.run / "ports.json", names, preferred)
@@ -121,6 +141,7 @@ def _addresses(
         "redis": f"redis://:{credentials.redis_password}@127.0.0.1:{chosen['redis']}/0",
         "objects": data.objects.as_uri(),
         "api": f"http://127.0.0.1:{chosen['gateway-api']}",
+        **{name: f"http://127.0.0.1:{chosen[name]}" for name in EXTRAS if name in chosen},
     }
 
 

@@ -66,7 +66,8 @@ def end_left_over(data: DataFolder) -> list[int]:
 
 
 def _supervise(data: DataFolder, wishes: Wishes) -> int:
-    plan = make_plan(wishes, provide(lambda line: print(line, flush=True)))  # noqa: T201 - its log
+    tell = lambda line: print(line, flush=True)  # noqa: E731, T201 - its log
+    plan = make_plan(wishes, provide(tell, wishes.extras))
     supervisor = Supervisor(
         plan.specs,
         data.logs,

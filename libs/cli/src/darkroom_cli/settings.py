@@ -21,6 +21,15 @@ class CliSettings(BaseSettings):
     api_port: int = Field(
         default=8080, ge=1, le=65535, description="Port of the page and the API, if it is free."
     )
+    log_bytes: int = Field(
+        default=10 * 1024 * 1024, ge=10_000, description="Bytes of a program's log file."
+    )
+    log_files: int = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Log files of a program that are kept, with the current.",
+    )
     service_nice: int = Field(
         default=10,
         ge=0,

@@ -43,6 +43,7 @@ class Stack:
 
     `services`: names out of SERVICES; None means all, () infrastructure only (no topics,
     schemas or tables are applied then). `infrastructure`: names out of INFRASTRUCTURE.
+    `extras`: what else shall run, out of EXTRAS.
     `env`: settings for all programs of ours, `process_env` for one by its name.
     `api_port`: tried first for the gateway's page. As a context manager it starts and stops.
 
@@ -58,12 +59,14 @@ class Stack:
         env: Mapping[str, str] | None = None,
         process_env: Mapping[str, Mapping[str, str]] | None = None,
         api_port: int | None = None,
+        extras: Sequence[str] = (),
     ) -> None:
         self.data = DataFolder(data.resolve())
         self._wishes = Wishes(
             data=self.data.root,
             infrastructure=tuple(infrastructure),
             services=tuple(SERVICES if services is None else services),
+            extras=tuple(dict.fromkeys(extras)),
             env=dict(env or {}),
             process_env={name: dict(own) for name, own in (process_env or {}).items()},
             api_port=api_port,
@@ -83,7 +86,7 @@ class Stack:
         stopped again, its last log lines are in the message) or the time is over.
         """
         progress("looking for the programs")
-        provide(progress)
+        provide(progress, self._wishes.extras)
         self.data.create()
         self._supervisor = self._launch(detach)
         try:
@@ -133,7 +136,8 @@ class Stack:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """kafka (host:port), registry, database, redis, objects, api (URLs), as far as asked for.
+        """kafka (host:port), registry, database, redis, objects, api, and extras (URLs), as far as
+        asked for.
 
         Holds passwords.
         """
@@ -151,6 +155,11 @@ class Stack:
         """The DARKROOM_ settings with which a program of ours finds this stack."""
         known = dict.fromkeys(("kafka", "registry", "database", "redis", "objects"), "")
         return {**service_environment(self.data, {**known, **self.addresses}), **self._wishes.env}
+
+    def lacking(self) -> list[str]:
+        """Those of the extras that were wished for and do not run in the stack that is up."""
+        there = {process.name for process in self._require().processes}
+        return [name for name in self._wishes.extras if name not in there]
 
     def pid(self, name: str) -> int:
         """The process id of a program now. Raises StackError while it has none."""

@@ -235,7 +235,13 @@ def keep(name: str, means: Means[Any], labelling: Labelling | None = None) -> Ke
     """
     settings = means.settings
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
-    publisher = Publisher(settings.kafka, source=name, codec=codec, prefix=settings.topic_prefix)
+    publisher = Publisher(
+        settings.kafka,
+        source=name,
+        codec=codec,
+        prefix=settings.topic_prefix,
+        options=settings.kafka_options,
+    )
     takes = means.options.takes(type(settings))
     reporter = Reporter(name, publisher, takes=takes)
     keeper = Keeper(means, reporter, settings.idle_unload_s)
@@ -249,7 +255,11 @@ def keep(name: str, means: Means[Any], labelling: Labelling | None = None) -> Ke
             _hand_on(codec, model, value, partial(heads.told, model))
 
     follower = Follower(
-        settings.kafka, settings.topic_prefix + MODEL_ACTIVATED, tell, name=f"{name}-models"
+        settings.kafka,
+        settings.topic_prefix + MODEL_ACTIVATED,
+        tell,
+        name=f"{name}-models",
+        options=settings.kafka_options,
     )
     if heads is not None:
         keeper.adds = heads

@@ -32,6 +32,7 @@ def job(stage: Stage[S], settings: S) -> Job:
         handlers=partial(_load, stage, settings),
         dead_letters=catalogue.load().dead_letters(stage.name),
         preload=stage.preload,
+        keys=catalogue.load().log_keys(),
     )
 
 

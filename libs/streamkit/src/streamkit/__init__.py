@@ -6,7 +6,7 @@ It knows records, lanes, retries and dead letters; it does not know what they ar
 from streamkit.backoff import Stopped, delay_s, wait
 from streamkit.codec import Codec, RegistryRefusesError, SchemaIds, UnregisteredSchemaError
 from streamkit.deadletters import dead_letter
-from streamkit.engines import EngineLoadError, UnknownEngineError, load_engine
+from streamkit.engines import EngineLoadError, UnknownEngineError, load_engine, needing
 from streamkit.errors import (
     Busy,
     DeadlineExceeded,
@@ -18,7 +18,7 @@ from streamkit.errors import (
 )
 from streamkit.headers import event_headers, readable
 from streamkit.job import Batching, Job, Lane, lanes_of
-from streamkit.logs import configure_logs
+from streamkit.logs import RecordLines, configure_logs, name_keys
 from streamkit.messages import BatchHandler, Emit, Failure, GiveUp, Handler, Handlers, Message
 from streamkit.objects import ObjectStore
 from streamkit.publishing import MAX_MESSAGE_BYTES, Publisher, PublishError
@@ -60,6 +60,7 @@ __all__ = [
     "Publisher",
     "RawRecord",
     "Readiness",
+    "RecordLines",
     "RegistryRefusesError",
     "Reject",
     "Retry",
@@ -80,6 +81,8 @@ __all__ = [
     "event_headers",
     "lanes_of",
     "load_engine",
+    "name_keys",
+    "needing",
     "readable",
     "service_frame",
     "wait",

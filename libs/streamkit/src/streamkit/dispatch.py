@@ -98,6 +98,7 @@ class Dispatcher:
     def ready(self, name: str) -> None:
         """An engine takes work."""
         self.slots[name].ready, self.slots[name].trouble = True, ""
+        self._meter.engine_ready(name, True)
 
     def waiting_for(self) -> list[str]:
         """Engines that are yet to load, for people."""
@@ -168,6 +169,7 @@ class Dispatcher:
     def _start(self, slot: Slot, now: float) -> None:
         slot.started = True
         slot.loading_since = now
+        self._meter.engine_ready(slot.name, False)
         slot.engine.start()
 
     def _wanted(self, slot: Slot) -> bool:
@@ -322,7 +324,8 @@ class Dispatcher:
         if not slot.ready:
             slot.trouble = event.why
         if not slot.replaced:
-            self._meter.engine_restarted(slot.name, "died")
+            self._meter.engine_restarted(slot.name, "died" if slot.ready else "load_failed")
+        self._meter.engine_ready(slot.name, False)
         slot.replaced = False
         items = [slot.in_hand.pop(one) for one in event.unfinished if one in slot.in_hand]
         items += slot.in_hand.values()
@@ -363,6 +366,7 @@ class Dispatcher:
     def _replace(self, slot: Slot, why: str) -> None:
         slot.ready = False
         slot.replaced = True
+        self._meter.engine_ready(slot.name, False)
         self._meter.engine_restarted(slot.name, why)
         slot.engine.replace(why)
 

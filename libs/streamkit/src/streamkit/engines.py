@@ -1,7 +1,8 @@
 """Finding an implementation by its name in a setting."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 import structlog
@@ -30,6 +31,19 @@ class Named(Protocol):
 
     @property
     def model_version(self) -> str: ...
+
+
+@contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Load what packages of an extra of ours, such as darkroom-ocr[torch], are needed for. Raises
+    EngineLoadError where one of them is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise EngineLoadError(
+            f"This needs the Python package {error.name}, which is not installed here: install"
+            f" {extra}, or take an image that was built with it (VARIANT=cuda or torch-cpu)."
+        ) from error
 
 
 def load_engine(

@@ -79,6 +79,14 @@ def is_traceparent(text: str | None) -> TypeGuard[str]:
     return text is not None and _TRACEPARENT.fullmatch(text) is not None
 
 
+def traceparent_of(headers: RawHeaders) -> str | None:
+    """The traceparent of a record; whatever it says."""
+    for name, value in headers:
+        if name == "traceparent":
+            return value[:64].decode("ascii", "replace")
+    return None
+
+
 def readable(raw: Iterable[tuple[str, bytes]]) -> Mapping[str, str]:
     """Headers of any producer as text: bounded in count and size, undecodable bytes replaced."""
     return {

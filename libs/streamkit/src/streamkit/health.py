@@ -32,8 +32,7 @@ def health_server(
     /livez answers 503 while there is trouble, /readyz while something is waited for.
     """
     handler = _handler(waiting_for, trouble)
-    server = ThreadingHTTPServer((host, port), handler)
-    server.daemon_threads = True
+    server = _Server((host, port), handler)
     thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
     thread.start()
     _log.info("health_server", host=host, port=server.server_port)
@@ -43,6 +42,15 @@ def health_server(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Says in the log, not by a stack on standard error, that somebody asked and did not wait."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002
+        _log.debug("request_failed", exc_info=True)
 
 
 def _handler(waiting_for: WaitingFor, trouble: Trouble) -> type[BaseHTTPRequestHandler]:

@@ -24,6 +24,7 @@ from streamkit.ports import Producer
 from streamkit.rate import LocalBucket, Rate
 from streamkit.records import RawRecord, Taken
 from streamkit.retry import DEFAULT_TIERS, Origin, RetryPlan
+from streamkit.tracing import forwarded
 
 _FEW: Final = 10
 """So few are fetched one by one; for more the topic is read through."""
@@ -198,7 +199,8 @@ class DeadLetterBox:
                 why = f"the record at {where} does not say where it came from; discard it"
                 report.failed.append((letter.id, why))
                 continue
-            yield Deed(letter, self._plan.replay(known.record, known.lane, letter.id))
+            again = self._plan.replay(known.record, known.lane, letter.id)
+            yield Deed(letter, None if again is None else forwarded(again))
 
     def _origin(self, letter: Letter, died: Taken) -> Origin | None:
         """Where the record belongs. One whose letter names a retry topic was not understood when

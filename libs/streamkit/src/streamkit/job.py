@@ -1,13 +1,18 @@
 """What a worker is for."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from streamkit.messages import Handlers
 
 HIGH: Final = "high"
 """The lane of work that a person waits for: it has an engine of its own, and goes first."""
+
+
+def group_of(service: str, lane: str) -> str:
+    """The consumer group that works on a service's lane, without the prefix."""
+    return f"darkroom.{service}.{lane}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,8 @@ class Job:
     it is called in engine processes, and has to be picklable (a function of a module, or a partial
     of one); with "thread" in a thread of the worker's own. `preload` names modules that engine
     processes share (imported once). `dead_letters` is the topic of what is given up.
+    `keys` says by topic what log lines call the parts of its keys (see `name_keys`); records of
+    topics whose keys are one id have a line each.
     """
 
     service: str
@@ -58,3 +65,4 @@ class Job:
     isolation: Literal["process", "thread"] = "process"
     batching: Batching | None = None
     preload: tuple[str, ...] = ()
+    keys: Mapping[str, str] = field(default_factory=dict)

@@ -12,7 +12,8 @@ class Message:
     """An incoming record, decoded. `topic` is without the installation's prefix.
 
     `attempt` counts from 1. A record that came back by a retry topic has the topic, partition,
-    offset and time stamp of its first coming.
+    offset and time stamp of its first coming. `span` is the traceparent of its handling, which the
+    handler's events carry.
     """
 
     topic: str
@@ -24,6 +25,7 @@ class Message:
     offset: int
     timestamp_ms: int
     attempt: int = 1
+    span: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

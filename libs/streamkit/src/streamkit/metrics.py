@@ -1,6 +1,6 @@
 """The metrics of a worker, with their meaning; names leave the process and are final.
 
-`docs/metrics.md` is generated from here: `python -m streamkit.metrics_page > docs/metrics.md`.
+The page of all metrics of Darkroom is generated from here and from the services' own.
 """
 
 from collections.abc import Callable, Sequence
@@ -57,6 +57,19 @@ PUBLISH_RETRIES: Final = Counter(
     ["stage"],
 )
 
+# -- topics -------------------------------------------------------------------------------------
+
+CONSUMED: Final = Counter(
+    "darkroom_records_consumed_total",
+    "Records that this process has read of a topic, as a member of a group or following it.",
+    ["topic"],
+)
+PUBLISHED: Final = Counter(
+    "darkroom_records_published_total",
+    "Records of this process that the broker has acknowledged, by topic.",
+    ["topic"],
+)
+
 # -- engines ------------------------------------------------------------------------------------
 
 BATCH_SIZE: Final = Histogram(
@@ -78,8 +91,12 @@ ENGINE_SECONDS: Final = Counter(
 )
 ENGINE_RESTARTS: Final = Counter(
     "darkroom_engine_restarts_total",
-    "Engine processes that were replaced, and why.",
+    "Engine processes that were replaced, and why: died, load_failed (it ended before it was"
+    " ready), loading (not ready in time), deadline, memory, recycled.",
     ["stage", "engine", "why"],
+)
+ENGINE_READY: Final = Gauge(
+    "darkroom_engine_ready", "1 while an engine takes work, else 0.", ["stage", "engine"]
 )
 ENGINE_MEMORY: Final = Gauge(
     "darkroom_engine_memory_bytes", "Resident memory of an engine process.", ["stage", "engine"]
@@ -138,10 +155,13 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
     RETRIES,
     DEAD_LETTERS,
     PUBLISH_RETRIES,
+    CONSUMED,
+    PUBLISHED,
     BATCH_SIZE,
     BATCH_FILL,
     ENGINE_SECONDS,
     ENGINE_RESTARTS,
+    ENGINE_READY,
     ENGINE_MEMORY,
     REBALANCES,
     DRAIN_OVERRUNS,
@@ -156,6 +176,9 @@ CATALOGUE: Final[tuple[Metric, ...]] = (
 
 OTHER: Final = "other"
 """The label value for all that came after a label had its fill of values."""
+
+_WHYS: Final = ("died", "load_failed", "loading", "deadline", "memory", "recycled")
+"""Why engines are replaced."""
 
 _MOST_VALUES: Final = 50
 """Of a label whose values are not ours to choose (codes, errors, dependencies)."""
@@ -214,6 +237,7 @@ class Meter:
         self._batch_fill = _Children(BATCH_FILL.labels, stage)
         self._engine_seconds = _Children(ENGINE_SECONDS.labels, stage)
         self._restarts = _Children(ENGINE_RESTARTS.labels, stage)
+        self._engine_ready = _Children(ENGINE_READY.labels, stage)
         self._memory = _Children(ENGINE_MEMORY.labels, stage)
         self._rebalances = _Children(REBALANCES.labels, stage)
         self._overruns = _Children(DRAIN_OVERRUNS.labels, stage)
@@ -283,6 +307,12 @@ class Meter:
     def worked(self, engine: str, lane: str, seconds: float) -> None:
         """Handlers took so long for records of this lane."""
         self._engine_seconds[engine, lane].inc(seconds)
+
+    def engine_ready(self, engine: str, is_ready: bool) -> None:
+        """An engine takes work, or does not; its series begin with this."""
+        for why in _WHYS:
+            self._restarts[engine, why].inc(0)
+        self._engine_ready[engine,].set(is_ready)
 
     def engine_restarted(self, engine: str, why: str) -> None:
         """An engine's process was replaced."""

@@ -62,6 +62,11 @@ class ObjectStore:
             for base in (objects, *stores)
         }
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder that is written to; None where that is no file system."""
+        return _folder(self._objects) if self._objects.startswith(_LOCAL) else None
+
     def get(self, uri: str, *, limit: int) -> bytes:
         """The bytes at `uri`, at most `limit` of them.
 
@@ -108,6 +113,10 @@ class ObjectStore:
         """The URI of what is, or would be, stored under a key."""
         return f"{self._objects}/{key}"
 
+    def is_own(self, uri: str) -> bool:
+        """Whether it is below the URL that is written to."""
+        return uri.startswith(f"{self._objects}/")
+
     def within(self, uri: str, path: str) -> str:
         """The URI of an object that `list` found at `path` below a prefix."""
         return f"{uri.rstrip('/')}/{quote(os.fsencode(path))}"
@@ -131,6 +140,14 @@ class ObjectStore:
         with _failures():
             if not (self._objects.startswith(_LOCAL) and _link(file, _folder(self._objects) / key)):
                 obstore.put(self._backends[self._objects], key, file, chunk_size=_PART)
+        return self.uri_of(key)
+
+    def replace(self, key: str, file: BinaryIO) -> str:
+        """Store what a file has from where it stands on, in place of what the key had; returns the
+        URI. Readers see the one or the other. Raises Retry, of its kinds StoreFull.
+        """
+        with _failures():
+            obstore.put(self._backends[self._objects], key, file, chunk_size=_PART)
         return self.uri_of(key)
 
     def delete(self, uri: str) -> None:

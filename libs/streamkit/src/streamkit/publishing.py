@@ -2,8 +2,8 @@
 
 import itertools
 import time
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from streamkit.codec import Codec
 from streamkit.errors import Busy
@@ -11,12 +11,16 @@ from streamkit.headers import event_headers
 from streamkit.messages import Emit
 from streamkit.ports import Producer
 from streamkit.records import RawRecord
+from streamkit.tracing import published
 
 MESSAGE_TIMEOUT_S: Final = 30.0
 """So long the producer tries; what the broker hasn't acknowledged by then is given back."""
 
 MAX_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """Twice a broker's default for one record: a dead letter is a whole record and more."""
+
+
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 class PublishError(Busy):
@@ -33,17 +37,29 @@ class ProducerLostError(RuntimeError):
 def event_record(
     codec: Codec, source: str, emit: Emit, traceparent: str | None = None
 ) -> RawRecord:
-    """The record of an event that `source` says; see event_headers, Codec.encode."""
-    headers = event_headers(emit, source=source, traceparent=traceparent)
+    """The record of an event that `source` says outside of a handler; see event_headers,
+    Codec.encode. `traceparent` is what it came of."""
+    headers = event_headers(emit, source=source, span=published(emit.topic, traceparent))
     return RawRecord(emit.topic, emit.key.encode(), codec.encode(emit.topic, emit.value), headers)
 
 
 class Publisher:
     """Publishes and waits until the broker has acknowledged all of it. Blocks; for one thread at a
-    time. Workers don't use it: they publish without waiting."""
+    time. Workers don't use it: they publish without waiting.
 
-    def __init__(self, bootstrap: str, *, source: str, codec: Codec, prefix: str = "") -> None:
-        self._producer = _kafka_producer(bootstrap, source, prefix)
+    `options` are further settings of librdkafka's, such as security.*.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        *,
+        source: str,
+        codec: Codec,
+        prefix: str = "",
+        options: Mapping[str, Any] = _NO_OPTIONS,
+    ) -> None:
+        self._producer = _kafka_producer(bootstrap, source, prefix, options)
         self._source = source
         self._codec = codec
         self._tickets = itertools.count(1)
@@ -81,8 +97,10 @@ class Publisher:
         self._producer.close()
 
 
-def _kafka_producer(bootstrap: str, client: str, prefix: str) -> Producer:
+def _kafka_producer(
+    bootstrap: str, client: str, prefix: str, options: Mapping[str, Any]
+) -> Producer:
     # Here, since that module needs the exceptions of this one, and memory needs no librdkafka.
     from streamkit.kafka.producer import KafkaProducer
 
-    return KafkaProducer(bootstrap, client, prefix=prefix)
+    return KafkaProducer(bootstrap, client, prefix=prefix, options=options)

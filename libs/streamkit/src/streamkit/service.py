@@ -10,7 +10,7 @@ import structlog
 from streamkit import tracing
 from streamkit.backoff import Stopped
 from streamkit.health import Trouble, WaitingFor, health_server, no_trouble
-from streamkit.logs import configure_logs
+from streamkit.logs import configure_logs, told
 from streamkit.settings import ServiceSettings
 from streamkit.watchdog import dump_on_signal
 
@@ -48,7 +48,9 @@ def service_frame(
         except Stopped:
             _log.info("stopped_while_waiting")
         except Exception as error:
-            _log.critical("failed", error=type(error).__name__, reason=str(error))
+            about = {"error": type(error).__name__, "reason": str(error)}
+            _log.critical("failed", exc_info=error, **about)
+            told(error)
             raise
     tracing.close()
     _log.info("stopped")

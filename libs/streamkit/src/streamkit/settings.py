@@ -1,10 +1,11 @@
 """Settings that every service has, from the environment or the command line."""
 
+import ssl
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamkit.policy import Policy
@@ -39,7 +40,81 @@ class ServiceSettings(BaseSettings):
         return cls(_cli_parse_args=given, _cli_prog_name=program)
 
 
-class TopicSettings(ServiceSettings):
+class KafkaSettings(BaseSettings):
+    """How to get in where brokers want to know who comes, or speak TLS. Without any of it they are
+    spoken to in the clear."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DARKROOM_", frozen=True, extra="ignore", hide_input_in_errors=True
+    )
+
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how brokers are spoken to, as Kafka's security.protocol"
+    )
+    kafka_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "SCRAM-SHA-512", description="how the password is proven, with sasl_plaintext and sasl_ssl"
+    )
+    kafka_user: str = Field("", description="who comes, with sasl_plaintext and sasl_ssl")
+    kafka_password: SecretStr = Field(SecretStr(""), description="the user's password")
+    kafka_ca: Path | None = Field(
+        None, description="who vouches for brokers, PEM; none: whom this system trusts"
+    )
+    kafka_certificate: Path | None = Field(
+        None, description="certificate by which this service is known (mutual TLS), PEM"
+    )
+    kafka_key: Path | None = Field(None, description="its key, PEM, without a password")
+
+    @model_validator(mode="after")
+    def _fit(self) -> Self:
+        named = bool(self.kafka_user), bool(self.kafka_password.get_secret_value())
+        certified = self.kafka_certificate is not None, self.kafka_key is not None
+        if named != (self._with_sasl, self._with_sasl):
+            raise ValueError("kafka_user and kafka_password are for kafka_security=sasl_…, both")
+        if certified[0] != certified[1]:
+            raise ValueError("kafka_certificate needs kafka_key, and that the certificate")
+        if (any(certified) or self.kafka_ca is not None) and not self._with_tls:
+            raise ValueError("kafka_ca and kafka_certificate are for kafka_security=ssl, sasl_ssl")
+        return self
+
+    @property
+    def _with_sasl(self) -> bool:
+        return self.kafka_security.startswith("sasl")
+
+    @property
+    def _with_tls(self) -> bool:
+        return self.kafka_security.endswith("ssl")
+
+    @property
+    def kafka_options(self) -> dict[str, str]:
+        """The same as settings of librdkafka's; none for brokers that let everybody in."""
+        if self.kafka_security == "plaintext":
+            return {}
+        options: dict[str, str] = {"security.protocol": self.kafka_security}
+        if self._with_sasl:
+            options |= {
+                "sasl.mechanism": self.kafka_mechanism,
+                "sasl.username": self.kafka_user,
+                "sasl.password": self.kafka_password.get_secret_value(),
+            }
+        files = {
+            "ssl.ca.location": self.kafka_ca,
+            "ssl.certificate.location": self.kafka_certificate,
+            "ssl.key.location": self.kafka_key,
+        }
+        return options | {name: str(file) for name, file in files.items() if file is not None}
+
+    def kafka_tls(self) -> ssl.SSLContext | None:
+        """The same for Python's own sockets; None without TLS. Raises OSError for a file that is
+        missing or none of these."""
+        if not self._with_tls:
+            return None
+        context = ssl.create_default_context(cafile=self.kafka_ca)
+        if self.kafka_certificate is not None:
+            context.load_cert_chain(self.kafka_certificate, self.kafka_key)
+        return context
+
+
+class TopicSettings(KafkaSettings, ServiceSettings):
     """Settings of a service that reads or writes topics."""
 
     kafka: str = Field("127.0.0.1:9092", description="bootstrap servers, host:port[,host:port]")

@@ -15,6 +15,7 @@ from streamkit.gate import BROKER, Gate
 from streamkit.headers import is_traceparent, readable
 from streamkit.items import Item
 from streamkit.job import HIGH, Job
+from streamkit.logs import RecordLines, named
 from streamkit.messages import Failure
 from streamkit.outside import Outside
 from streamkit.policy import Policy
@@ -23,6 +24,7 @@ from streamkit.publishing import ProducerLostError
 from streamkit.records import RawRecord
 from streamkit.retry import JITTER, BrokerClock, RetryPlan, tier_s
 from streamkit.telling import Telling
+from streamkit.tracing import forwarded
 
 _log = structlog.get_logger("streamkit.settle")
 
@@ -84,6 +86,7 @@ class Settler:
         self._telling = Telling(job.service, outside, later)
         self._unmetered: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._lines = RecordLines()
 
     # -- what engines say -----------------------------------------------------------------------
 
@@ -277,7 +280,7 @@ class Settler:
         if record is None:
             raise TypeError("the policy and the plan of retries have different tiers")
         item.outcome = "retry"
-        self._send(item, (record,))
+        self._send(item, (forwarded(record),))
 
     def give_up(self, item: Item, code: str, message: str) -> None:
         """Have the job say what it says of a record that it gives up, then bury it."""
@@ -298,14 +301,16 @@ class Settler:
         job, failure = self._job, item.failure
         if failure is None:
             raise TypeError("only a record that failed can be buried")
-        letter = dead_letter(
-            job.dead_letters,
-            item.record,
-            failure,
-            service=job.service,
-            version=job.version,
-            lane=item.lane.name,
-            now_s=self._clock.time(),
+        letter = forwarded(
+            dead_letter(
+                job.dead_letters,
+                item.record,
+                failure,
+                service=job.service,
+                version=job.version,
+                lane=item.lane.name,
+                now_s=self._clock.time(),
+            )
         )
         item.choices = [(letter,), (without_value(letter),)]
         item.outcome = "dead_letter"
@@ -410,6 +415,9 @@ class Settler:
         times = self._unmetered.get((lane.name, outcome))
         if times is None:
             times = self._unmetered[(lane.name, outcome)] = ([], [])
+        if self._lines.wants(item.record.topic):
+            said = f', "lane": "{lane.name}", "outcome": "{outcome}"'
+            self._lines.add("handled", item.record, said, item.ms, item.attempt)
         times[0].append(item.ms / 1000)
         times[1].append(max(0.0, self._clock.time() - item.record.timestamp_ms / 1000))
         if outcome == "dead_letter" and item.failure is not None:
@@ -429,6 +437,7 @@ class Settler:
             self.meter.finished(lane, outcome, durations, ages)
             self._counts[lane, outcome] += len(durations)
         self._unmetered.clear()
+        self._lines.flush()
 
     def finished(self, lane: str) -> tuple[int, int]:
         """How many of a lane's records are over, and how many of those were given up."""
@@ -465,6 +474,7 @@ def _about(item: Item) -> Mapping[str, object]:
         "partition": record.partition,
         "offset": record.offset,
         "key": (record.key or b"").decode("utf-8", "replace")[:100],
+        **named(record.topic, record.key),
     }
     traceparent = readable(record.headers).get("traceparent", "")
     return {**about, "trace_id": traceparent[3:35]} if is_traceparent(traceparent) else about

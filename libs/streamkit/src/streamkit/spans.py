@@ -1,7 +1,7 @@
 """Spans by OpenTelemetry's SDK. Imported only where they are recorded (see tracing)."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -106,12 +106,7 @@ class Span:
 
     def active(self) -> AbstractContextManager[trace.Span]:
         """Within it, spans that a handler begins are this one's children."""
-        return trace.use_span(
-            self._span,
-            end_on_exit=False,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        return _active(self._span)
 
     def end(self, kind: Kind, code: str = "", message: str = "") -> None:
         """The handling is over, as its Result says."""
@@ -119,6 +114,29 @@ class Span:
         if kind not in _FINE:
             self._span.set_attribute("error.type", code or kind)
             self._span.set_status(Status(StatusCode.ERROR, message[:1000] or kind))
+        self._span.end()
+
+
+class RequestSpan:
+    """The span of one HTTP request."""
+
+    def __init__(self, span: trace.Span, method: str) -> None:
+        self._span = span
+        self._method = method
+
+    def active(self) -> AbstractContextManager[trace.Span]:
+        """Within it, spans that the application begins are this one's children."""
+        return _active(self._span)
+
+    def end(self, route: str, status: int) -> None:
+        """It was answered so; `route` is the template, empty where there is none."""
+        if route:
+            self._span.update_name(f"{self._method} {route}")
+            self._span.set_attribute("http.route", route)
+        self._span.set_attribute("http.response.status_code", status)
+        if status >= 500:
+            self._span.set_attribute("error.type", str(status))
+            self._span.set_status(Status(StatusCode.ERROR))
         self._span.end()
 
 
@@ -144,20 +162,44 @@ class Recorder:
 
     def begin(self, work: Work, span: str, cause: str | None) -> Span:
         """Begin the span with the ids of `span`; child of `cause`, and linked to it."""
+        name = f"process {work.record.topic}"
+        return Span(self._begun(name, SpanKind.CONSUMER, span, cause, _attributes(work)))
+
+    def begin_request(self, method: str, span: str, cause: str | None) -> RequestSpan:
+        """Begin the span of an HTTP request, with the ids of `span`."""
+        about: dict[str, str | int] = {"http.request.method": method}
+        return RequestSpan(self._begun(method, SpanKind.SERVER, span, cause, about), method)
+
+    def published(self, topic: str, span: str, cause: str | None) -> None:
+        """Something was handed to the broker's client; the span has the ids of `span`."""
+        about: dict[str, str | int] = {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "send",
+            "messaging.operation.type": "send",
+            "messaging.destination.name": topic,
+        }
+        self._begun(f"send {topic}", SpanKind.PRODUCER, span, cause, about).end()
+
+    def _begun(
+        self,
+        name: str,
+        kind: SpanKind,
+        span: str,
+        cause: str | None,
+        attributes: Mapping[str, str | int],
+    ) -> trace.Span:
         came_from = _context(cause) if cause else None
         parent = trace.set_span_in_context(
             NonRecordingSpan(came_from) if came_from else trace.INVALID_SPAN, Context()
         )
         self._ids.given = _context(span)
         try:
-            return Span(
-                self._tracer.start_span(
-                    f"process {work.record.topic}",
-                    context=parent,
-                    kind=SpanKind.CONSUMER,
-                    attributes=_attributes(work),
-                    links=[Link(came_from)] if came_from else [],
-                )
+            return self._tracer.start_span(
+                name,
+                context=parent,
+                kind=kind,
+                attributes=attributes,
+                links=[Link(came_from)] if came_from else [],
             )
         finally:
             self._ids.given = None
@@ -168,6 +210,12 @@ class Recorder:
         ending = threading.Thread(target=self.provider.shutdown, name="spans", daemon=True)
         ending.start()
         ending.join(timeout_s)
+
+
+def _active(span: trace.Span) -> AbstractContextManager[trace.Span]:
+    return trace.use_span(
+        span, end_on_exit=False, record_exception=False, set_status_on_exception=False
+    )
 
 
 def _context(traceparent: str) -> SpanContext:

@@ -12,16 +12,30 @@ What runs handlers does so for each record:
     …the handler, within traced.active() if traced…
     …event_headers(emit, source=…, span=span)…
     if traced: traced.end(kind, code, message)
+
+What is published outside of a handler (`published`, `forwarded`) has a short span of its own, so
+that whoever reads it has something to be linked to. `within` names what is worked on where events
+are written down that somebody else publishes (an outbox).
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Final
 
 from streamkit.engine.work import Work
-from streamkit.headers import TRACE_SAMPLE, is_traceparent, sample_new_traces
+from streamkit.headers import (
+    TRACE_SAMPLE,
+    is_traceparent,
+    next_span,
+    sample_new_traces,
+    traceparent_of,
+)
+from streamkit.records import RawRecord, Taken
 
 if TYPE_CHECKING:
-    from streamkit.spans import Recorder, Span
+    from streamkit.spans import Recorder, RequestSpan, Span
 
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 """OpenTelemetry's own variables; the exporter reads them, and others for headers and timeouts."""
@@ -48,6 +62,11 @@ def configure(service: str, *, sample: float = TRACE_SAMPLE, engine: str = "") -
         use(recorder)
 
 
+def recording() -> bool:
+    """Whether this process records spans; where it doesn't, nothing here costs more than that."""
+    return _Current.recorder is not None
+
+
 def use(recorder: "Recorder | None") -> None:
     """Have spans recorded by this from now on; None: by nothing."""
     _Current.recorder = recorder
@@ -63,6 +82,72 @@ def begin(work: Work, span: str, cause: str | None) -> "Span | None":
     if recorder is None or span[-1] not in _SAMPLED:
         return None
     return recorder.begin(work, span, cause if is_traceparent(cause) else None)
+
+
+def begin_followed(record: Taken) -> "Span | None":
+    """Begin the span of a record that is read outside of any group; as `begin`."""
+    if _Current.recorder is None:
+        return None
+    cause = traceparent_of(record.headers)
+    return begin(Work(0, "", 1, record), next_span(cause), cause) if is_traceparent(cause) else None
+
+
+def heard(record: Taken) -> None:
+    """A record was read outside of any group, and there is nothing to be done about it but that."""
+    span = begin_followed(record)
+    if span is not None:
+        span.end("done")
+
+
+def begin_request(method: str, span: str, cause: str | None) -> "RequestSpan | None":
+    """Begin the span of an HTTP request; as `begin`. `cause` is what its client says."""
+    recorder = _Current.recorder
+    if recorder is None or span[-1] not in _SAMPLED:
+        return None
+    return recorder.begin_request(method, span, cause if is_traceparent(cause) else None)
+
+
+def published(topic: str, cause: str | None = None) -> str:
+    """The traceparent of an event that no handler's span covers, which has a span of its own.
+
+    `cause` is what it came of; without one it begins a trace.
+    """
+    span = next_span(cause)
+    recorder = _Current.recorder
+    if recorder is not None and span[-1] in _SAMPLED:
+        recorder.published(topic, span, cause if is_traceparent(cause) else None)
+    return span
+
+
+def forwarded(record: RawRecord) -> RawRecord:
+    """A record that is passed on as it came (to a retry topic, the dead letters, or back): the same
+    one, but where its trace is recorded it carries the span of being passed on."""
+    if _Current.recorder is None:
+        return record
+    cause = traceparent_of(record.headers)
+    if not is_traceparent(cause) or cause[-1] not in _SAMPLED:
+        return record
+    span = published(record.topic, cause).encode()
+    others = [header for header in record.headers if header[0] != "traceparent"]
+    return record._replace(headers=[*others, ("traceparent", span)])
+
+
+_within: ContextVar[str | None] = ContextVar("traceparent", default=None)
+
+
+@contextmanager
+def within(span: str | None) -> Iterator[None]:
+    """What is done in this context is a part of that span (a traceparent); see `current`."""
+    token = _within.set(span)
+    try:
+        yield
+    finally:
+        _within.reset(token)
+
+
+def current() -> str | None:
+    """The traceparent of what this context works on; None where nothing has said so."""
+    return _within.get()
 
 
 def close(timeout_s: float = 2.0) -> None:

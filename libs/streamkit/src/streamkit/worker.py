@@ -30,8 +30,9 @@ from streamkit.events import (
 )
 from streamkit.feed import Feed
 from streamkit.heartbeat import HeartbeatMeans, Heartbeats
-from streamkit.job import HIGH, Job
+from streamkit.job import HIGH, Job, group_of
 from streamkit.kafka.backend import KafkaBackend
+from streamkit.logs import name_keys
 from streamkit.metrics import Meter
 from streamkit.notices import TOPIC as NOTICES
 from streamkit.outside import Outside
@@ -80,6 +81,7 @@ class Worker:
         self._job = job
         self._settings = settings
         self._means = means
+        name_keys(job.keys)
         self._clock = SystemClock()
         self._inbox: Inbox = queue.SimpleQueue()
         self._meter = Meter(job.service, [lane.name for lane in job.lanes])
@@ -188,7 +190,7 @@ class Worker:
         if missing:
             _log.error("topics_missing", topics=missing, cure="create them; the worker waits")
         for name, topics in wanted:
-            group = f"darkroom.{self._job.service}.{name}"
+            group = group_of(self._job.service, name)
             feed = Feed(
                 name,
                 self._means.backend,
@@ -216,6 +218,7 @@ class Worker:
             self._means.codec.decode,
             lambda control: self._inbox.put(Controlled(control)),
             prefix=self._settings.topic_prefix,
+            options=self._settings.kafka_options,
         )
         reader.start()
         return reader
@@ -320,6 +323,7 @@ def connect(
         prefix=settings.topic_prefix,
         protocol=settings.group_protocol,
         member=settings.group_member,
+        options=settings.kafka_options,
     )
     engine = partial(_engine, job, settings, make_codec)
     return Worker(job, settings, Means(backend, codec, engine, written))
@@ -361,4 +365,5 @@ def _engine(
         batching=batching,
         log_level=settings.log_level,
         trace_sample=settings.trace_sample,
+        keys=job.keys,
     )

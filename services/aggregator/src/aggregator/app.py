@@ -26,6 +26,7 @@ def application(settings: Settings, policy_of: PolicyOf) -> FoldApp:
         version=version("darkroom-aggregator"),
         application=APPLICATION,
         dead_letters=catalogue.load().dead_letters(SERVICE),
+        keys=catalogue.load().log_keys(),
         folds=folds(rules),
         writes=PRODUCED,
         settings=settings,
@@ -45,7 +46,9 @@ def run(settings: Settings, stop: threading.Event, readiness: Readiness) -> None
     """
     prefix = settings.topic_prefix
     codec = Codec(SchemaIds(settings.registry, settings.cache), avro.schema_of, prefix)
-    policies = PolicyTopic(settings.kafka, codec, Policies(settings.policy()), prefix)
+    policies = PolicyTopic(
+        settings.kafka, codec, Policies(settings.policy()), prefix, settings.kafka_options
+    )
     try:
         policies.start(stop)
         application(settings, policies).run(stop, readiness)

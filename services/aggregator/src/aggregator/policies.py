@@ -20,6 +20,7 @@ FIRST: Final = 1
 _MOST_UNKNOWN: Final = 1_000
 _SAY_AGAIN_S: Final = 10.0
 _POLL_S: Final = 0.05
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 class UnknownPolicyError(Busy):
@@ -89,12 +90,21 @@ def _all(event: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 class PolicyTopic:
-    """`ops.policy.v1`, followed into Policies."""
+    """`ops.policy.v1`, followed into Policies. `options` are further settings of librdkafka's."""
 
-    def __init__(self, kafka: str, codec: Codec, policies: Policies, prefix: str = "") -> None:
+    def __init__(
+        self,
+        kafka: str,
+        codec: Codec,
+        policies: Policies,
+        prefix: str = "",
+        options: Mapping[str, Any] = _NO_OPTIONS,
+    ) -> None:
         self._codec = codec
         self._policies = policies
-        self._follower = Follower(kafka, prefix + OPS_POLICY, self._tell, name="policies")
+        self._follower = Follower(
+            kafka, prefix + OPS_POLICY, self._tell, name="policies", options=options
+        )
 
     def __call__(self, revision: int) -> Policy:
         """The policy of a revision; raises UnknownPolicyError while it is looked up."""

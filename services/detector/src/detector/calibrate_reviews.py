@@ -37,7 +37,9 @@ class AnswerTopic:
         self._told = Told()
         topic = settings.topic_prefix + REVIEW_ANSWERED
         self._where = f"{topic} at {settings.kafka}"
-        self._follower = Follower(settings.kafka, topic, self._tell, name="calibrate")
+        self._follower = Follower(
+            settings.kafka, topic, self._tell, name="calibrate", options=settings.kafka_options
+        )
 
     def read(self, patience_s: float = _PATIENCE_S) -> Told:
         """Everything that is there. Blocks; raises CalibrateError when nothing comes for long."""

@@ -1,4 +1,4 @@
-"""`python -m gateway api|recorder|control|migrate`: settings, build, run."""
+"""`python -m gateway api|recorder|control|migrate|keys|backup|restore`: settings, build, run."""
 
 from gateway.app import run
 from gateway.command import Command

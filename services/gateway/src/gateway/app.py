@@ -8,7 +8,7 @@ from gateway.command import Command
 
 
 def run(command: Command) -> None:
-    """Run a door until it is told to stop, or migrate; raises what broke it."""
+    """Run a door until it is told to stop, or a command to its end; raises what broke it."""
     match command.door:
         case "api":
             from gateway.api.app import run_api
@@ -23,13 +23,20 @@ def run(command: Command) -> None:
 
             run_control(command)
         case "migrate":
-            from gateway import migrations
+            import sys
 
-            move = migrations.downgrade if command.down else migrations.upgrade
-            move(command.database)
+            from gateway.migrate_command import run_migrate
+
+            sys.exit(run_migrate(command, sys.stdout))
         case "keys":
             import sys
 
             from gateway.keys_command import run_keys
 
             sys.exit(run_keys(command.database, sys.stdin, sys.stdout))
+        case "backup" | "restore":
+            import sys
+
+            from gateway.backup_command import run_backup
+
+            sys.exit(run_backup(command, sys.stdout))

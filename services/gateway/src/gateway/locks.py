@@ -35,6 +35,9 @@ LETTERS: Final = 0x6461726B_00000014
 OPERATIONS: Final = 0x6461726B_00000015
 """Held by the one control door that follows the workers and keeps a day of measurements."""
 
+MEASURES: Final = 0x6461726B_0000001F
+"""Held by the one control door that measures for Prometheus what no process knows by itself."""
+
 SHARES: Final = 0x6461726B_00000016
 """Held by the one control door that fits what is let in to the load of the workers."""
 

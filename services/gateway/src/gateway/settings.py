@@ -153,8 +153,23 @@ class Settings(ObjectSettings, WorkerSettings):
     lag_every_s: float = Field(
         2.0, gt=0, description="seconds from one look at how much waits to the next"
     )
+    measure_every_s: float = Field(
+        15.0,
+        gt=0,
+        description="seconds from one look at totals and consumer groups, for Prometheus, to the"
+        " next, at least",
+    )
     keep_days: int = Field(
         90, ge=1, description="days for which notices and runs of scheduled jobs are kept"
+    )
+    audit_days: int = Field(
+        0, ge=0, description="days for which the audit log is kept; 0: for good"
+    )
+    photo_days: int = Field(
+        0,
+        ge=0,
+        description="days after which a photo and all that is known of it are deleted, counted from"
+        " when it was handed in last; 0: never",
     )
     upload_days: int = Field(
         7, ge=1, description="days without a file after which an unfinished upload is cancelled"

@@ -25,6 +25,7 @@ def job(settings: Settings) -> Job:
         lanes=lanes_of(PHOTO_SUBMITTED),
         handlers=partial(load, settings),
         dead_letters=catalogue.load().dead_letters(SERVICE),
+        keys=catalogue.load().log_keys(),
     )
 
 

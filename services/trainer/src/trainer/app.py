@@ -75,8 +75,15 @@ def load(settings: Settings, counts: str = "", pausing: Pause = nothing) -> Hand
         settings.topic_prefix + TRAINING_CANCELLED,
         cancellations.tell,
         name="trainer-cancellations",
+        options=settings.kafka_options,
     )
-    publisher = Publisher(settings.kafka, source=SERVICE, codec=codec, prefix=settings.topic_prefix)
+    publisher = Publisher(
+        settings.kafka,
+        source=SERVICE,
+        codec=codec,
+        prefix=settings.topic_prefix,
+        options=settings.kafka_options,
+    )
     counter = Counts(counts)
     teller = Teller(publisher, counter.progress_lost)
     redis = connect_redis(settings.redis)

@@ -1,9 +1,5 @@
 """`darkroom bench`: measurements beside peers and limits, each a program in `bench/`."""
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from darkroom_cli.errors import SetupError
+from darkroom_cli.modules import run_module
 from darkroom_cli.paths import repository_root
 
 bench = typer.Typer(help="Measure beside peers and limits.", no_args_is_help=True)
@@ -68,7 +65,7 @@ def runtime(
         *_written_to(json_file),
         *(("--only", *only) if only else ()),
     ]
-    raise typer.Exit(run_benchmark("bench.runtime", arguments, repository_root()))
+    raise typer.Exit(run_module("bench.runtime", arguments, repository_root()))
 
 
 @bench.command("import")
@@ -92,7 +89,7 @@ def imports(
         *(("--check",) if check else ()),
         *_written_to(json_file),
     ]
-    raise typer.Exit(run_benchmark("bench.imports", arguments, repository_root()))
+    raise typer.Exit(run_module("bench.imports", arguments, repository_root()))
 
 
 @bench.command("models")
@@ -118,7 +115,7 @@ def models(
         *_written_to(json_file),
         *(("--only", *only) if only else ()),
     ]
-    raise typer.Exit(run_benchmark("bench.models", arguments, repository_root()))
+    raise typer.Exit(run_module("bench.models", arguments, repository_root()))
 
 
 @bench.command("overload")
@@ -143,7 +140,7 @@ def overload(
         *_written_to(json_file),
         *(argument for part in only or () for argument in ("--only", part)),
     ]
-    raise typer.Exit(run_benchmark("bench.overload", arguments, repository_root()))
+    raise typer.Exit(run_module("bench.overload", arguments, repository_root()))
 
 
 @bench.command("learning")
@@ -178,7 +175,7 @@ def learning(
         *(("--check",) if check else ()),
         *_written_to(json_file),
     ]
-    raise typer.Exit(run_benchmark("bench.learning", arguments, repository_root()))
+    raise typer.Exit(run_module("bench.learning", arguments, repository_root()))
 
 
 def _written_to(json_file: Path | None) -> Sequence[str]:
@@ -189,18 +186,3 @@ def _written_to(json_file: Path | None) -> Sequence[str]:
     if not file.parent.is_dir():
         raise SetupError(f"{file.parent} is no folder.", "Make it, or name another.")
     return "--json", str(file)
-
-
-def run_benchmark(module: str, arguments: Sequence[str], root: Path) -> int:
-    """Run a benchmark of the checkout as a program of its own; its exit code.
-
-    It ends what it started when it is told to stop, and it is told when we end (Linux).
-    """
-    path = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH", ""))))
-    leash = ("setpriv", "--pdeathsig", "TERM", "--") if shutil.which("setpriv") else ()
-    command = (*leash, sys.executable, "-m", module, *arguments)
-    with subprocess.Popen(command, cwd=root, env={**os.environ, "PYTHONPATH": path}) as program:
-        try:
-            return program.wait()
-        except KeyboardInterrupt:  # the terminal has told both
-            return program.wait()

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from darkroom_cli import show_letters
-from darkroom_cli.commands.contracts import Kafka, Prefix, Registry
+from darkroom_cli.commands.contracts import Kafka, Prefix, Registry, broker
 from darkroom_cli.commands.dlq_options import (
     All,
     Code,
@@ -30,11 +30,12 @@ from darkroom_cli.commands.dlq_options import (
     services,
     state_of,
 )
-from darkroom_cli.commands.stack import Data, local_stack
+from darkroom_cli.commands.stack import Data
 from darkroom_cli.errors import DarkroomError
 from darkroom_cli.letter_values import decoded
 from darkroom_cli.show import plain
 from darkroom_schemas import catalogue
+from streamkit import tracing
 from streamkit.inbox import DeadLetterBox, InboxError
 from streamkit.kafka.log import KafkaLog
 from streamkit.kafka.producer import KafkaProducer
@@ -315,15 +316,19 @@ def _box(
     service: str, kafka: str | None, prefix: str, data: Path | None
 ) -> Iterator[DeadLetterBox]:
     """A service's box; its errors for people."""
-    bootstrap = kafka or local_stack(data).address("kafka")
-    producer = KafkaProducer(bootstrap, "darkroom-dlq", prefix=prefix, options={"log_level": 0})
+    bootstrap, options = broker(kafka, data)
+    quiet = {"log_level": 0, **options}
+    producer = KafkaProducer(bootstrap, "darkroom-dlq", prefix=prefix, options=quiet)
+    log = KafkaLog(bootstrap, prefix=prefix, options=options)
     tiers = catalogue.load().tiers
+    tracing.configure("darkroom-cli")
     try:
-        yield DeadLetterBox(KafkaLog(bootstrap, prefix=prefix), producer, service, tiers=tiers)
+        yield DeadLetterBox(log, producer, service, tiers=tiers)
     except InboxError as error:
         raise DarkroomError(f"{error}.") from error
     finally:
         producer.close()
+        tracing.close()
 
 
 @contextmanager

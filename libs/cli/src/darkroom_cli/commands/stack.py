@@ -1,7 +1,7 @@
-"""`darkroom up | down | status | logs`."""
+"""`darkroom up | down | status`."""
 
-import contextlib
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,10 +10,10 @@ from rich.console import Console
 
 from darkroom_cli.commands import stack_view
 from darkroom_cli.errors import StackError
+from darkroom_cli.infra.services import EXTRAS
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.settings import CliSettings
 from darkroom_cli.stack import Stack
-from darkroom_cli.supervision import logreader
 
 Data = Annotated[
     Path | None,
@@ -23,10 +23,26 @@ Data = Annotated[
 _WATCH_EVERY = 0.5
 
 
+def _known_extras(names: list[str] | None) -> list[str] | None:
+    unknown = [name for name in names or () if name not in EXTRAS]
+    if unknown:
+        raise typer.BadParameter(f"no {', '.join(unknown)} here; choose {', '.join(EXTRAS)}")
+    return names
+
+
 def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when everything is ready.")
     ] = False,
+    extras: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            metavar="EXTRA",
+            callback=_known_extras,
+            help=f"What else shall run: {', '.join(EXTRAS)}; may be repeated.",
+        ),
+    ] = None,
     data: Data = None,
 ) -> None:
     """Start everything. In the foreground it shows what happens; Ctrl-C stops all.
@@ -34,8 +50,13 @@ def up(
     Exit code 0 when all was ready, 1 with the failing program's last log lines.
     """
     console = Console()
-    stack = local_stack(data)
+    stack = local_stack(data, extras or ())
     if stack.running:
+        if lacking := stack.lacking():
+            raise StackError(
+                f"Darkroom is up, without {', '.join(lacking)}.",
+                "Stop it with ./darkroom down, then start it again.",
+            )
         with console.status("already up; waiting until all is ready"):
             stack.wait_ready(300.0)
         stack_view.show(stack, console)
@@ -81,34 +102,9 @@ def status(
         raise typer.Exit(1)
 
 
-def logs(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[SERVICE]", help="One program; default all.")
-    ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    lines: Annotated[int, typer.Option("-n", min=0, help="How many last lines.")] = 50,
-    data: Data = None,
-) -> None:
-    """Show the logs, those of all programs merged by time."""
-    folder = DataFolder.at(data).logs
-    names = sorted(file.stem for file in folder.glob("*.log"))
-    if name is not None and name not in names:
-        known = f"There are {', '.join(names)}." if names else "Nothing has run here yet."
-        raise StackError(f"No log of {name}.", known)
-    files = [folder / f"{one}.log" for one in ([name] if name else names)]
-    followers = [logreader.Follower(file) for file in files]
-    for line in logreader.merged(files, lines):
-        typer.echo(line)
-    with contextlib.suppress(KeyboardInterrupt):
-        while follow:
-            for line in sorted(line for one in followers for line in one.new_lines()):
-                typer.echo(line)
-            time.sleep(_WATCH_EVERY)
-
-
-def local_stack(data: Path | None) -> Stack:
+def local_stack(data: Path | None, extras: Sequence[str] = ()) -> Stack:
     """The stack of a data folder, its page at the usual port if that is free."""
-    return Stack(DataFolder.at(data).root, api_port=CliSettings().api_port)
+    return Stack(DataFolder.at(data).root, api_port=CliSettings().api_port, extras=extras)
 
 
 def _watch(stack: Stack, console: Console) -> None:

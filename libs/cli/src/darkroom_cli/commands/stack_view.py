@@ -41,7 +41,7 @@ def show(stack: Stack, console: Console) -> None:
     console.print(table)
     for name, address in state.addresses.items():
         hidden = _PASSWORD.sub("…", address)
-        console.print(f"  {name:9} {hidden}", highlight=False, soft_wrap=True)
+        console.print(f"  {name:10} {hidden}", highlight=False, soft_wrap=True)
 
 
 def as_json(stack: Stack) -> str:

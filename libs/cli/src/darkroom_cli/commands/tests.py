@@ -6,9 +6,9 @@ import typer
 
 from darkroom_cli.paths import repository_root
 from darkroom_cli.provision.system import ensure_programs
-from darkroom_cli.suites import PLANNED, SUITES, Result, run_suites
+from darkroom_cli.suites import SUITES, Result, run_suites
 
-_NAMES = (*(suite.name for suite in SUITES), *PLANNED, "all")
+_NAMES = (*(suite.name for suite in SUITES), "all")
 
 
 def _known(name: str) -> str:
@@ -26,9 +26,6 @@ def run_tests(
     ] = None,
 ) -> None:
     """Run checks and tests, on services that they start themselves."""
-    if suite in PLANNED:
-        typer.echo(f"The suite {suite} does not exist yet: {PLANNED[suite]}.")
-        raise typer.Exit(2)
     chosen = [one for one in SUITES if suite in (one.name, "all")]
     ensure_programs([program for one in chosen for program in one.programs], typer.echo)
     results = run_suites(chosen, repository_root(), arguments or ())
@@ -46,7 +43,5 @@ def _tell(results: list[Result]) -> None:
             f"{result.suite.name:12} {result.passed:4} passed {result.failed:3} failed "
             f"{result.seconds:6.1f} s of {result.suite.budget_s} s{over}{broken}"
         )
-    for name, what in PLANNED.items():
-        typer.echo(f"{name:12} does not exist yet: {what}")
     passed, failed = (sum(getattr(r, name) for r in results) for name in ("passed", "failed"))
     typer.echo(f"{passed} passed, {failed} failed")

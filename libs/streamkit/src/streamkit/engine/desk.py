@@ -7,7 +7,7 @@ from streamkit.engine.work import Work
 from streamkit.errors import Reject
 from streamkit.headers import event_headers, readable
 from streamkit.messages import Emit, Message
-from streamkit.records import RawHeaders, RawRecord
+from streamkit.records import RawRecord
 
 
 class Codes(Protocol):
@@ -27,8 +27,9 @@ class Desk:
         self._codec = codec
         self._source = source
 
-    def message(self, work: Work) -> Message:
-        """The record as its handler sees it. Raises Reject, Busy."""
+    def message(self, work: Work, span: str = "") -> Message:
+        """The record as its handler sees it, whose work is the traceparent `span`. Raises Reject,
+        Busy."""
         record = work.record
         try:
             key = (record.key or b"").decode()
@@ -44,6 +45,7 @@ class Desk:
             record.offset,
             record.timestamp_ms,
             work.attempt,
+            span,
         )
 
     def records(self, events: Iterable[Emit], span: str) -> tuple[RawRecord, ...]:
@@ -63,11 +65,3 @@ class Desk:
                 for emit in events
             ]
         )
-
-
-def cause_of(headers: RawHeaders) -> str | None:
-    """The traceparent of a record; whatever it says."""
-    for name, value in headers:
-        if name == "traceparent":
-            return value[:64].decode("ascii", "replace")
-    return None

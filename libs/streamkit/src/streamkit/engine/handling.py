@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import structlog
 
-from streamkit.engine.desk import Codes, Desk, cause_of
+from streamkit.engine.desk import Codes, Desk
 from streamkit.engine.limit import Limit, NoLimit
 from streamkit.engine.outcome import is_memory, result_of
 from streamkit.engine.work import Result, Work
 from streamkit.errors import Busy, Instruction, Reject
-from streamkit.headers import next_span
+from streamkit.headers import next_span, traceparent_of
 from streamkit.logs import log_about
 from streamkit.messages import Events, Handlers, Message
 from streamkit.tracing import begin
@@ -197,17 +197,23 @@ class Handling:
 
     def _read(self, work: Work, started: float) -> Result | _Begun:
         """Decode a record; or what is to become of one that can't be."""
+        traced: Span | None = None
         try:
-            cause = cause_of(work.record.headers)
+            cause = traceparent_of(work.record.headers)
             span = next_span(cause)
             log_about((work,), span)
-            message = self._desk.message(work)
-            return _Begun(work, message, span, begin(work, span, cause))
+            traced = begin(work, span, cause)
+            return _Begun(work, self._desk.message(work, span), span, traced)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - the result says what it was
             ms = 1000 * (perf_counter() - started)
+            result = result_of(work.id, ms, error)
             if work.failure is not None and isinstance(error, Reject):
-                return Result(work.id, "done", ms)  # there is nothing to say of what can't be read
-            return result_of(work.id, ms, error)
+                result = Result(
+                    work.id, "done", ms
+                )  # there is nothing to say of what can't be read
+            if traced is not None:
+                traced.end(result.kind, result.code, result.message)
+            return result
 
     def _handler(self, work: Work) -> Callable[[Any], Any]:
         failure = work.failure

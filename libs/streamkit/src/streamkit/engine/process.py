@@ -4,7 +4,7 @@ import atexit
 import pickle
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from streamkit.engine.work import Work
 from streamkit.headers import TRACE_SAMPLE
 from streamkit.messages import Handlers
 from streamkit.ports import EngineGone, EngineReady, EngineResults, Report
+from streamkit.traffic import count
 
 _log = structlog.get_logger("streamkit.engine")
 
@@ -60,12 +61,22 @@ class ProcessEngine:
         batching: bool = False,
         log_level: str = "info",
         trace_sample: float = TRACE_SAMPLE,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
         self._makers = (load, codec)
         self._report = report
         self._setup = Setup(
-            name, source, b"", batching, soft_s, nice, tuple(preload), log_level, trace_sample
+            name,
+            source,
+            b"",
+            batching,
+            soft_s,
+            nice,
+            tuple(preload),
+            log_level,
+            trace_sample,
+            dict(keys or {}),
         )
         self._lock = threading.Lock()
         self._life: Life | None = None
@@ -191,6 +202,8 @@ class ProcessEngine:
             seen = True
             if kind == "results":
                 self._results(payload)
+            elif kind == "counted":
+                count(*payload)
             elif kind == "ready":
                 with self._lock:
                     self._ready = True

@@ -15,9 +15,9 @@ from streamkit.records import RawRecord, Taken
 
 _LENGTH: Final = struct.Struct("=Q")
 
-FrameKind = Literal["work", "recall", "close", "begun", "ready", "failed", "results"]
+FrameKind = Literal["work", "recall", "close", "begun", "ready", "failed", "results", "counted"]
 """To the engine: work, recall, close. From it: begun (our code runs there), ready, failed (a
-sentence, whether it is for good, a traceback if one helps), results."""
+sentence, whether it is for good, a traceback if one helps), results, counted (see traffic)."""
 
 Frame = tuple[FrameKind, Any]
 

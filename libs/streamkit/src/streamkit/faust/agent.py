@@ -111,6 +111,7 @@ class Agent:
                 if await self.delivery.deliver(batch, ours):
                     progress.finished(epoch, batch.offsets)
                     self._count(batch, taken)
+                    self._folding.over(batch, 1000 * (time.monotonic() - taken))
             if busy is not None:
                 await self._pause(busy, next(pauses))
         self.in_hand = 0

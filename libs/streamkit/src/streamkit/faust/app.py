@@ -5,7 +5,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,11 +25,12 @@ from streamkit.faust.tables import FoldTable
 from streamkit.first_letters import FirstLetters
 from streamkit.heartbeat import HeartbeatMeans, Heartbeats
 from streamkit.kafka.backend import KafkaBackend
+from streamkit.logs import name_keys
 from streamkit.metrics import Meter
 from streamkit.notices import TOPIC as NOTICES
 from streamkit.publishing import MAX_MESSAGE_BYTES, event_record
 from streamkit.service import Readiness
-from streamkit.settings import TopicSettings
+from streamkit.settings import KafkaSettings, TopicSettings
 from streamkit.standing import Tell
 from streamkit.watchdog import Watchdog
 
@@ -58,6 +59,7 @@ class FoldApp:
     after a restart. All topics, changelogs too, must exist with equal partition counts. With
     `notices` the first dead letter of a kind is told by `ops.notified.v1`, which must exist, too;
     with `heartbeat_s` (seconds) how the service stands is told that often by `ops.worker.v1`.
+    `keys` as a Job's.
     """
 
     service: str
@@ -72,6 +74,7 @@ class FoldApp:
     most: int = 1_000
     notices: bool = False
     heartbeat_s: float = 0.0
+    keys: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, stop: threading.Event, readiness: Readiness) -> None:
         """Work until `stop` is set. Blocks; raises what crashed the worker.
@@ -79,6 +82,7 @@ class FoldApp:
         Waits for the registry if a schema id was never learned; raises UnregisteredSchemaError.
         """
         quiet(self.settings.log_level)
+        name_keys(self.keys)
         ids = SchemaIds(self.settings.registry, self.settings.cache)
         codec = Codec(ids, self.schema_of, self.settings.topic_prefix)
         codec.preload((*self.writes, *((NOTICES,) if self.notices else ())), stop)
@@ -92,7 +96,9 @@ class FoldApp:
         if not self.heartbeat_s:
             return None
         settings = self.settings
-        backend = KafkaBackend(settings.kafka, prefix=settings.topic_prefix)
+        backend = KafkaBackend(
+            settings.kafka, prefix=settings.topic_prefix, options=settings.kafka_options
+        )
         means = HeartbeatMeans(
             partial(backend.producer, f"{self.service}-heartbeat"),
             partial(event_record, codec, self.service),
@@ -140,6 +146,7 @@ def faust_settings(of: FoldApp, datadir: Path) -> dict[str, Any]:
     return {
         "id": group,
         "broker": f"kafka://{settings.kafka.replace(',', ';')}",
+        "broker_credentials": credentials(settings),
         "datadir": datadir,
         "store": "memory://",
         "processing_guarantee": "at_least_once",
@@ -161,6 +168,19 @@ def faust_settings(of: FoldApp, datadir: Path) -> dict[str, Any]:
         "producer_request_timeout": 30.0,
         "worker_redirect_stdouts": False,
     }
+
+
+def credentials(settings: KafkaSettings) -> faust.SASLCredentials | faust.SSLCredentials | None:
+    """Faust's words for them. Raises OSError as `kafka_tls` does."""
+    tls = settings.kafka_tls()
+    if settings.kafka_user:
+        return faust.SASLCredentials(
+            username=settings.kafka_user,
+            password=settings.kafka_password.get_secret_value(),
+            ssl_context=tls,
+            mechanism=settings.kafka_mechanism,
+        )
+    return None if tls is None else faust.SSLCredentials(tls)
 
 
 def build(of: FoldApp, codec: Codec, datadir: Path, tell: Tell | None = None) -> Running:

@@ -21,6 +21,7 @@ from faust.exceptions import ProducerSendError
 
 from streamkit.faust.folding import Batch, Outgoing
 from streamkit.records import RawHeaders
+from streamkit.traffic import count
 
 _log = structlog.get_logger("streamkit.faust.delivery")
 
@@ -137,6 +138,8 @@ class Delivery:
         failed += [one for one in results if isinstance(one, BaseException)]
         if failed:
             raise failed[0]
+        for place, entries in places.items():
+            count("published", place.topic.removeprefix(self._prefix), len(entries))
 
 
 def _delay_s(attempt: int) -> float:

@@ -1,26 +1,33 @@
 """What a fold does with records: decode, step, write the table, encode. No Kafka in it."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import structlog
 
 from streamkit.codec import Codec
 from streamkit.deadletters import dead_letter
-from streamkit.errors import Reject
+from streamkit.engine.work import Work
+from streamkit.errors import Busy, Reject
 from streamkit.faust.inbox import Record
 from streamkit.faust.lazily import LazyHeaders, LazyValue
 from streamkit.faust.states import PLAIN, Packing, State, Table, as_json, from_json
 from streamkit.first_letters import FirstLetters
-from streamkit.headers import event_headers
+from streamkit.headers import event_headers, next_span
+from streamkit.logs import RecordLines
 from streamkit.messages import Emit, Failure
 from streamkit.metrics import Meter
 from streamkit.notices import FIRST_DEAD_LETTER
 from streamkit.records import RawHeaders, Taken
+from streamkit.tracing import begin, forwarded, published, recording
+from streamkit.traffic import count
+
+if TYPE_CHECKING:
+    from streamkit.spans import Span
 
 _log = structlog.get_logger("streamkit.faust.folding")
 
@@ -98,14 +105,18 @@ class Outgoing(NamedTuple):
     headers: RawHeaders
 
 
+CameOf = tuple[LazyHeaders, str | None]
+"""A record's headers, and the traceparent of its handling if that is recorded."""
+
+
 class Touched(NamedTuple):
     """The state of a key that records of a batch have changed, as JSON too if that was made, and of
-    the last of them the partition and the headers."""
+    the last of them the partition and what of it says what came of it."""
 
     state: State | None
     body: bytes | None
     partition: int
-    headers: LazyHeaders
+    came_of: CameOf
 
 
 @dataclass(slots=True)
@@ -113,7 +124,8 @@ class Batch:
     """Records that are finished together, and what they came to.
 
     `changes` has the last value of each key, by partition; `offsets` what to read next of each
-    partition; `stamps` the records' own time stamps (ms), by what became of them.
+    partition; `done` the records, with what became of each; `stamps` their own time stamps (ms), by
+    what became of them.
     """
 
     changes: dict[int, dict[bytes, bytes | None]] = field(default_factory=dict)
@@ -121,6 +133,7 @@ class Batch:
     offsets: dict[Any, int] = field(default_factory=dict)
     stamps: dict[str, list[int]] = field(default_factory=dict)
     touched: dict[bytes, Touched] = field(default_factory=dict)
+    done: list[tuple[Record, str]] = field(default_factory=list)
     size: int = 0
 
     @property
@@ -157,6 +170,18 @@ class Folding:
         self._table = table
         self._codec = codec
         self._topics = {prefix + topic: topic for topic in fold.topics}
+        self._lines = RecordLines()
+
+    def over(self, batch: Batch, ms: float) -> None:
+        """A batch was delivered and took so long: count its records, and write their lines."""
+        topics = Counter(record.topic for record, _ in batch.done)
+        for name, records in topics.items():
+            count("consumed", self._topics[name], records)
+        for record, outcome in batch.done:
+            if self._lines.wants(self._topics[record.topic]):
+                said = f', "lane": "{self.lane}", "outcome": "{outcome}"'
+                self._lines.add("handled", self._taken(record), said, ms)
+        self._lines.flush()
 
     def work(self, waiting: deque[tuple[Any, Record]], batch: Batch) -> None:
         """Move records, with the partitions that they are of, from `waiting` into the batch.
@@ -177,6 +202,7 @@ class Folding:
             batch.offsets[place] = record.offset + 1
             batch.stamps.setdefault(outcome, []).append(record.timestamp)
             waiting.popleft()
+            batch.done.append((record, outcome))
 
     def finish(self, batch: Batch) -> None:
         """Add what the states are told as, and write them to the table: it can be published then.
@@ -200,16 +226,53 @@ class Folding:
 
     def _fold(self, record: Record, batch: Batch) -> None:
         """Raises Reject or Busy before anything is changed."""
+        headers = LazyHeaders(record.headers)
+        traced = self._traced(record, headers) if recording() else None
+        if traced is None:
+            self._stepped(record, headers, None, batch)
+            return
+        span, open_span = traced
+        try:
+            self._stepped(record, headers, span, batch)
+        except Reject as reason:
+            open_span.end("reject", reason.code, reason.message)
+            raise
+        except Busy:
+            open_span.end("returned")
+            raise
+        open_span.end("done")
+
+    def _traced(self, record: Record, headers: LazyHeaders) -> "tuple[str, Span] | None":
+        """The traceparent and the span of a record's handling, if it is recorded."""
+        cause = headers.get("traceparent")
+        span = next_span(cause)
+        begun = begin(Work(0, self.lane, 1, self._taken(record)), span, cause)
+        return None if begun is None else (span, begun)
+
+    def _taken(self, record: Record) -> Taken:
+        return Taken(
+            topic=self._topics[record.topic],
+            partition=record.partition,
+            offset=record.offset,
+            key=record.key,
+            value=record.value,
+            headers=[(name, value or b"") for name, value in record.headers],
+            timestamp_ms=record.timestamp,
+        )
+
+    def _stepped(
+        self, record: Record, headers: LazyHeaders, span: str | None, batch: Batch
+    ) -> None:
+        """Raises Reject or Busy before anything is changed."""
         key, partition = record.key, record.partition
         text = _text(key)
         value = LazyValue(self._codec, self._topics[record.topic], record.value)
-        headers = LazyHeaders(record.headers)
         state, emits = self._step(self._known(key, batch), value.topic, text, value, headers)
         body = None if state is None or self._bounded else _body(state)
         _check_size("the state", key, body, None)
-        events = [self._event(emit, text, partition, headers) for emit in emits]
+        events = [self._event(emit, text, partition, (headers, span)) for emit in emits]
         earlier = batch.touched.get(key)
-        batch.touched[key] = Touched(state, body, partition, headers)
+        batch.touched[key] = Touched(state, body, partition, (headers, span))
         batch.events += events
         batch.size += len(body or b"") + sum(len(event.value or b"") for event in events)
         if earlier is not None:
@@ -225,17 +288,22 @@ class Folding:
         if self._tell is not None and touched.state is not None:
             text = key.decode()
             for emit in self._tell(text, touched.state):
-                yield self._event(emit, text, touched.partition, touched.headers)
+                yield self._event(emit, text, touched.partition, touched.came_of)
 
-    def _event(self, emit: Emit, key: str, partition: int, headers: LazyHeaders) -> Outgoing:
-        event = self.event(emit, headers.get("traceparent"))
+    def _event(self, emit: Emit, key: str, partition: int, came_of: CameOf) -> Outgoing:
+        headers, span = came_of
+        event = self._encoded(emit, span or next_span(headers.get("traceparent")))
         _check_size(emit.topic, event.key or b"", event.value, event.headers)
         return event._replace(beside=partition) if emit.key == key else event
 
-    def event(self, emit: Emit, traceparent: str | None = None) -> Outgoing:
-        """An event, encoded. Raises Busy, and ValueError or TypeError for a defect."""
+    def event(self, emit: Emit) -> Outgoing:
+        """An event that no record caused, encoded. Raises Busy, and ValueError or TypeError for a
+        defect."""
+        return self._encoded(emit, published(emit.topic))
+
+    def _encoded(self, emit: Emit, span: str) -> Outgoing:
         body = self._codec.encode(emit.topic, emit.value)
-        headers = event_headers(emit, source=self._service.name, traceparent=traceparent)
+        headers = event_headers(emit, source=self._service.name, span=span)
         return Outgoing(emit.topic, None, emit.key.encode(), body, headers)
 
     def _give_up(self, record: Record, reason: Reject, batch: Batch) -> None:
@@ -252,27 +320,21 @@ class Folding:
             partition=record.partition,
             offset=record.offset,
         )
-        original = Taken(
-            topic=topic,
-            partition=record.partition,
-            offset=record.offset,
-            key=record.key,
-            value=record.value,
-            headers=[(name, value or b"") for name, value in record.headers],
-            timestamp_ms=record.timestamp,
-        )
+        original = self._taken(record)
         failure = Failure(reason.code, reason.message, 1)
         if service.first_letters is not None:
             first = service.first_letters.told(failure, time.time())
             if first is not None:
                 service.meter.noticed(FIRST_DEAD_LETTER)
                 batch.events.append(self.event(first))
-        letter = dead_letter(
-            service.dead_letters,
-            original,
-            failure,
-            service=service.name,
-            version=service.version,
+        letter = forwarded(
+            dead_letter(
+                service.dead_letters,
+                original,
+                failure,
+                service=service.name,
+                version=service.version,
+            )
         )
         batch.events.append(Outgoing(letter.topic, None, letter.key, letter.value, letter.headers))
 

@@ -2,8 +2,9 @@
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, Literal
 
 import structlog
@@ -13,6 +14,7 @@ from streamkit.backoff import delay_s
 from streamkit.kafka.trouble import QUIET, seldom
 from streamkit.ports import ConsumerLostError, Listener
 from streamkit.records import Offsets, Partition, RawHeaders, Taken
+from streamkit.traffic import count
 
 _log = structlog.get_logger("streamkit.kafka")
 
@@ -22,6 +24,9 @@ COMMIT_INTERVAL_MS: Final = 500
 
 CLOSE_S: Final = 5.0
 """So long a consumer waits for the broker to take its last commit and its leave."""
+
+_TOPIC: Final = itemgetter(0)
+"""Of a Taken."""
 
 _NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
@@ -181,6 +186,11 @@ class KafkaConsumer:
             )
         if records:
             self._failures = 0
+            if len(records) == 1:
+                count("consumed", records[0][0])
+            else:
+                for name, number in Counter(map(_TOPIC, records)).items():
+                    count("consumed", name, number)
         return records
 
     def _kept(self, records: Iterable[Taken]) -> list[Taken]:

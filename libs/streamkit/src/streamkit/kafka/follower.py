@@ -11,7 +11,10 @@ from confluent_kafka import Message as KafkaMessage
 
 from streamkit.backoff import delay_s
 from streamkit.errors import Busy
+from streamkit.kafka.consumer import taken
 from streamkit.kafka.trouble import QUIET, seldom
+from streamkit.tracing import begin_followed, recording
+from streamkit.traffic import count
 
 _log = structlog.get_logger("streamkit.kafka")
 
@@ -151,6 +154,9 @@ class Follower:
     def _told(self, message: KafkaMessage) -> None:
         """Until it could be told, or the follower is to stop."""
         times = 0
+        # What stood there at the start is how things are; what comes later is an event.
+        traced = begin_followed(taken(message)) if self.ready and recording() else None
+        count("consumed", self.topic)
         while not self._stop.is_set():
             try:
                 self._tell(message.key(), message.value())
@@ -159,7 +165,9 @@ class Follower:
                 self._say(str(error))
                 self._stop.wait(delay_s(times))
             else:
-                return
+                break
+        if traced is not None:
+            traced.end("done")
 
     def _answered(self, consumer: Consumer, look: Look) -> bool:
         if look.ends is None:

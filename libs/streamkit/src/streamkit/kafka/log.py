@@ -10,6 +10,7 @@ from confluent_kafka import Message as KafkaMessage
 from streamkit.inbox import InboxError
 from streamkit.kafka.consumer import taken
 from streamkit.records import Taken
+from streamkit.traffic import count
 
 _SHORT_S: Final = 0.05
 _AT_ONCE: Final = 500
@@ -47,9 +48,14 @@ class KafkaLog:
     def records_from(self, topic: str, offsets: Mapping[int, int]) -> Iterator[Taken]:
         """As `records`, but of each partition that is named only what lies there from this offset
         on; all of it, if the partition ends before, since then it is another one."""
-        with self._reader() as reader:
-            for message in reader.all(self._prefix + topic, offsets):
-                yield taken(message, self._prefix)
+        read = 0
+        try:
+            with self._reader() as reader:
+                for message in reader.all(self._prefix + topic, offsets):
+                    read += 1
+                    yield taken(message, self._prefix)
+        finally:
+            count("consumed", topic, read)
 
     def record(self, topic: str, partition: int, offset: int) -> Taken | None:
         """See Log."""

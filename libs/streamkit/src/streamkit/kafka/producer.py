@@ -2,7 +2,7 @@
 
 import itertools
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from streamkit.publishing import (
     PublishError,
 )
 from streamkit.records import RawRecord
+from streamkit.traffic import count
 
 PROMPT_LINGER_MS: Final = 1
 """A record that is alone reaches its reader after about 2 ms."""
@@ -107,6 +108,8 @@ class KafkaProducer:
         self._prefix = prefix
         self._names: dict[str, str] = {}
         self._decided: deque[Delivery] = deque()
+        self._taken: Counter[str] = Counter()
+        """What the broker has acknowledged since it was told, by topic."""
 
     def send(self, ticket: int, records: Sequence[RawRecord], *, urgent: bool = False) -> None:
         """See Producer."""
@@ -117,7 +120,7 @@ class KafkaProducer:
         if urgent or (len(producer) < FEW and len(producer) + len(self._prompt) < FEW):
             producer = self._prompt
         produce: Callable[..., None] = producer.produce
-        report = self._report(ticket, len(records))
+        report = self._report(ticket, records)
         sent = 0
         try:
             for topic, key, value, headers in records:
@@ -147,6 +150,7 @@ class KafkaProducer:
                 else:  # nothing is sent to the thrifty one before the prompt one has something
                     prompt.poll(left)
                 left = deadline - time.monotonic()
+        self._count()
         return [decided.popleft() for _ in range(len(decided))]
 
     def flush(self, timeout_s: float) -> None:
@@ -154,6 +158,7 @@ class KafkaProducer:
         deadline = time.monotonic() + timeout_s
         self._prompt.flush(timeout_s)
         self._thrifty.flush(max(0.0, deadline - time.monotonic()))
+        self._count()
 
     def close(self) -> None:
         """See Producer."""
@@ -161,13 +166,21 @@ class KafkaProducer:
             producer.purge()
             producer.poll(0)
 
-    def _report(self, ticket: int, records: int) -> Report:
+    def _count(self) -> None:
+        """Tell the metrics of what was acknowledged since."""
+        while self._taken:
+            topic, records = self._taken.popitem()
+            count("published", topic, records)
+
+    def _report(self, ticket: int, records: Sequence[RawRecord]) -> Report:
         """What librdkafka calls for each record of a ticket."""
-        decide, new = self._decided.append, tuple.__new__
-        if records == 1:  # the usual case, hence made cheap
+        decide, new, taken = self._decided.append, tuple.__new__, self._taken
+        if len(records) == 1:  # the usual case, hence made cheap
+            topic = records[0][0]
 
             def report(error: Trouble | None, message: Message | None) -> None:
                 if error is None:
+                    taken[topic] += 1
                     decide(new(Delivery, (ticket, None, _appended_ms(message))))
                 else:
                     decide(Delivery(ticket, _meaning(error), 0))
@@ -176,15 +189,17 @@ class KafkaProducer:
 
         errors: list[Trouble] = []
         number = itertools.count(1).__next__
+        topics = Counter(record[0] for record in records)
 
         def report_one(error: Trouble | None, message: Message | None) -> None:
             if error is not None:
                 errors.append(error)
             # Calls may come from several threads; taking a number is atomic, so one is the last.
-            if number() == records:
+            if number() == len(records):
                 if errors:
                     decide(Delivery(ticket, _worst(errors), 0))
                 else:
+                    taken.update(topics)
                     decide(Delivery(ticket, None, _appended_ms(message)))
 
         return report_one

@@ -16,7 +16,7 @@ from streamkit.core import RETRY, Core
 from streamkit.dispatch import Slot
 from streamkit.events import Delivered, Drain, Event, FeedClosed, Stop
 from streamkit.feed import Feed
-from streamkit.job import HIGH, Job
+from streamkit.job import HIGH, Job, group_of
 from streamkit.memory.backend import MemoryBackend
 from streamkit.memory.broker import MemoryBroker
 from streamkit.messages import Emit
@@ -261,7 +261,7 @@ class SteppedWorker:
         if self._plan.topics():
             wanted.append((RETRY, self._plan.topics()))
         for name, topics in wanted:
-            group = f"darkroom.{self.job.service}.{name}"
+            group = group_of(self.job.service, name)
             feed = Feed(
                 name, self._backend, group, topics, self.post, self._world.clock, self._drained
             )

@@ -13,7 +13,7 @@ from detector.engines.composed import ComposedEngine
 from detector.label_lists import LabelList, LabelListError, label_list
 from detector.settings import Settings
 from stagekit import changed
-from streamkit import EngineLoadError, UnknownEngineError, load_engine
+from streamkit import EngineLoadError, UnknownEngineError, load_engine, needing
 
 if TYPE_CHECKING:
     import torch
@@ -161,6 +161,7 @@ def _torch_device(settings: Settings) -> "torch.device":
 def _explained() -> Iterator[None]:
     """Whatever is wrong with what the settings name is a sentence for whoever set them."""
     try:
-        yield
+        with needing("darkroom-detector[torch]"):
+            yield
     except (CheckpointError, WeightsError, CalibrationError, LabelListError) as error:
         raise EngineLoadError(str(error)) from error

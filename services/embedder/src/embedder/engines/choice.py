@@ -9,7 +9,7 @@ from backbones import CheckpointError, Policy, WeightsError, find, offline
 from backbones.checkpoints import Checkpoint
 from embedder.engines import EmbedderEngine
 from embedder.settings import Settings
-from streamkit import EngineLoadError, load_engine
+from streamkit import EngineLoadError, load_engine, needing
 
 
 def load(settings: Settings) -> EmbedderEngine:
@@ -77,6 +77,7 @@ def _policy(settings: Settings) -> Policy:
 def _explained() -> Iterator[None]:
     """Whatever is wrong with what the settings name is a sentence for whoever set them."""
     try:
-        yield
+        with needing("darkroom-embedder[torch]"):
+            yield
     except (CheckpointError, WeightsError) as error:
         raise EngineLoadError(str(error)) from error

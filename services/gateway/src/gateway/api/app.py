@@ -25,7 +25,7 @@ from gateway.catalog.outbox import Outbox
 from gateway.news import channel
 from gateway.recorder.news import News, open_redis
 from gateway.settings import Settings
-from streamkit import Codec, ObjectStore, SchemaIds, configure_logs
+from streamkit import Codec, ObjectStore, SchemaIds, configure_logs, tracing
 
 
 def build_api(settings: Settings, pool: db.Pool) -> Server:
@@ -70,9 +70,11 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
 def run_api(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; health is served on the API's own port."""
     configure_logs("gateway-api", settings.log_level)
+    tracing.configure("gateway-api", sample=settings.trace_sample)
     sweep(settings.spool)
     pool = db.open_pool(settings.database, name="darkroom-gateway-api")
     try:
         build_api(settings, pool).run()
     finally:
         pool.close()
+        tracing.close()

@@ -45,6 +45,7 @@ from gateway.api.limits import Limited
 from gateway.api.metrics import Measured
 from gateway.api.permissions import OPEN, Described, Permitted
 from gateway.api.speakers import Introduced
+from gateway.api.traces import Traced
 
 _DESCRIPTION: Final = """\
 Hand photos in, read what was found on them, search them.
@@ -141,3 +142,4 @@ def _surround(app: FastAPI, door: Door) -> None:
     app.add_middleware(Guard, allowed_hosts=door.settings.allowed_hosts)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(Measured)
+    app.add_middleware(Traced)

@@ -6,6 +6,7 @@ tells the release. Wire format: kafka.apache.org/protocol, ApiVersions version 3
 """
 
 import asyncio
+import ssl
 import struct
 from typing import Final
 
@@ -38,23 +39,24 @@ def release_of(level: int) -> str:
     return "unknown"
 
 
-async def kafka_version(bootstrap: str) -> str:
+async def kafka_version(bootstrap: str, tls: ssl.SSLContext | None = None) -> str:
     """Release of the first broker that answers, "unknown" for one older than 3.3.
 
-    Raises OSError if none does; bound the time outside.
+    Who asks need not say who it is: brokers answer this before they want to know. Raises OSError
+    if none does; bound the time outside.
     """
     error: OSError = ConnectionError(f"no address in {bootstrap!r}")
     for address in bootstrap.split(","):
         host, _, port = address.strip().rpartition(":")
         try:
-            return parse(await _ask(host.strip("[]"), int(port)))
+            return parse(await _ask(host.strip("[]"), int(port), tls))
         except (OSError, EOFError, ValueError, struct.error) as failed:
             error = ConnectionError(f"{address}: {failed}")
     raise error
 
 
-async def _ask(host: str, port: int) -> bytes:
-    reader, writer = await asyncio.open_connection(host, port)
+async def _ask(host: str, port: int, tls: ssl.SSLContext | None) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
         writer.write(request())
         (size,) = struct.unpack(">i", await reader.readexactly(4))

@@ -5,6 +5,7 @@ import time
 from typing import Annotated, Final
 from uuid import UUID, uuid4
 
+import structlog
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -25,6 +26,8 @@ from gateway.catalog.shapes import Lane, Outcome, Photo, PhotoPage, PhotoStatus
 from gateway.catalog.submissions import Status, Submission
 from gateway.originals import store_original
 from gateway.texts import Reason
+
+_log = structlog.get_logger("gateway.api")
 
 router = APIRouter(prefix="/v1/photos", tags=["photos"])
 
@@ -118,6 +121,12 @@ async def _record(door: Door, upload: Upload, lane: Lane) -> Recorded:
     )
     recorded = await door.handing_in.record(door.catalog, submission)
     metrics.SUBMITTED.labels(recorded.submitted.status).inc()
+    _log.info(
+        "photo_handed_in",
+        photo_id=recorded.submitted.photo_id,
+        lane=lane,
+        status=recorded.submitted.status.value,
+    )
     return recorded
 
 

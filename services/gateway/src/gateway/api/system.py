@@ -104,7 +104,7 @@ class System:
 
     async def _look(self) -> Components:
         kafka, registry, postgres, redis_version = await asyncio.gather(
-            reached(kafka_version(self._settings.kafka)),
+            reached(kafka_version(self._settings.kafka, self._settings.kafka_tls())),
             reached(_registry_version(self._settings.registry)),
             reached(self._catalog.ask(_postgres_version)),
             reached(_redis_version(self._settings.redis)),

@@ -1,4 +1,4 @@
-"""Who changed what: entries are added and read, never changed."""
+"""Who changed what: entries are added and read, never changed; old ones go if a setting says so."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -39,6 +39,13 @@ def audit(conn: Conn, who: str, what: str, subject: str, detail: Mapping[str, An
         "INSERT INTO audit (who, what, subject, detail) VALUES (%s, %s, %s, %s)",
         (who, what, subject, Jsonb(dict(detail))),
     )
+
+
+def forget_audit(conn: Conn, days: int) -> int:
+    """Delete entries that are older than that; how many."""
+    return conn.execute(
+        "DELETE FROM audit WHERE at < now() - make_interval(days => %s)", (days,)
+    ).rowcount
 
 
 def entries(

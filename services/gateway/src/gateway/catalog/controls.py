@@ -112,6 +112,11 @@ def controls(conn: Conn, _owner: str) -> list[Control]:
     return [_shown(row["target"], one, row) for row, one in held if not one.nothing]
 
 
+def said(conn: Conn) -> list[Emit]:
+    """Events of all that holds now."""
+    return [_told(one) for one in controls(conn, "")]
+
+
 def change(conn: Conn, outbox: Outbox, target: str, changes: Mapping[str, Any], by: str) -> Control:
     """Set these fields of Held for a target and leave its others, in one transaction with the
     audit log and the event; what holds then. `target` as of `target_of`.
@@ -169,11 +174,14 @@ VALUES (%(target)s, %(rate)s, %(paused)s, %(paused_until)s, %(concurrency)s, %(o
 
 
 def _event(control: Control, held: Held) -> Emit | Tombstone:
-    name = str(uuid4())
     if held.nothing:
-        return Tombstone(OPS_CONTROL, control.target, name)
+        return Tombstone(OPS_CONTROL, control.target, str(uuid4()))
+    return _told(control)
+
+
+def _told(control: Control) -> Emit:
     value = control.model_dump(exclude={"service", "lane"})
-    return Emit(OPS_CONTROL, control.target, value, name)
+    return Emit(OPS_CONTROL, control.target, value, str(uuid4()))
 
 
 def _held(row: Mapping[str, Any]) -> Held:

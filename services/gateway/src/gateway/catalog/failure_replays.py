@@ -21,6 +21,7 @@ from gateway.catalog.failure_shapes import ChosenFailures, Replay, ReplayPreview
 from gateway.catalog.failures import how_many
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.reprocess import AgainLane
+from gateway.catalog.schedules import REPUBLISH
 from gateway.catalog.submissions import Submission, begin_analysis
 from gateway.db import Conn
 from streamkit import Emit
@@ -30,7 +31,8 @@ MOST: Final = 10_000
 
 SURE_DAYS: Final = 14
 """For so long the aggregator surely knows what an outcome lacks: topics keep their records so
-long, and it keeps what came of them for longer."""
+long, and it keeps what came of them for longer; but not over the loss of a broker, after which
+everything is republished."""
 
 UNANSWERED_S: Final = 3600.0
 """After so long without a word a failure may be tried again."""
@@ -214,6 +216,7 @@ def _send(conn: Conn, outbox: Outbox, items: Sequence[Mapping[str, Any]]) -> Non
         "analyses": [item["analysis_id"] for item in items],
         "stages": [item["stage"] for item in items],
         "days": SURE_DAYS,
+        "republish": REPUBLISH,
     }
     # Whoever submits one of these photos meanwhile waits, and sees the new analysis.
     conn.execute(_HOLD, given)
@@ -280,7 +283,8 @@ SELECT failed.analysis_id, failed.stage, failed.revision, failed.photo_id::text,
     AS taken_at, coalesce(a.file_name, p.file_name) AS file_name, a.submission_id,
   a.policy_revision, a.submitted_at, a.requested_at, coalesce(a.intake_ms, 0) AS intake_ms,
   failed.stage <> 'intake' AND p.rendition_uri IS NOT NULL AND a.requested_at IS NOT NULL
-    AND failed.decided_at > now() - make_interval(days => %(days)s) AS alone,
+    AND failed.decided_at > greatest(now() - make_interval(days => %(days)s),
+      (SELECT max(started_at) FROM job_runs WHERE job = %(republish)s)) AS alone,
   (SELECT max(revision) FROM policies) AS policy,
   (SELECT n.analysis_id::text FROM analyses n
     WHERE n.photo_id = p.photo_id AND n.cancelled_at IS NULL

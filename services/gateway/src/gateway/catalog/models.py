@@ -178,6 +178,13 @@ def history(conn: Conn, name: str, limit: int) -> list[Activation]:
     return [Activation.model_validate(row) for row in rows]
 
 
+def said(conn: Conn) -> list[Emit]:
+    """Of each model the event of what holds, once more."""
+    rows = conn.execute("SELECT DISTINCT name FROM model_activations ORDER BY name").fetchall()
+    held = ((row["name"], current(conn, row["name"])) for row in rows)
+    return [_event(conn, name, one) for name, one in held if one and one.change != "served"]
+
+
 @dataclass(frozen=True, slots=True)
 class By:
     """Who changes a model and why; `expected`: the generation that they have seen, None: any."""

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from uuid import UUID
 
 from gateway.db import Conn
-from streamkit import Emit, event_headers
+from streamkit import Emit, event_headers, tracing
 
 OUTBOX_CHANNEL: Final = "darkroom_outbox"
 """PostgreSQL notifies here when a transaction that wrote events is committed."""
@@ -62,7 +62,7 @@ class Outbox:
         self.add_rows(conn, [self.row(event) for event in events])
 
     def row(self, event: Emit | Tombstone) -> Row:
-        """An event as it is written, with the trace that its cause is a part of."""
+        """An event as it is written, with the span that wrote it (`tracing.within`), if one did."""
         return Row(event.topic, event.key, event.id, self._value(event), self._headers(event))
 
     def add_rows(self, conn: Conn, rows: Sequence[Row]) -> None:
@@ -86,8 +86,12 @@ class Outbox:
 
     def _headers(self, event: Emit | Tombstone) -> str:
         about = Emit(event.topic, event.key, {}, event.id)
-        headers = event_headers(about, source=self._source)
-        return json.dumps({name: text.decode() for name, text in headers})
+        span = tracing.current()
+        headers = event_headers(about, source=self._source, span=span)
+        kept = {name: text.decode() for name, text in headers}
+        if span is None:
+            del kept["traceparent"]  # the relay begins a trace
+        return json.dumps(kept)
 
 
 # One statement: an import writes this once per file, and every round trip counts.

@@ -96,6 +96,11 @@ def history(conn: Conn, before: int | None, limit: int) -> tuple[list[Policy], i
     return here, here[-1].revision if len(rows) > limit else None
 
 
+def said(conn: Conn) -> list[Emit]:
+    """The event of every revision, once more."""
+    return [_event(_shown(row)) for row in conn.execute(_POLICY + " ORDER BY revision")]
+
+
 def change(conn: Conn, outbox: Outbox, wanted: Wanted, expected: int | None = None) -> Policy:
     """Make the next revision, in one transaction with the audit log and the event.
 

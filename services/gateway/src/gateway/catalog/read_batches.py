@@ -185,7 +185,8 @@ def _item(row: Mapping[str, Any], photo: Photo | None) -> Item:
     kind = row["kind"]
     if kind == "live":
         # Its own analysis was not refused; a photo that reads "rejected" is of another one.
-        kind = "analyzed" if photo is not None and photo.status == "analyzed" else "pending"
+        # One that is not kept any more had its end.
+        kind = "analyzed" if photo is None or photo.status == "analyzed" else "pending"
     refused = kind == "rejected"
     duplicate = row["duplicate_of"] if kind == "duplicate" else None
     return Item(

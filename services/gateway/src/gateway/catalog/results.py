@@ -278,6 +278,17 @@ def batches_of(conn: Conn, analyses: Sequence[str]) -> dict[str, list[str]]:
     return {str(row["analysis_id"]): [str(one) for one in row["batches"]] for row in rows}
 
 
+def durations(conn: Conn, analyses: Sequence[str]) -> list[tuple[str, float]]:
+    """Of those of these analyses that have a first outcome: lane, and seconds that it took."""
+    rows = conn.execute(
+        "SELECT o.lane, greatest(0, extract(epoch FROM o.decided_at - a.submitted_at))::float8 AS s"
+        " FROM outcomes o JOIN analyses a USING (analysis_id)"
+        " WHERE o.revision = 1 AND o.analysis_id = ANY(%s::uuid[])",
+        (list(analyses),),
+    )
+    return [(row["lane"], row["s"]) for row in rows]
+
+
 def _is_true(event: PhotoAnalysisRequested | PhotoRejected) -> bool:
     """Whether the photo's id is the one of its bytes."""
     return ids.photo_id(event["owner"], event["sha256"]) == event["photo_id"]

@@ -428,6 +428,16 @@ def _event(row: Mapping[str, Any]) -> Emit:
     return Emit(REVIEW_ANSWERED, value["photo_id"], value, value["answer_id"])
 
 
+def said(conn: Conn, after: UUID, limit: int) -> list[Emit]:
+    """Events of answers with ids behind `after` that were not taken back, once more."""
+    rows = conn.execute(
+        "SELECT * FROM review_answers WHERE answer_id > %s AND undone_at IS NULL"
+        " ORDER BY answer_id LIMIT %s",
+        (after, limit),
+    )
+    return [_event(row) for row in rows]
+
+
 _UNTOLD: Final = frozenset({"undone_at", "audit", "taught"})
 
 

@@ -17,6 +17,9 @@ from gateway.db import Conn
 SYNC: Final = "sync:"
 """How the names of the jobs of sources begin; what follows is the source's name."""
 
+REPUBLISH: Final = "republish"
+"""The job that says again what brokers must know; by hand, and after a restore."""
+
 STATISTICS: Final = "statistics"
 """The job whose report is how the last day went."""
 

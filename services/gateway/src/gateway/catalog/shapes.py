@@ -271,8 +271,8 @@ class Batches(Shape):
 
 
 class Item(Shape):
-    """One file of an import. `photo` is null for a duplicate, and for a file that was rejected or
-    cancelled."""
+    """One file of an import. `photo` is null for a duplicate, for a file that was rejected or
+    cancelled, and for a photo that is not kept any more."""
 
     index: int
     path: str

@@ -5,6 +5,7 @@ from functools import partial
 from threading import Lock
 from typing import Final
 
+from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
 from darkroom_schemas.names import (
     ANALYSIS_DEADLINE_REACHED,
@@ -40,17 +41,19 @@ from gateway.control.lag import KafkaOffsets
 from gateway.control.learning import Learning, Ranker
 from gateway.control.letters import LetterKeeper
 from gateway.control.loads import Loads
+from gateway.control.measuring import Measuring
 from gateway.control.notices import Notifier
 from gateway.control.operations import Operations
 from gateway.control.reconcile import reconcile_job
 from gateway.control.reembed import Reembedder
 from gateway.control.relay import Relay
 from gateway.control.replays import Replayer
+from gateway.control.republish import republish_job
 from gateway.control.rescore import Rescorer
 from gateway.control.schedules import Schedules
 from gateway.control.shares import AdmissionShares
 from gateway.control.sync import sync_job
-from gateway.control.tidying import retention_job, statistics_job
+from gateway.control.tidying import Kept, retention_job, statistics_job
 from gateway.control.training_job import training_job
 from gateway.control.trainings import Tutor
 from gateway.control.work import Means, Pace
@@ -59,7 +62,16 @@ from gateway.notifications.mail_server import mail_server
 from gateway.notifications.ways import WayMeans, open_ways
 from gateway.origins import OriginMeans, open_origin
 from gateway.settings import SERVICE, Settings
-from streamkit import Codec, ObjectStore, Publisher, RawRecord, Readiness, SchemaIds, service_frame
+from streamkit import (
+    Codec,
+    ObjectStore,
+    Publisher,
+    RawRecord,
+    Readiness,
+    SchemaIds,
+    name_keys,
+    service_frame,
+)
 from streamkit.kafka.log import KafkaLog
 
 PRODUCED: Final = (
@@ -112,23 +124,35 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
     )
     watch = Loads(
         outbox,
-        KafkaOffsets(settings.kafka, prefix=settings.topic_prefix),
+        KafkaOffsets(settings.kafka, prefix=settings.topic_prefix, options=settings.kafka_options),
         settings.lag_limits,
         settings.lag_every_s,
+    )
+    measuring = Measuring(
+        KafkaOffsets(settings.kafka, prefix=settings.topic_prefix, options=settings.kafka_options),
+        {"objects": store.folder, "spool": settings.spool},
+        prefix=settings.topic_prefix,
+        every_s=settings.measure_every_s,
     )
     reembedder = Reembedder(outbox, settings.reembed_in_flight)
     learning = Learning(Ranker(HeadFiles(store)), settings.audit_share)
     rescorer = Rescorer(outbox, store, settings.rescore_per_s)
     tutor = Tutor(outbox, store, settings.training_rules)
     replayer = Replayer(outbox)
-    letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix)
+    letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix, options=settings.kafka_options)
     keeper = LetterKeeper(letters, services_with_letters(), publish)
-    operations = Operations(settings.kafka, codec.decode, prefix=settings.topic_prefix)
+    operations = Operations(
+        settings.kafka,
+        codec.decode,
+        prefix=settings.topic_prefix,
+        options=settings.kafka_options,
+    )
     duties = (
         Duty("relay", locks.RELAY, _connecting(settings, "relay"), relay.work),
         Duty("notices", locks.NOTICES, _connecting(settings, "notices"), _notifier(settings).work),
         Duty("imports", locks.IMPORTS, _connecting(settings, "imports"), runner.work),
         Duty("loads", locks.LOADS, _connecting(settings, "loads"), watch.work),
+        Duty("measures", locks.MEASURES, _connecting(settings, "measures"), measuring.work),
         Duty("shares", locks.SHARES, _connecting(settings, "shares"), _admission(settings).work),
         Duty("trainings", locks.LEARNING, _connecting(settings, "trainings"), tutor.work),
         Duty("models", locks.MODELS, _connecting(settings, "models"), reembedder.work),
@@ -144,13 +168,14 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
 
 def jobs(settings: Settings, codec: Codec, outbox: Outbox, store: ObjectStore) -> tuple[Job, ...]:
     """What the control door does at times, beside looking through sources."""
-    letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix)
+    letters = KafkaLog(settings.kafka, prefix=settings.topic_prefix, options=settings.kafka_options)
     return (
         reconcile_job(settings, codec, outbox),
         digest_job(letters, services_with_letters()),
         statistics_job(),
+        republish_job(outbox),
         training_job(outbox, least=settings.examples_least, every_s=settings.training_every_s),
-        retention_job(store, keep_days=settings.keep_days, upload_days=settings.upload_days),
+        retention_job(store, _kept(settings)),
     )
 
 
@@ -158,12 +183,17 @@ def run_control(settings: Settings) -> None:
     """Relay and import until SIGTERM or SIGINT."""
     readiness = Readiness("start")
     with service_frame("gateway-control", settings, readiness) as stop:
+        name_keys(catalogue.load().log_keys())
         ids = SchemaIds(settings.registry, settings.cache)
         codec = Codec(ids, schema_of, settings.topic_prefix)
         readiness.follow(lambda: ["schema registry"])
         codec.preload(PRODUCED, stop)
         publisher = Publisher(
-            settings.kafka, source=SERVICE, codec=codec, prefix=settings.topic_prefix
+            settings.kafka,
+            source=SERVICE,
+            codec=codec,
+            prefix=settings.topic_prefix,
+            options=settings.kafka_options,
         )
         control = build_control(settings, codec, publisher)
         readiness.follow(control.waiting_for)
@@ -174,6 +204,15 @@ def _admission(settings: Settings) -> AdmissionShares:
     weights = settings.policy.weights
     lanes = sorted(PHOTO_SUBMITTED, key=lambda lane: (lane == "high", weights.get(lane, 1.0)))
     return AdmissionShares(lanes, settings.marks)
+
+
+def _kept(settings: Settings) -> Kept:
+    return Kept(
+        notices=settings.keep_days,
+        audit=settings.audit_days,
+        photos=settings.photo_days,
+        uploads=settings.upload_days,
+    )
 
 
 def _notifier(settings: Settings) -> Notifier:

@@ -8,8 +8,8 @@ from typing import Final
 import psycopg
 import structlog
 
+from gateway.control.metrics import LEADING
 from gateway.db import Conn, away
-from gateway.metrics import LEADING
 from streamkit import delay_s
 
 _log = structlog.get_logger("gateway.duty")

@@ -20,11 +20,13 @@ _MOST: Final = 10_000
 """Ends that differ; more of them come with the next run."""
 
 _AT_ONCE: Final = 500
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 _SHORT_S: Final = 0.1
 
 
 class KafkaEnds:
-    """Reads the topic without joining a group. `decode` turns a topic's bytes into its value."""
+    """Reads the topic without joining a group. `decode` turns a topic's bytes into its value;
+    `options` are further settings of librdkafka's, such as security.*."""
 
     def __init__(
         self,
@@ -33,11 +35,13 @@ class KafkaEnds:
         *,
         prefix: str = "",
         timeout_s: float = 30.0,
+        options: Mapping[str, Any] = _NO_OPTIONS,
     ) -> None:
         self._bootstrap = bootstrap
         self._decode = decode
         self._topic = prefix + BATCH_PHOTO_ENDED
         self._timeout_s = timeout_s
+        self._options = dict(options)
 
     def others(
         self, batch_id: str, since: datetime, known: Mapping[int, str]
@@ -68,6 +72,7 @@ class KafkaEnds:
                 "enable.auto.commit": False,
                 "auto.offset.reset": "earliest",
                 "log_level": 2,
+                **self._options,
             }
         )
         try:

@@ -7,10 +7,10 @@ from typing import Final
 
 import structlog
 
-from gateway import metrics
 from gateway.catalog import imports
 from gateway.catalog.import_commands import end_pauses
 from gateway.catalog.imports import IMPORTS_CHANNEL, Import
+from gateway.control import metrics
 from gateway.control.again import PhotosAgain
 from gateway.control.cancelling import Cancelling
 from gateway.control.collecting import Collecting
@@ -66,6 +66,7 @@ class ImportRunner:
             for work in self._works.values():
                 work.close()
             self._works = {}
+            metrics.IMPORT_IN_FLIGHT.set(0)
 
     def turn(self) -> set[Step]:
         """One step of all works; what they came to."""

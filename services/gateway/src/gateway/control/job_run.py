@@ -11,9 +11,9 @@ from uuid import UUID, uuid4
 import psycopg
 import structlog
 
-from gateway import metrics
 from gateway.catalog import jobs
 from gateway.catalog.jobs import Reason, State
+from gateway.control import metrics
 from gateway.db import Conn, away
 
 _log = structlog.get_logger("gateway.schedules")

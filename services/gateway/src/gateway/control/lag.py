@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
+    ConfigResource,
     ConsumerGroupDescription,
     OffsetSpec,
 )
@@ -72,6 +73,14 @@ class Look:
             for place, end in since.ends.items()
             if place[0] in hop.topics
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How topics lie on brokers: of each partition how many replicas it has, and in sync."""
+
+    brokers: int
+    replicas: Mapping[Partition, tuple[int, int]]
 
 
 def settled(looks: Sequence[Look], path: Sequence[Hop]) -> int | None:
@@ -155,6 +164,50 @@ class KafkaOffsets:
             }
         except (KafkaException, TimeoutError) as error:
             raise Busy(f"looking at groups failed: {error}", dependency=BROKER) from error
+
+    def groups(self, beginning: str) -> list[str]:
+        """The groups whose names, without the prefix, begin so; those without members, too.
+
+        Raises Busy as `look` does.
+        """
+        admin = self._admin = self._admin or AdminClient(self._config)
+        try:
+            asked = admin.list_consumer_groups(request_timeout=self._timeout_s)
+            found = [one.group_id for one in asked.result(self._timeout_s).valid]
+        except (KafkaException, TimeoutError) as error:
+            raise Busy(f"looking at groups failed: {error}", dependency=BROKER) from error
+        ours = [name for name in found if name.startswith(self._prefix + beginning)]
+        return sorted(name.removeprefix(self._prefix) for name in ours)
+
+    def layout(self, topics: Collection[str]) -> Layout:
+        """How those of the topics that exist lie on the brokers. Raises Busy as `look` does."""
+        admin = self._admin = self._admin or AdminClient(self._config)
+        try:
+            known = admin.list_topics(timeout=self._timeout_s)
+        except KafkaException as error:
+            raise Busy(f"looking at topics failed: {error}", dependency=BROKER) from error
+        replicas = {
+            (topic, number): (len(place.replicas), len(place.isrs))
+            for topic in topics
+            if self._prefix + topic in known.topics
+            for number, place in known.topics[self._prefix + topic].partitions.items()
+        }
+        return Layout(len(known.brokers), replicas)
+
+    def kept_s(self, topics: Collection[str]) -> Mapping[str, float]:
+        """For how many seconds the broker keeps records of these topics; without those that it
+        keeps for ever. Raises Busy as `look` does."""
+        admin = self._admin = self._admin or AdminClient(self._config)
+        places = [ConfigResource(ConfigResource.Type.TOPIC, self._prefix + t) for t in topics]
+        try:
+            asked = admin.describe_configs(places, request_timeout=self._timeout_s)
+            said = {
+                self._topic(place.name): int(answer.result(self._timeout_s)["retention.ms"].value)
+                for place, answer in asked.items()
+            }
+        except (KafkaException, TimeoutError) as error:
+            raise Busy(f"looking at topics failed: {error}", dependency=BROKER) from error
+        return {topic: kept_ms / 1000 for topic, kept_ms in said.items() if kept_ms >= 0}
 
     def _members(self, answer: "Future[ConsumerGroupDescription]") -> int:
         try:

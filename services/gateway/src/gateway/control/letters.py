@@ -11,7 +11,7 @@ import structlog
 from gateway.catalog import letters
 from gateway.catalog.letters import Read, Settled
 from gateway.db import Conn
-from streamkit import Busy, RawRecord, Taken
+from streamkit import Busy, RawRecord, Taken, tracing
 from streamkit.inbox import InboxError
 from streamkit.letters import is_mark, letter_of, mark_of, mark_up_to
 
@@ -75,6 +75,7 @@ class LetterKeeper:
             read = Read()
             for record in some:
                 read.offsets[record.partition] = record.offset + 1
+                tracing.heard(record)
                 if not is_mark(record):
                     read.letters.append(letter_of(record, service))
                 elif (mark := mark_of(record)) is not None:

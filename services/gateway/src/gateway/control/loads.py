@@ -8,9 +8,9 @@ from typing import Final, Protocol
 import structlog
 
 from darkroom_schemas.names import PHOTO_ANALYSIS_REQUESTED, PHOTO_SUBMITTED
-from gateway import metrics
 from gateway.catalog import loads
 from gateway.catalog.outbox import Outbox
+from gateway.control import metrics
 from gateway.control.lag import Hop, Look
 from gateway.control.paths import retries
 from gateway.db import Conn
@@ -49,6 +49,11 @@ _RETRIES: Final = {
 }
 
 
+def hops() -> Mapping[tuple[str, str], Hop]:
+    """The group and the topic of each stage and lane that is measured."""
+    return {(service, lane): hop for lane, hops in _HOPS.items() for service, hop in hops.items()}
+
+
 class Loads:
     """Measures, and writes what it found into the catalog, whence all replicas of the api door read
     whether they may take more in."""
@@ -64,16 +69,23 @@ class Loads:
     def work(self, conn: Conn, stop: threading.Event) -> None:
         """Measure until `stop`; an absent broker is waited for. Raises psycopg.Error."""
         self._lanes = Lanes(_SERVICES, self._limits)
-        while not stop.is_set():
-            try:
-                self.turn(conn)
-            except Busy as error:
-                if not self._away:
-                    _log.warning("load_unknown", reason=str(error))
-                self._away = True
-            else:
-                self._away = False
-            stop.wait(self._every_s)
+        try:
+            while not stop.is_set():
+                self._try(conn)
+                stop.wait(self._every_s)
+        finally:
+            for gauge in _SHOWN:
+                gauge.clear()
+
+    def _try(self, conn: Conn) -> None:
+        try:
+            self.turn(conn)
+        except Busy as error:
+            if not self._away:
+                _log.warning("load_unknown", reason=str(error))
+            self._away = True
+        else:
+            self._away = False
 
     def turn(self, conn: Conn) -> list[LaneLoad]:
         """One look. Raises Busy if the broker does not answer."""
@@ -115,6 +127,15 @@ def _waiting_again(look: Look, lane: str) -> dict[str, int]:
         service: sum(look.behind(hop) for hop in path) for service, path in _RETRIES[lane].items()
     }
     return {service: records for service, records in waits.items() if records}
+
+
+_SHOWN: Final = (
+    metrics.LANE_LOAD,
+    metrics.LANE_STATE,
+    metrics.STAGE_WAITING,
+    metrics.STAGE_DONE_RATE,
+    metrics.STAGE_OLDEST,
+)
 
 
 def _show(load: LaneLoad) -> None:

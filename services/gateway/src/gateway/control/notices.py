@@ -11,11 +11,11 @@ from typing import Final
 import psycopg
 import structlog
 
-from gateway import metrics
 from gateway.catalog import deliveries
 from gateway.catalog.deliveries import Due
 from gateway.catalog.notice_shapes import ChannelKind
 from gateway.catalog.notices import NOTICES_CHANNEL, TEST, ensure_defaults
+from gateway.control import metrics
 from gateway.db import Conn, away, wait_for_notice
 from gateway.notifications.sending import SendError, line, pause_s
 from gateway.notifications.ways import Way

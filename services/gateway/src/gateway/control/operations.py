@@ -5,16 +5,16 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from pydantic import ValidationError
 
 from darkroom_schemas import ids
 from darkroom_schemas.names import OPS_WORKER
-from gateway import metrics
 from gateway.catalog import operations, samples, workers
 from gateway.catalog.workers import Heartbeat
+from gateway.control import metrics
 from gateway.db import Conn
 from streamkit import Busy, Reject
 from streamkit.codec import RegistryRefusesError
@@ -35,6 +35,7 @@ _FIRST_S: Final = 5.0
 _MOST_WORKERS: Final = 500
 _MOST_BYTES: Final = 100_000
 _MOST_TOLD: Final = 100
+_NO_OPTIONS: Final[Mapping[str, Any]] = {}
 
 
 class Heard:
@@ -98,14 +99,26 @@ class LastWords:
     Of all that was said since then only their records are kept and decoded, one of each.
     """
 
-    def __init__(self, kafka: str, topic: str, silent: Mapping[str, float], decode: Decode) -> None:
-        """`silent`: for how many seconds who was not heard."""
+    def __init__(
+        self,
+        kafka: str,
+        topic: str,
+        silent: Mapping[str, float],
+        decode: Decode,
+        options: Mapping[str, Any],
+    ) -> None:
+        """`silent`: for how many seconds who was not heard; `options` as of Operations."""
         self._heard = Heard(decode)
         self._names = frozenset(name.encode() for name in silent)
         self._latest: dict[bytes, bytes | None] = {}
         back_s = max(silent.values(), default=0.0) + _BACK_S
         self._follower = Follower(
-            kafka, topic, self._keep, name="last-words", back_s=back_s, options=_IN_HASTE
+            kafka,
+            topic,
+            self._keep,
+            name="last-words",
+            back_s=back_s,
+            options={**_IN_HASTE, **options},
         )
         if silent:
             self._follower.start(0.0)
@@ -145,10 +158,19 @@ def _reason(error: Exception) -> str:
 
 
 class Operations:
-    """Writes into the catalog who works, and every ten seconds what can be measured."""
+    """Writes into the catalog who works, and every ten seconds what can be measured. `options` are
+    further settings of librdkafka's, such as security.*."""
 
-    def __init__(self, kafka: str, decode: Decode, *, prefix: str = "") -> None:
+    def __init__(
+        self,
+        kafka: str,
+        decode: Decode,
+        *,
+        prefix: str = "",
+        options: Mapping[str, Any] = _NO_OPTIONS,
+    ) -> None:
         self._kafka, self._topic, self._decode = kafka, prefix + OPS_WORKER, decode
+        self._options = options
         self._sampled: datetime | None = None
         self._services = Bounded()
         self._shown: set[tuple[str, str]] = set()
@@ -157,9 +179,16 @@ class Operations:
         """Follow and measure until `stop`; broker and registry are waited for. Raises
         psycopg.Error."""
         heard = Heard(self._decode)
-        follower = Follower(self._kafka, self._topic, heard.tell, name="workers", back_s=_BACK_S)
+        follower = Follower(
+            self._kafka,
+            self._topic,
+            heard.tell,
+            name="workers",
+            back_s=_BACK_S,
+            options=self._options,
+        )
         silent = workers.unheard(conn, _BACK_S)
-        last = LastWords(self._kafka, self._topic, silent, self._decode)
+        last = LastWords(self._kafka, self._topic, silent, self._decode, self._options)
         follower.start(0.0)
         try:
             _await(lambda: follower.ready and last.read, stop)

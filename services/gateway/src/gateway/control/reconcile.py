@@ -13,11 +13,10 @@ from typing import Any, Final, Protocol
 import structlog
 
 from darkroom_schemas.stages import STAGES
-from gateway import metrics
 from gateway.catalog import reconcile
 from gateway.catalog.outbox import Outbox
 from gateway.catalog.reconcile import BEGINNING, Place, Waiting
-from gateway.control import paths
+from gateway.control import metrics, paths
 from gateway.control.first_ends import KafkaEnds
 from gateway.control.job_run import Job
 from gateway.control.lag import Hop, KafkaOffsets, Look, settled
@@ -67,8 +66,8 @@ def reconcile_job(settings: Settings, codec: Codec, outbox: Outbox) -> Job:
     kafka, prefix = settings.kafka, settings.topic_prefix
     reconciler = Reconciler(
         outbox,
-        KafkaOffsets(kafka, prefix=prefix),
-        KafkaEnds(kafka, codec.decode, prefix=prefix),
+        KafkaOffsets(kafka, prefix=prefix, options=settings.kafka_options),
+        KafkaEnds(kafka, codec.decode, prefix=prefix, options=settings.kafka_options),
         Limits(deadline_s=settings.analysis_deadline_s),
     )
     return Job("reconcile", "* * * * *", reconciler.run, catch_up=False)

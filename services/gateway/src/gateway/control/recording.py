@@ -60,7 +60,7 @@ class Recording:
             # The database is there and refuses one of the rows: no reason to stop the others.
             if len(files) > 1:
                 return self.record(index, some[:1])
-            _log.warning("path_unstorable", batch=self._batch.batch_id, reason=str(error))
+            _log.warning("path_unstorable", batch_id=self._batch.batch_id, reason=str(error))
             return [self._refuse(Place(index, shortened(files[0].place.path)), _UNSTORABLE)]
 
     def _read(self, index: int, some: Sequence[Seen]) -> tuple[list[_Read], Problem | None]:
@@ -107,7 +107,7 @@ class Recording:
         try:
             return self._refuse(place, problem)
         except (psycopg.DataError, psycopg.IntegrityError, ProgramLimitExceeded) as error:
-            _log.warning("path_unstorable", batch=self._batch.batch_id, reason=str(error))
+            _log.warning("path_unstorable", batch_id=self._batch.batch_id, reason=str(error))
             return self._refuse(Place(place.index, shortened(place.path)), _UNSTORABLE)
 
     def _refuse(self, place: Place, problem: Problem) -> Item:

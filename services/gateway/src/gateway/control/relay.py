@@ -7,11 +7,11 @@ from typing import Final
 
 import structlog
 
-from gateway import metrics
 from gateway.catalog import outbox
 from gateway.catalog.outbox import OUTBOX_CHANNEL, Waiting
+from gateway.control import metrics
 from gateway.db import Conn, wait_for_notice
-from streamkit import Busy, RawRecord, delay_s
+from streamkit import Busy, RawRecord, RecordLines, delay_s, tracing
 
 _log = structlog.get_logger("gateway.relay")
 
@@ -35,10 +35,18 @@ class Relay:
         self._publish = publish
         self._rows = rows
         self._measured_at = 0.0
+        self._lines = RecordLines()
 
     def work(self, conn: Conn, stop: threading.Event) -> None:
         """Relay until `stop`; waits for an absent broker. Raises psycopg.Error."""
         conn.execute(f"LISTEN {OUTBOX_CHANNEL}")
+        try:
+            self._relay(conn, stop)
+        finally:
+            metrics.OUTBOX_BACKLOG.set(0)
+            metrics.OUTBOX_OLDEST.set(0)
+
+    def _relay(self, conn: Conn, stop: threading.Event) -> None:
         failures = 0
         while not stop.is_set():
             self._measure(conn)
@@ -57,9 +65,11 @@ class Relay:
         """Publish the first events and forget exactly them; returns how many. Raises Busy."""
         waiting = outbox.oldest(conn, self._rows)
         if waiting:
-            self._publish([record_of(one) for one in waiting])
+            records = [record_of(one) for one in waiting]
+            self._publish(records)
             outbox.published(conn, [one.id for one in waiting])
             metrics.OUTBOX_PUBLISHED.inc(len(waiting))
+            self._lines.published(records)
         return len(waiting)
 
     def _measure(self, conn: Conn) -> None:
@@ -72,6 +82,9 @@ class Relay:
 
 
 def record_of(waiting: Waiting) -> RawRecord:
-    """The Kafka record of an event in the outbox."""
-    headers = [(name, text.encode()) for name, text in waiting.headers.items()]
-    return RawRecord(waiting.topic, waiting.key.encode(), waiting.value, headers)
+    """The Kafka record of an event in the outbox. It carries the span of being published, a part of
+    the trace of what wrote the event."""
+    span = tracing.published(waiting.topic, waiting.headers.get("traceparent"))
+    headers = {**waiting.headers, "traceparent": span}
+    raw = [(name, text.encode()) for name, text in headers.items()]
+    return RawRecord(waiting.topic, waiting.key.encode(), waiting.value, raw)

@@ -5,10 +5,10 @@ from typing import Final
 
 import structlog
 
-from gateway import metrics
 from gateway.catalog import imports, items
 from gateway.catalog.imports import Import, NotScanningError
 from gateway.catalog.items import Item, ItemState
+from gateway.control import metrics
 from gateway.control.ahead import Ahead, Counting
 from gateway.control.work import Means, Step
 from gateway.db import Conn
@@ -85,7 +85,7 @@ class Scan:
         except (Busy, Retry) as error:
             self._failures += 1
             self._not_before = self._clock() + delay_s(self._failures)
-            _log.warning("import_waits", batch=self.batch.batch_id, reason=str(error))
+            _log.warning("import_waits", batch_id=self.batch.batch_id, reason=str(error))
             imports.wait_for(self._conn, self.batch.batch_id, str(error))
             self._waited = True
             return Step.WAITING

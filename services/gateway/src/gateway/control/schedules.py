@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, get_args
 from uuid import UUID, uuid4
 
 import structlog
 
 from gateway.catalog import jobs as catalog
-from gateway.catalog.jobs import JOBS_CHANNEL, Begin, Standing
+from gateway.catalog.jobs import JOBS_CHANNEL, Begin, Standing, State
+from gateway.control import metrics
 from gateway.control.due import PassOver, Plan, decide
 from gateway.control.job_run import Job, JobRun
 from gateway.cron import ScheduleError
@@ -45,6 +46,9 @@ class Schedules:
         self._connect = connect
         self._jobs = {job.name: job for job in jobs}
         self._families = families or {}
+        for name in (*self._jobs, *(job.name for job in self._families.values())):
+            for state in get_args(State):
+                metrics.JOB_RUNS.labels(name, state)
         self._threads = threads
         self._runs: dict[UUID, JobRun] = {}
         self._refused: dict[str, str] = {}

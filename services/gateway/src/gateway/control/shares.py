@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from gateway import metrics
 from gateway.adapting import WHOLE, Adapting, Marks, Measure, Usage
 from gateway.catalog import shares
+from gateway.control import metrics
 from gateway.db import Conn
 
 _log = structlog.get_logger("gateway.shares")
@@ -30,9 +30,13 @@ class AdmissionShares:
     def work(self, conn: Conn, stop: threading.Event) -> None:
         """Look until `stop`. Raises psycopg.Error."""
         self.begin(conn)
-        while not stop.is_set():
-            self.turn(conn, time.monotonic())
-            stop.wait(EVERY_S)
+        try:
+            while not stop.is_set():
+                self.turn(conn, time.monotonic())
+                stop.wait(EVERY_S)
+        finally:
+            metrics.WORKERS_USAGE.clear()
+            metrics.ADMISSION_SHARE.clear()
 
     def begin(self, conn: Conn) -> None:
         """Go on where whoever did this before has ended."""

@@ -1,12 +1,14 @@
 """Jobs of the control door that keep the catalog small, and tell how the day went."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
-from gateway.catalog import import_commands, statistics
+from gateway.catalog import import_commands, photo_forgetting, statistics
+from gateway.catalog.audit import audit, forget_audit
 from gateway.catalog.import_commands import ImportStateError
 from gateway.catalog.imports import FINAL
 from gateway.catalog.jobs import forget_runs
@@ -39,23 +41,60 @@ def statistics_job() -> Job:
     return Job(STATISTICS, "5 * * * *", run, time_limit_s=600.0)
 
 
-def retention_job(objects: ObjectStore, *, keep_days: int, upload_days: int) -> Job:
-    """Every day: what is old and of no use any more. The audit log is kept for good."""
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """For how many days what is kept; 0: for good."""
+
+    notices: int = 90
+    audit: int = 0
+    photos: int = 0
+    uploads: int = 7
+    """Without a file, until an upload is cancelled."""
+
+
+def retention_job(objects: ObjectStore, kept: Kept) -> Job:
+    """Every day: what is old and of no use any more, or shall not be kept."""
 
     def run(conn: Conn, context: JobContext) -> Mapping[str, Any]:
         report = {
-            "notices": forget_notices(conn, keep_days),
-            "runs": forget_runs(conn, keep_days),
+            "notices": forget_notices(conn, kept.notices),
+            "runs": forget_runs(conn, kept.notices),
+            "audit": forget_audit(conn, kept.audit) if kept.audit else 0,
             "sessions": forget_sessions(conn),
             "replicas": forget_replicas(conn),
-            "uploads": cancel_uploads(conn, context, upload_days),
+            "uploads": cancel_uploads(conn, context, kept.uploads),
         }
         # The last, since the store may be away.
         report["archives"] = forget_archives(conn, context, objects)
         report["lessons"] = forget_lessons(conn, context, objects)
+        report["photos"] = forget_photos(conn, context, objects, kept.photos) if kept.photos else 0
         return report | {"strays": forget_strays(conn, objects)}
 
     return Job(RETENTION, "10 3 * * *", run, time_limit_s=3_600.0)
+
+
+def forget_photos(conn: Conn, context: JobContext, objects: ObjectStore, days: int) -> int:
+    """Delete photos that were handed in so long ago, with all that is known of them; how many.
+
+    Bytes go first, so that a kill leaves none that nothing names: the next run finds the photo
+    again. Raises Retry, psycopg.Error.
+    """
+    forgotten = 0
+    while True:
+        context.check()
+        with conn.transaction():
+            page = photo_forgetting.old(conn, days, _AT_ONCE)
+            ours = [uri for uri in photo_forgetting.unshared(conn, page) if objects.is_own(uri)]
+            for uri in ours:
+                objects.delete(uri)
+            photo_forgetting.forget(conn, page)
+            if page:
+                audit(conn, RETENTION, "photos.forgotten", "photos", {"count": len(page)})
+        if again := photo_forgetting.named(conn, ours):
+            _log.error("handed_in_while_forgotten", uris=again)
+        forgotten += len(page)
+        if len(page) < _AT_ONCE:
+            return forgotten
 
 
 def cancel_uploads(conn: Conn, context: JobContext, days: int) -> int:
@@ -77,7 +116,7 @@ def cancel_uploads(conn: Conn, context: JobContext, days: int) -> int:
             import_commands.cancel(conn, str(row["owner"]), row["batch_id"], RETENTION)
             cancelled += 1
         except ImportStateError as error:  # it was sealed and ended in between
-            _log.info("upload_over", batch=str(row["batch_id"]), reason=error.code)
+            _log.info("upload_over", batch_id=str(row["batch_id"]), reason=error.code)
     return cancelled
 
 

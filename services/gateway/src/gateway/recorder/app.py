@@ -52,6 +52,7 @@ def job(
         lanes=(Lane("recorder", tuple(by_topic)),),
         handlers=lambda: Handlers(by_topic),
         dead_letters=catalogue.load().dead_letters(SERVICE),
+        keys=catalogue.load().log_keys(),
         isolation="thread",
         batching=_BATCHING,
     )

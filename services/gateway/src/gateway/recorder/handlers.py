@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from darkroom_schemas import names
 from darkroom_schemas.events import Notice
@@ -19,12 +19,21 @@ from gateway.catalog import (
 )
 from gateway.catalog.outbox import Outbox
 from gateway.db import Conn
+from gateway.recorder.metrics import count_durations, count_ends
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.recorder.session import Session
-from streamkit import BatchHandler, Message
+from streamkit import BatchHandler, Message, tracing
 from streamkit.messages import Events
 
 Event = dict[str, Any]
+
+
+class _Said(NamedTuple):
+    """An event, its CloudEvents id, and the traceparent of its handling."""
+
+    event: Event
+    id: str
+    span: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,47 +77,54 @@ class Recorder:
 
     def record(self, messages: Sequence[Message]) -> Sequence[Events]:
         """All of it, or nothing: what is raised may be about any one of them."""
-        events: dict[str, list[tuple[Event, str]]] = {}
+        events: dict[str, list[_Said]] = {}
         for one in messages:
-            pair = storable(one.value), one.headers.get("ce_id", "")
-            events.setdefault(one.topic, []).append(pair)
+            said = _Said(storable(one.value), one.headers.get("ce_id", ""), one.span)
+            events.setdefault(one.topic, []).append(said)
         photos = _told("photo", "analysis_id", events)
+        ends = [one.event for topic in _ENDS for one in events.get(topic, ())]
+        decided = [event["analysis_id"] for event in ends if "outcome" in event]
 
-        def work(conn: Conn) -> Mapping[str, Sequence[str]]:
+        def work(conn: Conn) -> tuple[Mapping[str, Sequence[str]], Sequence[tuple[str, float]]]:
             with conn.pipeline():
                 self._write(conn, events, piped=True)
                 batches = results.batches_of(conn, list(photos)) if photos else {}
+                durations = results.durations(conn, decided) if decided else ()
             self._write(conn, events, piped=False)
-            return batches
+            return batches, durations
 
-        batches = self._session.transact(work)
+        batches, durations = self._session.transact(work)
+        count_ends(ends)
+        count_durations(durations)
         self._news.tell(
             [photo_news(photos[one]["photo_id"], one, batches.get(one, ())) for one in photos]
             + [batch_news(one) for one in _told("batch", "batch_id", events)]
         )
         return [()] * len(messages)
 
-    def _write(
-        self, conn: Conn, events: Mapping[str, Sequence[tuple[Event, str]]], *, piped: bool
-    ) -> None:
+    def _write(self, conn: Conn, events: Mapping[str, Sequence[_Said]], *, piped: bool) -> None:
         """In the order of the table below, so that all recorders take locks in the same order."""
         for recording, topics in self._topics.items():
-            pairs = [pair for topic in topics for pair in events.get(topic, ())]
-            if pairs and recording.piped is piped:
-                given = pairs if recording.with_id else [event for event, _ in pairs]
-                told = (self._outbox,) if recording.tells else ()
-                recording.write(conn, *told, *given)
+            some = [one for topic in topics for one in events.get(topic, ())]
+            if not some or recording.piped is not piped:
+                continue
+            if recording.tells:
+                for one in some:  # what follows from it is of its trace
+                    with tracing.within(one.span or None):
+                        recording.write(conn, self._outbox, one.event)
+            elif recording.with_id:
+                recording.write(conn, *((one.event, one.id) for one in some))
+            else:
+                recording.write(conn, *(one.event for one in some))
 
 
-def _told(
-    about: str, name: str, events: Mapping[str, Sequence[tuple[Event, str]]]
-) -> dict[str, Event]:
+def _told(about: str, name: str, events: Mapping[str, Sequence[_Said]]) -> dict[str, Event]:
     """An event of each photo's analysis, or of each import, of which there is news."""
     return {
-        event[name]: event
-        for topic, pairs in events.items()
+        one.event[name]: one.event
+        for topic, some in events.items()
         if RECORDINGS[topic].about == about
-        for event, _ in pairs
+        for one in some
     }
 
 
@@ -132,6 +148,9 @@ def _record_notices(conn: Conn, *events: Notice) -> None:
         notices.record_notice(conn, event)
 
 
+_OUTCOMES: Final = (names.PHOTO_AUTO_LABELED, names.PHOTO_SUGGESTED, names.PHOTO_REVIEW_REQUESTED)
+_ENDS: Final = (*_OUTCOMES, names.PHOTO_REJECTED)
+
 _REQUEST: Final = Recording(results.record_request, "photo")
 _OUTCOME: Final = Recording(results.record_outcome, "photo", with_id=True)
 
@@ -145,9 +164,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     names.PHOTO_STAGE_FAILED: Recording(results.record_failure, "photo"),
     names.ANALYSIS_DEADLINE_REACHED: Recording(results.record_deadline, "photo"),
     names.PHOTO_ANALYSIS_CANCELLED: Recording(results.record_cancellation, "photo"),
-    **dict.fromkeys(
-        (names.PHOTO_AUTO_LABELED, names.PHOTO_SUGGESTED, names.PHOTO_REVIEW_REQUESTED), _OUTCOME
-    ),
+    **dict.fromkeys(_OUTCOMES, _OUTCOME),
     # An end changes nothing that an outcome or a rejection did not tell.
     names.BATCH_PHOTO_ENDED: Recording(ends.record_end, "nobody"),
     names.BATCH_PROGRESSED: Recording(ends.record_progress, "batch"),

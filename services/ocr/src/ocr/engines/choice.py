@@ -8,7 +8,7 @@ from ocr.engines import OcrEngine
 from ocr.languages import wanted
 from ocr.settings import DEFAULT_LANGUAGES, Settings
 from stagekit import changed
-from streamkit import load_engine
+from streamkit import load_engine, needing
 
 _CUDA_DRIVER: Final = "libcuda.so.1"
 
@@ -72,7 +72,8 @@ def load(settings: Settings) -> OcrEngine:
     `package.module:factory` is called with the settings. Raises UnknownEngineError, EngineLoadError
     where its weights or a language are missing.
     """
-    return load_engine(settings.ocr_engine, ENGINES, settings, default=automatic(settings))
+    with needing("darkroom-ocr[torch]"):
+        return load_engine(settings.ocr_engine, ENGINES, settings, default=automatic(settings))
 
 
 def automatic(settings: Settings) -> tuple[str, str]:
@@ -92,8 +93,7 @@ def _has_cuda() -> bool:
     """Importing torch takes seconds and hundreds of MB; a machine without the driver is spared."""
     try:
         ctypes.CDLL(_CUDA_DRIVER)
-    except OSError:
+        import torch
+    except (OSError, ModuleNotFoundError):
         return False
-    import torch
-
     return torch.cuda.is_available()
