@@ -79,6 +79,9 @@ def prepare() -> int:
 
 def become_darkroom() -> NoReturn:
     """Replace this process by the command inside the environment."""
+    # Where this is set (as it is in many images of Python), each of some dozens of processes would
+    # compile anew, at each start, all that it imports: up to half of what a start costs.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.execv(PYTHON, [str(PYTHON), "-m", "darkroom_cli", *sys.argv[1:]])  # noqa: S606
 
 

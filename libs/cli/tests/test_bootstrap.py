@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,20 @@ def test_a_stamped_environment_is_current_until_an_input_changes(bootstrap: Modu
     assert bootstrap.is_current()
     bootstrap.LOCKED_PACKAGES.write_text("more==1\n")
     assert not bootstrap.is_current()
+
+
+def test_what_is_imported_is_compiled_once(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[bool] = []
+
+    def become(_program: object, _arguments: object) -> None:
+        found.append("PYTHONDONTWRITEBYTECODE" in os.environ)
+
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setattr("os.execv", become)
+    bootstrap.become_darkroom()
+    assert found == [False]
 
 
 def test_a_new_package_of_ours_makes_the_environment_stale(bootstrap: ModuleType) -> None:

@@ -56,7 +56,7 @@ SUITES: Final = (
     ),
     Suite("e2e", ("tests/e2e",), 300, ("kcat", "prometheus"), workers=2),
     Suite("web", ("tests/web",), 240, ("chromium",)),
-    Suite("edges", ("tests/edges",), 240),
+    Suite("edges", ("tests/edges",), 150),
     Suite("chaos", ("tests/chaos",), 420, workers=3, alone=True),
 )
 
