@@ -27,7 +27,7 @@ from gateway.recorder.news import News
 from gateway.settings import Settings
 from import_kit import make_means
 from infrastructure import Infrastructure
-from sharing_out import share_out
+from sharing_out import ByGroup, longest_first
 from streamkit import Codec, ObjectStore
 
 _SHARED: Final = "darkroom_infrastructure"
@@ -39,10 +39,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "long: of a file whose tests take minutes: begins first")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist looks at them, too
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """See share_out."""
-    share_out(items)
+    """See longest_first."""
+    longest_first(items)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByGroup:
+    """See ByGroup."""
+    return ByGroup(config, log)
 
 
 def pytest_configure_node(node: Any) -> None:

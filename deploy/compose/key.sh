@@ -9,7 +9,13 @@ case "${1-}${2-}" in
     exit 2
     ;;
 esac
-printf '{"do":"create","by":"compose","key":{"name":"%s","role":"%s","owner":"local","expires_at":null}}' \
+failed=0
+answer=$(printf '{"do":"create","by":"compose","key":{"name":"%s","role":"%s","owner":"local","expires_at":null}}' \
     "$1" "${2:-admin}" |
-    docker compose exec -T gateway-api python -m gateway keys |
-    sed -n 's/.*"token": *"\([^"]*\)".*/\1/p;s/.*"error": *"\([^"]*\)".*/key.sh: \1/p'
+    docker compose exec -T gateway-api python -m gateway keys) || failed=$?
+key=$(printf '%s\n' "$answer" | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p')
+if [ "$failed" -ne 0 ] || [ -z "$key" ]; then
+    echo "key.sh: no key was made. $answer" >&2
+    exit 1
+fi
+printf '%s\n' "$key"

@@ -49,9 +49,10 @@ IMAGES: Final = (
         {"DARKROOM_API_PORT": str(API_PORT), "DARKROOM_SPOOL": f"{STATE}/spool"},
     ),
     *(
-        Image(f"services/{name}", name)
-        for name in ("intake", "detector", "ocr", "embedder", "aggregator", "trainer")
+        Image(f"services/{name}", name, settings={"DARKROOM_MODELS_CACHE": f"{STATE}/models"})
+        for name in ("detector", "ocr", "embedder")
     ),
+    *(Image(f"services/{name}", name) for name in ("intake", "aggregator", "trainer")),
     Image("libs/cli", "darkroom_cli", ("--help",), ()),
 )
 

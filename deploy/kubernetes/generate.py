@@ -1,4 +1,5 @@
-"""Write base/ and overlays/ from topics.yaml, deploy/prometheus and manifests/.
+"""Write base/, overlays/ and extras/ from topics.yaml, deploy/prometheus,
+deploy/grafana and manifests/.
 
     python deploy/kubernetes/generate.py [--check]
 
@@ -17,6 +18,7 @@ from manifests.names import NAMESPACE, REGISTRY, VALKEY, Manifest
 _HERE: Final = Path(__file__).parent
 _NOTE: Final = "# Made by deploy/kubernetes/generate.py; change manifests/ instead.\n"
 _RULES: Final = _HERE.parent / "prometheus"
+_DASHBOARDS: Final = _HERE.parent / "grafana/dashboards"
 
 
 class _Plain(yaml.SafeDumper):
@@ -28,6 +30,14 @@ class _Plain(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
         super().increase_indent(flow, False)
 
+    def as_it_is(self, text: str) -> yaml.ScalarNode:
+        """Lines stay lines."""
+        style = "|" if "\n" in text else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Plain.add_representer(str, _Plain.as_it_is)
+
 
 def files() -> dict[str, str]:
     """Text of each file, by its path below this folder."""
@@ -37,6 +47,8 @@ def files() -> dict[str, str]:
         ("production", _production(), ["../../base"]),
     ):
         found |= dict(_folder(f"overlays/{name}", objects, beside))
+    for name, extra in _extras().items():
+        found |= dict(_folder(f"extras/{name}", {name: extra}))
     return found
 
 
@@ -56,6 +68,7 @@ def _base() -> dict[str, list[Manifest]]:
         "budgets": scaling.budgets((*scaling.all_names(), REGISTRY)),
         "monitors": watching.monitors(),
         "rules": watching.rules(_RULES),
+        "dashboards": watching.dashboards(_DASHBOARDS),
     }
 
 
@@ -82,6 +95,11 @@ def _production() -> dict[str, list[Manifest]]:
         "scaling": [scaling.username(), scaling.authentication(), *scaling.scaled_objects()],
         "ingress": [services.ingress()],
     }
+
+
+def _extras() -> dict[str, list[Manifest]]:
+    """What an overlay may list beside one of ours."""
+    return {"backup": services.backups(), "tools": services.tools()}
 
 
 def _namespace() -> Manifest:
@@ -117,7 +135,7 @@ def main() -> int:
     wanted = files()
     there = {
         str(file.relative_to(_HERE)): file.read_text(encoding="utf-8")
-        for folder in ("base", "overlays")
+        for folder in ("base", "overlays", "extras")
         for file in (_HERE / folder).rglob("*.yaml")
     }
     stale = sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))

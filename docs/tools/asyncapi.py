@@ -1,5 +1,6 @@
 """`docs/reference/asyncapi.yaml`: all topics as AsyncAPI 3, for programs."""
 
+from importlib.metadata import version
 from typing import Any, Final
 
 import yaml
@@ -19,10 +20,13 @@ def asyncapi() -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {
             "title": "Darkroom",
-            "version": "1.0.0",
+            "version": version("darkroom-schemas"),
             "description": "Events of Darkroom: Avro in the Confluent wire format, CloudEvents 1.0 "
             "in binary mode, keys partitioned with murmur2.",
-            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "license": {
+                "name": "Apache-2.0",
+                "url": "https://www.apache.org/licenses/LICENSE-2.0",
+            },
         },
         "defaultContentType": "application/vnd.confluent.avro",
         "servers": {

@@ -10,6 +10,7 @@ from prometheus_client.core import Metric as Family
 
 import gateway.api.metrics
 import gateway.control.metrics
+import gateway.disks
 import gateway.metrics
 import gateway.recorder.metrics
 import streamkit.metrics
@@ -82,6 +83,11 @@ GROUPS: Final = (
         gateway.control.metrics,
     ),
     Group("The api door", "`gateway-api`.", gateway.api.metrics),
+    Group(
+        "Doors that write to disks",
+        "`gateway-api` (objects, spool) and `gateway-control` (objects), each of its own disks.",
+        gateway.disks,
+    ),
     Group("Doors that tell news", "`gateway-recorder` and `gateway-api`.", gateway.metrics),
     Group("The trainer", "`trainer`.", trainer.counting),
 )

@@ -27,12 +27,13 @@ _LAG: Final = """\
 ## Lag, as kafka_exporter has it
 
 The leading control door asks the broker every `DARKROOM_MEASURE_EVERY_S` and tells it by the names
-of [kafka_exporter](https://github.com/danielqsj/kafka_exporter), so that dashboards and scalers
-made for that work unchanged: of the topics that Darkroom declares and the groups whose names begin
-with `darkroom`. As there, a partition in which a group has committed nothing has the lag -1, and
-the sum leaves it out; `darkroom_stage_waiting`, which admission goes by, counts such records as
-waiting. Run kafka_exporter itself only for topics of others, and not for the same groups: sums
-would count twice.
+of [kafka_exporter](https://github.com/danielqsj/kafka_exporter): of the topics that Darkroom
+declares and the groups whose names begin with `darkroom`. So what asks for lag, offsets, members
+and under-replicated partitions by them works; its families of leaders, replicas, in-sync replicas
+and single brokers, and ZooKeeper's, are not told. As there, a partition in which a group has
+committed nothing has the lag -1, and the sum leaves it out; `darkroom_stage_waiting`, which
+admission goes by, counts such records as waiting. Run kafka_exporter itself only for topics of
+others, and not for the same groups: sums would count twice.
 """
 
 _BUILT_IN: Final = """\

@@ -34,6 +34,8 @@ _COPIED: Final = (*_PICTURES, ".css", ".yaml", ".json")
 _LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".yml": "yaml", ".sh": "sh", ".xml": "xml"}
 _FOLDERS: Final = ("services", "libs", "bench", "schemas", "examples", "deploy")
 _EXTRA: Final = ("CHANGELOG.md",)
+_MARKER: Final = ".darkroom-docs"
+"""In a folder that this program has made, and so may make anew."""
 
 Nav = list[Any]
 
@@ -44,6 +46,16 @@ class DeadLinkError(Exception):
 
 class LostPageError(Exception):
     """Pages that the navigation does not have, a line each."""
+
+
+class OccupiedError(Exception):
+    """Where the site shall be something else is."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(
+            f"{place} is not empty and no site that this program built: it would be deleted. "
+            "Choose another --output, or remove it yourself."
+        )
 
 
 def pages(root: Path) -> Iterator[Path]:
@@ -213,19 +225,38 @@ def stage(folder: Path) -> None:
 
 
 def build(output: Path) -> int:
-    """Build the site into `output`; the generator's exit code.
+    """Build the site into `output`, in place of one from before; the generator's exit code.
 
-    Raises DeadLinkError, LostPageError.
+    Raises DeadLinkError, LostPageError, OccupiedError.
     """
+    _check_free(output)
     program = Path(sys.executable).with_name("zensical")
     with tempfile.TemporaryDirectory(prefix="darkroom-docs-") as work:
         stage(Path(work))
         command = (str(program), "build", "--strict", "--clean")
         code = subprocess.run(command, cwd=work, check=False).returncode
         if code == 0:
-            shutil.rmtree(output, ignore_errors=True)
-            shutil.copytree(Path(work) / "site", output)
+            _replace(output, Path(work) / "site")
         return code
+
+
+def _check_free(output: Path) -> None:
+    """Raises OccupiedError unless what is there may go."""
+    if output.is_dir():
+        if any(output.iterdir()) and not (output / _MARKER).is_file():
+            raise OccupiedError(output)
+    elif output.exists() or output.is_symlink():
+        raise OccupiedError(output)
+
+
+def _replace(output: Path, made: Path) -> None:
+    """Put what was made where another may be. Raises OccupiedError."""
+    _check_free(output)
+    if output.exists():
+        shutil.rmtree(output)
+    output.mkdir(parents=True)
+    (output / _MARKER).touch()
+    shutil.copytree(made, output, dirs_exist_ok=True)
 
 
 def serve(folder: Path, port: int) -> None:
@@ -251,6 +282,9 @@ def main() -> int:
         return 1
     except LostPageError as error:
         sys.stderr.write(f"Pages that docs/site.yml does not name:\n{error}\n")
+        return 1
+    except OccupiedError as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     if code == 0 and chosen.serve:
         serve(chosen.output, chosen.port)

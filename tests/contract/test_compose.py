@@ -3,16 +3,18 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 from compose_spec import PyCompose
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, CliApp
 
 import aggregator.settings
 import detector.settings
@@ -24,7 +26,10 @@ import trainer.settings
 from compose import FILE, ROOT, MissingVariableError, composed, kafka_properties, secrets
 from darkroom_cli.infra import kafka
 from darkroom_cli.infra.services import SERVICES
-from dockerfile import last, stages
+from dockerfile import environment, last, stages
+from gateway.api.server import _DRAIN_S as API_DRAIN_S
+from gateway.command import Command
+from streamkit.kafka.consumer import CLOSE_S
 from streamkit.settings import KafkaSettings
 
 CLASSES: Final[Mapping[str, type[BaseSettings]]] = {
@@ -145,10 +150,9 @@ def test_ours_stay_healthy_by_the_check_of_their_image(services: Mapping[str, An
 def test_containers_have_limits_and_may_do_little(services: Mapping[str, Any]) -> None:
     for name, service in services.items():
         assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory"}, name
         if name not in ONCE:
             assert service["restart"] == "unless-stopped"
-            resources = service["deploy"]["resources"]
-            assert set(resources["limits"]) == {"cpus", "memory"}, name
     for name, _, service in ours(services):
         assert service["read_only"] is True, name
         assert service["cap_drop"] == ["ALL"], name
@@ -195,6 +199,147 @@ def test_files_that_are_mounted_are_there(services: Mapping[str, Any]) -> None:
     }
     assert mounted
     assert [place for place in mounted if not (ROOT / place).exists()] == []
+
+
+def test_volumes_and_configurations_that_are_named_are_defined_and_used(
+    file: Mapping[str, Any], services: Mapping[str, Any]
+) -> None:
+    """Compose refuses what is not; the parser does not look."""
+    volumes = {
+        volume.partition(":")[0]
+        for service in services.values()
+        for volume in service.get("volumes", [])
+        if not volume.startswith(("./", "/"))
+    }
+    assert volumes == set(file["volumes"])
+    configs = {one["source"] for s in services.values() for one in s.get("configs", [])}
+    assert configs == set(file["configs"])
+
+
+def test_what_a_service_keeps_lies_on_volumes_that_are_its_own_to_write(
+    services: Mapping[str, Any],
+) -> None:
+    """A new volume has the owner of the folder that the image has there."""
+    for name, image, service in ours(services):
+        if name in ONCE:
+            continue
+        run = stages(ROOT / service["build"]["dockerfile"])[-1]
+        environment_ = {**environment(run), **service["environment"]}
+        fields = CLASSES[image].model_fields
+        kept = [f"DARKROOM_{one.upper()}" for one in ("cache", "models_cache") if one in fields]
+        if service.get("command") == ["api"]:
+            kept.append("DARKROOM_SPOOL")
+        mounted = {volume.split(":")[1]: volume for volume in service["volumes"]}
+        (made,) = [one.text for one in run if one.word == "RUN"]
+        _, _, folders = made.partition("install -d -o 10001 -g 10001 ")
+        for variable in kept:
+            assert environment_[variable] in mounted, f"{name}: {variable}"
+            assert environment_[variable] in folders.split(), f"{name}: {variable}"
+            assert not mounted[environment_[variable]].endswith(":ro")
+
+
+def seconds(text: str) -> int:
+    assert re.fullmatch(r"\d+s", text)
+    return int(text[:-1])
+
+
+def test_work_in_hand_ends_before_a_container_is_killed(services: Mapping[str, Any]) -> None:
+    page = (ROOT / "docs/deploy/compose.md").read_text(encoding="utf-8")
+    for name, image, service in ours(services):
+        if name in ONCE:
+            continue
+        own: Any = CLASSES[image]()
+        # As a worker stops: its core drains, a feed waits 5 s longer, flush and leave take 5 each.
+        drain = getattr(own, "drain_s", API_DRAIN_S) + 5 + 5 + CLOSE_S
+        assert drain < seconds(service["stop_grace_period"]), name
+        assert f"gives work in hand {seconds(service['stop_grace_period'])} s" in page
+
+
+def compose_lines(page: str) -> list[list[str]]:
+    """Words of each `docker compose` command on a page."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = re.findall(r"^ *docker compose (.*)$", text, re.M)
+    return [shlex.split(line, comments=True) for line in lines]
+
+
+def test_a_backup_is_made_and_put_back_by_the_image_and_its_user(
+    services: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = compose_lines("operations/backup.md")
+    done = [line for line in lines if {"backup", "restore"} & set(line)]
+    assert len(done) == 2
+    for words in done:
+        run, *options, volume, name, door, flag, folder = words
+        assert (run, options) == ("run", ["--rm", "--no-deps", "--volume"])
+        host, _, inside = volume.partition(":")
+        service = services[name]
+        assert image_of(service) == "gateway"
+        assert "ports" not in service
+        assert "container_name" not in service
+        with monkeypatch.context() as patch:
+            for key, value in service["environment"].items():
+                patch.setenv(key, str(value))
+            said = CliApp.run(Command, cli_args=[door, flag, folder])
+        assert (said.door, str(said.folder)) == (door, inside)
+        user = last(stages(ROOT / service["build"]["dockerfile"])[-1], "USER")[0].replace(
+            ":", " -g "
+        )
+        page = (ROOT / "docs/operations/backup.md").read_text(encoding="utf-8")
+        assert f"install -d -m 700 -o {user} {host}\n" in page
+
+
+@pytest.mark.parametrize("page", ["operations/backup.md", "deploy/compose.md"])
+def test_a_service_that_a_page_starts_is_there(page: str, services: Mapping[str, Any]) -> None:
+    for words in compose_lines(page):
+        if "up" in words:
+            named = {word for word in words[words.index("up") + 1 :] if not word.startswith("-")}
+            assert named <= set(services), words
+
+
+def test_nothing_of_ours_runs_before_a_restore(services: Mapping[str, Any]) -> None:
+    """It would fill the registry with ids of its own."""
+    started = next(
+        line
+        for line in compose_lines("operations/backup.md")
+        if line[0] == "up" and "kafka" in line
+    )
+    waiting = {word for word in started[1:] if not word.startswith("-")}
+    all_of_them: set[str] = set()
+    while waiting:
+        all_of_them.add(name := waiting.pop())
+        waiting |= set(services[name].get("depends_on", {})) - all_of_them
+    assert all(image_of(services[name]) is None for name in all_of_them)
+    environment_ = services["migrate"]["environment"]
+    for variable in ("KAFKA", "REGISTRY", "DATABASE"):
+        host = urlsplit(f"//{environment_[f'DARKROOM_{variable}'].rpartition('//')[2]}").hostname
+        assert host in all_of_them
+    assert urlsplit(environment_["AWS_ENDPOINT_URL"]).hostname in all_of_them
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code", "said"),
+    [
+        ('{"token": "dk_1"}', 0, 0, "dk_1\n"),
+        ('{"error": "There is one of that name."}', 1, 1, ""),
+        ("", 1, 1, ""),
+        ("no JSON", 0, 1, ""),
+    ],
+)
+def test_a_key_that_was_not_made_is_an_error(
+    tmp_path: Path, answer: str, status: int, code: int, said: str
+) -> None:
+    docker = tmp_path / "docker"
+    docker.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{answer}'\nexit {status}\n")
+    docker.chmod(0o755)
+    done = subprocess.run(
+        ("sh", str(ROOT / "deploy/compose/key.sh"), "me"),
+        env={"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stdout) == (code, said)
+    assert bool(done.stderr) is (code != 0)
 
 
 def test_configurations_of_others_can_be_read(file: Mapping[str, Any]) -> None:

@@ -2,11 +2,14 @@
 
 import json
 import re
+from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 import yaml
-from docs.tools import asyncapi, generate
+from docs.tools import asyncapi, generate, site
 from docs.tools.site import (
     ROOT,
     DeadLinkError,
@@ -104,6 +107,71 @@ def test_asyncapi_has_every_topic_and_leads_nowhere_wrong() -> None:
 
     assert len(references(made)) > 100
     assert all(goal(reference) for reference in references(made))
+
+
+ASYNCAPI: dict[str, set[str]] = {
+    "": {"asyncapi", "id", "info", "servers", "defaultContentType", "channels", "operations"}
+    | {"components"},
+    "info": {"title", "version", "description", "termsOfService", "contact", "license", "tags"}
+    | {"externalDocs"},
+    "info/license": {"name", "url"},
+    "servers/*": {"host", "protocol", "protocolVersion", "pathname", "description", "title"}
+    | {"summary", "variables", "security", "tags", "externalDocs", "bindings"},
+    "channels/*": {"address", "messages", "title", "summary", "description", "servers"}
+    | {"parameters", "tags", "externalDocs", "bindings"},
+    "operations/*": {"action", "channel", "title", "summary", "description", "security", "tags"}
+    | {"externalDocs", "bindings", "traits", "messages", "reply"},
+    "components/messages/*": {"headers", "payload", "correlationId", "contentType", "name"}
+    | {"title", "summary", "description", "tags", "externalDocs", "bindings", "examples", "traits"},
+}
+"""The fixed fields of AsyncAPI 3.0.0's objects; no Python package carries its schema."""
+
+
+def test_asyncapi_has_no_fields_that_its_version_does_not_know() -> None:
+    made = asyncapi.asyncapi()
+    assert made["asyncapi"] == "3.0.0"
+    for path, fields in ASYNCAPI.items():
+        found = [made]
+        for step in path.split("/") if path else ():
+            found = [
+                inner for one in found for inner in (one.values() if step == "*" else (one[step],))
+            ]
+        assert found
+        assert set().union(*found) <= fields, path
+
+
+def test_asyncapi_is_of_the_version_that_is_released() -> None:
+    assert asyncapi.asyncapi()["info"]["version"] == version("darkroom-gateway")
+
+
+def test_a_site_is_built_in_place_of_none_but_one_of_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def built(output: Path) -> int:
+        monkeypatch.setattr("sys.argv", ["site", "--output", str(output)])
+        return site.main()
+
+    def generated(command: Sequence[str], cwd: str, check: bool) -> CompletedProcess[str]:
+        (Path(cwd) / "site").mkdir()
+        (Path(cwd) / "site" / "index.html").touch()
+        return CompletedProcess(command, 0)
+
+    monkeypatch.setattr(site, "stage", lambda _: None)
+    monkeypatch.setattr("subprocess.run", generated)
+    holiday = tmp_path / "pictures" / "holiday.jpg"
+    holiday.parent.mkdir()
+    holiday.touch()
+    for taken in (holiday.parent, holiday):
+        assert built(taken) == 1
+        assert "would be deleted" in capsys.readouterr().err
+    assert holiday.is_file()
+    (tmp_path / "empty").mkdir()
+    for free in (tmp_path / "empty", tmp_path / "a" / "new"):
+        assert built(free) == 0
+        (free / "of-before.html").touch()
+        assert built(free) == 0
+        assert (free / "index.html").is_file()
+        assert not (free / "of-before.html").exists()
 
 
 def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from textwrap import dedent
+from typing import Any, get_args
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from pydantic_settings import BaseSettings
+from pydantic_settings import BaseSettings, CliApp
 
 import aggregator.app
 import aggregator.settings
@@ -33,12 +36,15 @@ from darkroom_cli.infra import kafka as local_broker
 from darkroom_schemas import catalogue
 from gateway.api.guard import LOOPBACK, host_allowed
 from gateway.api.server import _DRAIN_S as API_DRAIN_S
+from gateway.api.spool import KEPT_FREE, MOST_AT_ONCE
+from gateway.command import Command, Door
 from kubernetes_manifests import (
     FOLDER,
     OVERLAYS,
     Manifest,
     container,
     faults,
+    folders,
     named,
     names,
     objects,
@@ -54,6 +60,9 @@ from streamkit.job import Lane, group_of
 from streamkit.kafka.consumer import CLOSE_S, consumer_config
 
 ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs/deploy/kubernetes.md"
+BACKUP_PAGE = ROOT / "docs/operations/backup.md"
+RELEASE = version("darkroom-streamkit")
 DECLARED = catalogue.load(())
 NAME = "app.kubernetes.io/name"
 
@@ -122,16 +131,20 @@ def test_the_files_are_what_the_generator_writes() -> None:
     assert done.returncode == 0
 
 
+def kustomized(folder: Path) -> list[Manifest]:
+    command = ("kubectl", "kustomize", str(folder))
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [*yaml.load_all(text, Loader=yaml.CSafeLoader)]
+
+
 @pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_kustomize_gives_the_same_objects(overlay: str) -> None:
-    command = ("kubectl", "kustomize", str(FOLDER / "overlays" / overlay))
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    rendered = [one for folder in folders(overlay) for one in kustomized(folder)]
 
     def in_order(manifests: Iterable[Manifest]) -> list[str]:
         return sorted(json.dumps(one, sort_keys=True) for one in manifests)
 
-    rendered = yaml.load_all(text, Loader=yaml.CSafeLoader)
     assert in_order(rendered) == in_order(objects(overlay))
 
 
@@ -422,7 +435,8 @@ def test_the_environment_is_made_of_settings_that_the_service_takes(
     known = {f"DARKROOM_{name.upper()}" for name in SETTINGS[service_of(process)].model_fields}
     shared = set(named(overlay, "ConfigMap", "darkroom-settings")["data"])
     assert ours <= known
-    assert shared <= ours
+    assert shared - {"OTEL_EXPORTER_OTLP_ENDPOINT"} <= ours
+    assert not env["OTEL_EXPORTER_OTLP_ENDPOINT"], "nobody is there to take traces"
 
     settings = settings_of(overlay, process, monkeypatch)
     program = container(template)
@@ -470,6 +484,56 @@ def test_the_api_door_answers_to_the_names_it_is_called_by(
         assert host_allowed(host, (*LOOPBACK, *settings.allowed_hosts))
 
 
+def quantity(text: str) -> float:
+    """Of bytes or cores, as Kubernetes writes it."""
+    units = {"m": 1e-3, "Mi": 2**20, "Gi": 2**30}
+    number, unit = re.fullmatch(r"([\d.]+)(\D*)", text).groups()  # type: ignore[union-attr]
+    return float(number) * units.get(unit, 1)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_there_is_room_for_the_uploads_that_are_let_in(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(overlay, "gateway-api", monkeypatch)
+    template = templates(overlay)["gateway-api"]
+    (mount,) = [
+        one
+        for one in container(template)["volumeMounts"]
+        if settings.spool.is_relative_to(one["mountPath"])
+    ]
+    (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == mount["name"]]
+    # Not an emptyDir: the door would see the disk of the node, and be evicted at its limit.
+    claim = volume["ephemeral"]["volumeClaimTemplate"]["spec"]
+    room = quantity(claim["resources"]["requests"]["storage"]) * 0.95  # what file systems keep
+    largest = max(settings.archive_max_bytes, settings.model_file_max_bytes)
+    at_once = MOST_AT_ONCE if overlay == "production" else 1
+    assert at_once * largest + KEPT_FREE <= room
+    for ingress in of_kind(overlay, "Ingress"):
+        let_in = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+        assert largest <= quantity(f"{let_in[:-1]}Gi") < 1.1 * largest
+
+
+def test_the_page_says_what_a_trial_asks_for() -> None:
+    asked = [
+        (one["spec"]["replicas"], container(one["spec"]["template"])["resources"]["requests"])
+        for one in of_kind("small", "Deployment", "StatefulSet")
+        if one["metadata"]["name"] != "tools"
+    ]
+    asked += [
+        (pool["spec"]["replicas"], pool["spec"]["resources"]["requests"])
+        for pool in of_kind("small", "KafkaNodePool")
+    ]
+    (kafka,) = of_kind("small", "Kafka")
+    operators = kafka["spec"]["entityOperator"].values()
+    asked += [(1, one["resources"]["requests"]) for one in operators]
+    (catalog,) = of_kind("small", "Cluster")
+    asked.append((catalog["spec"]["instances"], catalog["spec"]["resources"]["requests"]))
+    cores = sum(number * quantity(one["cpu"]) for number, one in asked)
+    memory = sum(number * quantity(one["memory"]) for number, one in asked) / 2**30
+    assert f"{cores:.2f} cores and {memory:.1f} GiB" in PAGE.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("process", PROCESSES)
 def test_work_in_hand_ends_before_a_pod_is_killed(
@@ -487,6 +551,8 @@ def test_work_in_hand_ends_before_a_pod_is_killed(
 def test_workers_go_one_by_one_and_doors_come_before_others_go(overlay: str) -> None:
     """A worker beyond the partitions is not told that it has none, and would never be ready."""
     for one in of_kind(overlay, "Deployment"):
+        if one["metadata"]["name"] == "tools":
+            continue
         steps = one["spec"]["strategy"]["rollingUpdate"]
         worker = one["metadata"]["name"] in (*BY_LAG, "gateway-recorder")
         assert steps == (
@@ -516,8 +582,9 @@ def test_every_image_of_ours_has_a_recipe_and_its_arguments_fit(overlay: str) ->
         files = [ROOT / parent / folder / "Dockerfile" for parent in ("services", "libs")]
         assert any(file.is_file() for file in files), name
         if folder == "gateway":
-            (door,) = program["args"]
-            assert door in ("api", "recorder", "control", "migrate")
+            door, *options = program["args"]
+            assert door in get_args(Door)
+            assert {one for one in options if one.startswith("--")} <= {"--folder"}
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -550,6 +617,123 @@ def test_every_secret_is_made_by_somebody(overlay: str) -> None:
     assert asked <= made
     page = (ROOT / "docs/deploy/kubernetes.md").read_text(encoding="utf-8")
     assert all(f"generic {name} " in page for name in INSTALLERS_SECRETS)
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_job_goes_so_that_it_can_be_applied_again(overlay: str) -> None:
+    jobs = of_kind(overlay, "Job")
+    assert {one["metadata"]["name"].partition("-")[0] for one in jobs} == {"migrate", "schemas"}
+    assert all(one["spec"]["ttlSecondsAfterFinished"] > 0 for one in jobs)
+
+
+# -- backup, tools --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_backup_is_made_and_put_back_on_one_disk_as_the_gateway(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = set()
+    for door, suspended in (("backup", False), ("restore", True)):
+        spec = named(overlay, "CronJob", door)["spec"]
+        assert spec["suspend"] is suspended
+        assert spec["concurrencyPolicy"] == "Forbid"
+        template = templates(overlay)[door]
+        for name, value in variables(overlay, template).items():
+            monkeypatch.setenv(name, value)
+        said = CliApp.run(Command, cli_args=container(template)["args"])
+        assert said.door == door
+        assert said.kafka_user == "gateway"  # whose rights of all groups a restore needs
+        assert said.folder is not None
+        (mount,) = [
+            one
+            for one in container(template)["volumeMounts"]
+            if said.folder.is_relative_to(one["mountPath"])
+        ]
+        assert "readOnly" not in mount
+        # Not the disk's own folder, in which there may be a lost+found.
+        assert str(said.folder) != mount["mountPath"]
+        (disk,) = [one for one in template["spec"]["volumes"] if one["name"] == mount["name"]]
+        assert disk["persistentVolumeClaim"]["claimName"] in names(overlay, "PersistentVolumeClaim")
+        places.add(said.folder)
+    assert len(places) == 1
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_is_applied_before_a_restore_begins_no_work(overlay: str) -> None:
+    component = "app.kubernetes.io/component"
+    later = {
+        one["metadata"]["name"].removesuffix(f"-{RELEASE}")
+        for one in objects(overlay)
+        if one["metadata"].get("labels", {}).get(component) == "service"
+    }
+    assert later == {*PROCESSES, "migrate", "schemas"}
+    assert f"{component}!=service" in BACKUP_PAGE.read_text(encoding="utf-8")
+
+
+def test_the_pod_of_tools_comes_in_as_people_do() -> None:
+    template = templates("production")["tools"]
+    assert "kafka-tools" in secrets(template)
+    env = variables("production", template)
+    assert env["DARKROOM_KAFKA_USER"] in names("production", "KafkaUser")
+    assert {name for name in env if name.startswith("DARKROOM_")} <= {
+        *named("production", "ConfigMap", "darkroom-settings")["data"],
+        "DARKROOM_KAFKA_USER",
+        "DARKROOM_KAFKA_PASSWORD",
+    }
+
+
+# -- the page -------------------------------------------------------------------------------------
+
+
+def overlay_of_the_page(folder: Path, overlay: str) -> list[Manifest]:
+    """What Kustomize makes of all that docs/deploy/kubernetes.md has people write."""
+    blocks = re.findall(r"^ *```yaml\n(.*?)^ *```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    whole, *further = [yaml.safe_load(dedent(block)) for block in blocks]
+    assert further
+    for part in further:
+        assert set(part) <= {"patches", "resources"}
+        for key, some in part.items():
+            whole[key] += some
+    (ours, *extras) = whole["resources"]
+    assert ours == "../darkroom/deploy/kubernetes/overlays/production"
+    whole["resources"] = [ours.replace("production", overlay), *extras]
+    shutil.copytree(FOLDER, folder / "darkroom/deploy/kubernetes")
+    here = folder / "darkroom-here"
+    here.mkdir()
+    (here / "kustomization.yaml").write_text(yaml.safe_dump(whole), encoding="utf-8")
+    return kustomized(here)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl here")
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_overlay_of_the_page_is_one_house(tmp_path: Path, overlay: str) -> None:
+    made = overlay_of_the_page(tmp_path, overlay)
+
+    def some(*kinds: str, name: str = "") -> list[Manifest]:
+        return [one for one in made if one["kind"] in kinds and name in one["metadata"]["name"]]
+
+    assert {
+        f"{one['kind']} {one['metadata']['name']}": bad for one in made if (bad := faults(one))
+    } == {}
+    (door,) = some("ConfigMap", name="gateway-api")
+    host = door["data"]["PUBLIC_HOST"]
+    assert "example.com" not in host
+    for ingress in some("Ingress"):
+        assert [rule["host"] for rule in ingress["spec"]["rules"]] == [host]
+        assert [each["hosts"] for each in ingress["spec"]["tls"]] == [[host]]
+    watched = some("PodMonitor", "PrometheusRule")
+    assert watched
+    assert all("release" in one["metadata"]["labels"] for one in watched)
+    # Objects inside the cluster: everybody goes to one place, by http, and is let out.
+    (place,) = some("ConfigMap", name="darkroom-objects")
+    endpoint = urlsplit(place["data"]["AWS_ENDPOINT_URL"])
+    assert (endpoint.scheme, place["data"]["AWS_ALLOW_HTTP"]) == ("http", "true")
+    (outside,) = some("NetworkPolicy", name="to-outside")
+    ports = [door["port"] for rule in outside["spec"]["egress"] for door in rule["ports"]]
+    assert endpoint.port in ports
+    for store in some("ObjectStore"):
+        assert store["spec"]["configuration"]["endpointURL"] == endpoint.geturl()
 
 
 # -- who finds whom -------------------------------------------------------------------------------
@@ -615,6 +799,25 @@ def test_prometheus_finds_every_process_once(overlay: str) -> None:
         ]
         (endpoint,) = monitor["podMetricsEndpoints"]
         assert [endpoint["port"]] == [port["name"] for port in container(template)["ports"]]
+
+
+def test_grafana_is_given_every_dashboard() -> None:
+    files = (ROOT / "deploy/grafana/dashboards").glob("*.json")
+    given = [
+        text
+        for one in of_kind("small", "ConfigMap")
+        if one["metadata"].get("labels", {}).get("grafana_dashboard") == "1"
+        for text in one["data"].values()
+    ]
+    assert sorted(given) == sorted(file.read_text(encoding="utf-8") for file in files)
+    assert all(len(text) < 1_000_000 for text in given), "a ConfigMap has a MiB at most"
+
+
+def test_alerts_of_volumes_are_about_the_namespace_that_has_them() -> None:
+    rule = named("small", "PrometheusRule", "darkroom-kubernetes")
+    exprs = [one["expr"] for group in rule["spec"]["groups"] for one in group["rules"]]
+    namespaces = [set(re.findall(r'namespace="([^"]*)"', expr)) for expr in exprs]
+    assert namespaces == [{rule["metadata"]["namespace"]}] * 2
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)

@@ -20,11 +20,12 @@ from docs.tools.metrics_page import metrics_page
 from typer.core import TyperGroup
 
 from darkroom_cli.app import build
+from darkroom_cli.infra.services import SERVICES
 from observability import PROMETHEUS, ROOT, asked, dashboards, known, panels, rules
 from promql import grouped_by, selectors
 
 RUNBOOK = ROOT / "docs/runbook"
-ALERTS = rules("alerts.yml")
+ALERTS = [*rules("alerts.yml"), *rules("kubernetes.yml")]
 NAMES = [alert["alert"] for alert in ALERTS]
 LEGEND = re.compile(r"\{\{ *(\w+) *\}\}")
 COMMAND = re.compile(r"\./darkroom ([a-z]+)(?: ([a-z]+))?")
@@ -64,7 +65,74 @@ def test_every_alert_has_a_test_in_which_it_fires_and_one_in_which_it_does_not(a
         for test in case.get("promql_expr_test", ())
         if test["expr"] == asked_of
     ]
-    assert sorted(found) == [False, True]
+    assert set(found) == {False, True}
+
+
+@cache
+def labels_of(alert: str) -> frozenset[str]:
+    """Those that it has where it fires, by its tests."""
+    asked_of = f'ALERTS{{alertname="{alert}", alertstate="firing"}}'
+    return frozenset(
+        label
+        for case in cases()
+        for test in case.get("promql_expr_test", ())
+        if test["expr"] == asked_of
+        for sample in test["exp_samples"]
+        for label in re.findall(r"(\w+)=", sample["labels"])
+    ) - {"alertname", "alertstate"}
+
+
+def test_a_process_that_is_gone_is_missed_whichever_it_is() -> None:
+    (alert,) = [one for one in ALERTS if one["alert"] == "DarkroomProcessMissing"]
+    assert set(re.findall(r'absent\(up\{process="([a-z-]+)"\}\)', alert["expr"])) == set(SERVICES)
+
+
+def test_a_worse_alert_silences_one_that_is_about_the_same() -> None:
+    text = (ROOT / "deploy/compose/alertmanager.yml").read_text(encoding="utf-8")
+    for rule in yaml.safe_load(text)["inhibit_rules"]:
+        (source,), (target,) = (
+            [re.fullmatch(r'alertname=~?"([A-Za-z|]+)"', one) for one in rule[f"{end}_matchers"]]
+            for end in ("source", "target")
+        )
+        assert source, rule
+        assert target, rule
+        for name in (*source[1].split("|"), *target[1].split("|")):
+            assert name in NAMES
+            assert set(rule["equal"]) <= labels_of(name), (name, rule["equal"])
+
+
+def test_the_list_of_alerts_shows_every_label_that_one_has() -> None:
+    (overview,) = [one for one in dashboards() if one["uid"] == "darkroom-overview"]
+    (table,) = [one for one in panels(overview) if one["title"] == "Alerts that fire"]
+    (arranged,) = [one for one in table["transformations"] if one["id"] == "organize"]
+    told = {label for name in NAMES for label in labels_of(name)} - {"instance"}
+    assert told <= set(arranged["options"]["includeByName"])
+
+
+def test_links_of_alerts_have_a_beginning() -> None:
+    site = yaml.safe_load((ROOT / "docs/site.yml").read_text(encoding="utf-8"))
+    assert site["use_directory_urls"] is False, "pages end with .html in runbook_url"
+    for file in ("prometheus/prometheus.yml", "compose/prometheus.yml"):
+        config = yaml.safe_load((ROOT / "deploy" / file).read_text(encoding="utf-8"))
+        assert config["global"]["external_labels"]["docs"].startswith("http://")
+        assert {"regex": "docs", "action": "labeldrop"} in config["alerting"][
+            "alert_relabel_configs"
+        ]
+
+
+def test_from_a_trace_its_lines_are_found_by_labels_that_they_have() -> None:
+    file = ROOT / "deploy/grafana/provisioning/datasources/datasources.yml"
+    sources = {one["uid"]: one for one in yaml.safe_load(file.read_text("utf-8"))["datasources"]}
+    asked_of = sources["jaeger"]["jsonData"]["tracesToLogsV2"]
+    assert asked_of["customQuery"] is True
+    found = re.fullmatch(
+        r"\{(\w+)=~\"\.\+\"\} \| (\w+)=\"\$\$\{__trace\.traceId\}\"", asked_of["query"]
+    )
+    assert found
+    shipper = (ROOT / "deploy/compose/config.alloy").read_text(encoding="utf-8")
+    label, beside = found.groups()
+    assert f'target_label  = "{label}"' in shipper
+    assert re.search(rf"structured_metadata \{{\s+values = {{[^}}]*\b{beside} ", shipper)
 
 
 def page_of(alert: str) -> Path:
@@ -78,7 +146,8 @@ def test_every_alert_says_how_bad_it_is_and_leads_to_its_page(alert: dict[str, A
     notes = alert["annotations"]
     assert set(notes) == {"summary", "description", "runbook_url"}
     page = page_of(alert["alert"])
-    assert notes["runbook_url"] == page.relative_to(ROOT).as_posix()
+    link = f"{{{{ $externalLabels.docs }}}}/runbook/{page.stem}.html"
+    assert notes["runbook_url"] == link
     text = page.read_text(encoding="utf-8")
     assert text.startswith(f"# {alert['alert']}\n")
     assert f"```promql\n{alert['expr'].strip()}\n```" in text, "the page shows another condition"
@@ -141,6 +210,12 @@ def test_series_on_panels_are_called_by_labels_that_they_have() -> None:
                 if lacking := set(LEGEND.findall(target["legendFormat"])) - there:
                     wrong[f"{board['title']}: {panel['title']}"] = lacking
     assert not wrong
+
+
+def test_what_variables_and_annotations_ask_for_is_asked() -> None:
+    exprs = {one.where: one.expr for one in asked()}
+    assert exprs["Darkroom / Kafka: $topic"] == "count by (topic) (kafka_topic_partitions)"
+    assert exprs["Darkroom / Kafka: Alerts"].startswith("ALERTS{")
 
 
 def test_every_rule_is_used() -> None:

@@ -8,13 +8,6 @@ import pytest
 
 from darkroom_cli.sample import SampleManifest, make_sample
 from darkroom_cli.stack import Stack
-from sharing_out import share_out
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist looks at them, too
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One process starts the system, and has all tests that use it."""
-    share_out(items, together=("system",))
 
 
 @pytest.fixture(scope="session")

@@ -1,14 +1,20 @@
 """Programs that share no code with Darkroom write its topics and read them."""
 
+import hashlib
+import io
 import json
 import shutil
 import struct
 import subprocess
 import sys
 import time
-import urllib.request
+from collections.abc import Iterator
+from datetime import datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
+import fastavro
 import httpx
 
 from darkroom_cli.sample import SampleManifest
@@ -16,6 +22,10 @@ from darkroom_cli.stack import Stack
 from java_tool import java_tool
 
 SUBMIT = Path(__file__).parents[2] / "examples" / "producers" / "submit.py"
+STAGES = ("detector", "ocr", "embedder")
+PARTS = ("photo.objects-detected.v1", "photo.text-read.v1", "photo.embedded.v1")
+"""Of each stage."""
+
 OUTCOMES = ("photo.auto-labeled.v1", "photo.suggested.v1", "photo.review-requested.v1")
 
 
@@ -56,23 +66,58 @@ def test_the_example_imports_nothing_of_ours() -> None:
     assert not imported & {"darkroom_schemas", "streamkit", "darkroom_cli", "imaging"}
 
 
-def test_kcat_reads_the_bytes_and_the_registry_explains_them(
+def test_what_kcat_reads_is_explained_by_the_registry_alone(
     system: Stack, api: httpx.Client, photo: Path
 ) -> None:
-    api.post("/v1/photos", content=photo.read_bytes(), headers={"Prefer": "wait=60"})
-    command = ["kcat", "-b", system.addresses["kafka"], "-C", "-t", "photo.embedded.v1"]
-    done = subprocess.run(
-        [*command, "-c", "1", "-e", "-f", "%k|%R%s"], capture_output=True, timeout=60, check=True
+    """As a Kafka UI does it: five bytes, the schema of that id, Avro. It says what the API says."""
+    data = photo.read_bytes() + b"read by others"
+    said = api.post("/v1/photos", content=data, headers={"Prefer": "wait=60"}).json()
+    seen = {
+        topic: record
+        for topic in (f"photo.analysis-requested.{said['lane']}.v1", *PARTS, *OUTCOMES)
+        for key, record in decoded(system, topic)
+        if key == said["photo_id"]
+    }
+    requested, detected, text, embedded, outcome = seen.values()
+    for record in seen.values():
+        assert record["analysis_id"] == said["analysis_id"]
+    assert requested["sha256"] == hashlib.sha256(data).hexdigest()
+    for field in ("width", "height", "media_type", "byte_size"):
+        assert requested[field] == said[field]
+    for part, stage in zip((detected, text, embedded), STAGES, strict=True):
+        found = {name: part[name] for name in ("engine", "model_version", "ms")}
+        assert (part["stage"], found) == (stage, said["stages"][stage])
+    assert (detected["objects"], detected["category"]) == (said["objects"], said["category"])
+    assert (text["text"], text["lines"]) == (said["text"], said["lines"])
+    assert len(embedded["vector"]) == said["embedding_dim"]
+    for field in ("outcome", "label", "labels", "confidence", "calibrated", "reason", "partial"):
+        assert outcome[field] == said[field]
+    assert outcome["decided_at"] == datetime.fromisoformat(said["decided_at"])
+
+
+def decoded(system: Stack, topic: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Key and value of all records of a topic."""
+    command = ["kcat", "-b", system.addresses["kafka"], "-C", "-t", topic, "-e", "-q"]
+    done = subprocess.run(  # lengths: of the key in digits, of the value in four bytes
+        [*command, "-f", "%K %k%R%s"], capture_output=True, timeout=60, check=True
     )
-    key, _, rest = done.stdout.partition(b"|")
-    value = rest[4:]  # %R: the value's length, four bytes
-    magic, schema_id = struct.unpack_from(">bI", value)
-    assert magic == 0
+    rest = io.BytesIO(done.stdout)
+    while digits := b"".join(iter(lambda: rest.read(1).strip(), b"")):
+        key = rest.read(int(digits)).decode()
+        (length,) = struct.unpack(">i", rest.read(4))
+        value = io.BytesIO(rest.read(length))
+        magic, schema_id = struct.unpack(">bI", value.read(5))
+        assert magic == 0
+        record = fastavro.schemaless_reader(value, schema_of(system, schema_id), None)
+        assert value.read() == b""
+        assert isinstance(record, dict)
+        yield key, record
+
+
+@cache
+def schema_of(system: Stack, schema_id: int) -> Any:
     url = f"{system.addresses['registry']}/schemas/ids/{schema_id}"
-    with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310
-        schema = json.loads(json.load(answer)["schema"])
-    assert schema["name"] == "PhotoEmbedded"
-    assert key in value
+    return fastavro.parse_schema(json.loads(httpx.get(url, timeout=10).json()["schema"]))
 
 
 def test_javas_console_consumer_reads_an_outcome(

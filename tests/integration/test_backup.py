@@ -1,6 +1,7 @@
 """A backup of a catalog and its objects, and back, between real databases."""
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -25,7 +26,9 @@ from gateway.backup.making import NAMED, back_up
 from gateway.backup.manifest import BackupError, Manifest, read_manifest
 from gateway.backup.restoring import Target, restore
 from gateway.backup.tables import LEFT_OUT, table_names
+from gateway.backup_command import run_backup
 from gateway.catalog import jobs
+from gateway.command import Command
 from gateway.control.lag import KafkaOffsets
 from gateway.control.tidying import RETENTION
 from gateway.migrations import migrate
@@ -202,13 +205,42 @@ def test_what_is_written_meanwhile_is_not_half_in_it(
     assert made.objects.count == 2  # too much never hurts
 
 
-def test_an_object_that_the_store_has_lost_is_counted(
+def test_an_object_that_the_store_has_lost_is_named(
     database: str, store: ObjectStore, seed: Seed, objects: Path, folder: Path
 ) -> None:
     seed.analyzed("a.jpg", picture())
-    for file in objects.iterdir():
-        file.unlink()
-    assert back_up(folder, database, store, None, silent).objects.missing == 1
+    (lost,) = objects.iterdir()
+    lost.unlink()
+    made = back_up(folder, database, store, None, silent).objects
+    assert (made.missing, made.count) == (1, 0)
+    assert (folder / (made.missing_keys or "")).read_text() == f"{lost.name}\n"
+
+
+def test_what_the_store_has_lost_since_the_backup_before_is_kept(
+    database: str, store: ObjectStore, seed: Seed, objects: Path, folder: Path, target: Targeting
+) -> None:
+    seed.analyzed("a.jpg", picture())
+    back_up(folder, database, store, None, silent)
+    (lost,) = objects.iterdir()
+    data = lost.read_bytes()
+    lost.unlink()
+    for _ in range(2):
+        made = back_up(folder, database, store, None, silent).objects
+        assert (made.missing, made.count) == (1, 1)
+    there = target()
+    restore(folder, there, silent)
+    assert there.store.get(there.store.uri_of(lost.name), limit=100_000) == data
+
+
+def test_an_object_under_any_name_is_not_missing(
+    database: str, conn: db.Conn, store: ObjectStore, seed: Seed, folder: Path
+) -> None:
+    seed.analyzed("a.jpg", picture())
+    store.put("inbox/ein Bild (1).jpg", b"data")
+    uri = store.within(store.uri_of(""), "inbox/ein Bild (1).jpg")
+    assert "%20" in uri
+    conn.execute("UPDATE photos SET source_uri = %s", (uri,))
+    assert back_up(folder, database, store, None, silent).objects.missing == 0
 
 
 def test_a_backup_replaces_the_one_before_in_its_folder(
@@ -224,7 +256,24 @@ def test_a_backup_replaces_the_one_before_in_its_folder(
         again.objects.listing.path.split("/")[0],
         "objects",
     }
-    assert folder.stat().st_mode & 0o77 == 0
+
+
+def test_all_that_a_backup_has_is_for_its_owner_alone(
+    database: str, store: ObjectStore, seed: Seed, folder: Path
+) -> None:
+    """Also in a folder that others could read, as most that are there already."""
+    seed.analyzed("a.jpg", picture())
+    folder.mkdir()
+    folder.chmod(0o755)
+    before = os.umask(0o022)
+    try:
+        back_up(folder, database, store, None, silent)
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    files = [folder, *folder.rglob("*")]
+    assert {"manifest.json", "objects.jsonl", "photos.copy"} <= {file.name for file in files}
+    assert [file for file in files if file.stat().st_mode & 0o77] == []
 
 
 def test_a_folder_with_something_else_in_it_is_left(
@@ -324,6 +373,22 @@ def test_a_damaged_table_is_found_first(
 
 
 # -- the program ---------------------------------------------------------------------------------
+
+
+def test_the_program_ends_with_another_code_where_objects_are_missing(
+    database: str, store: ObjectStore, seed: Seed, objects: Path, folder: Path
+) -> None:
+    seed.analyzed("a.jpg", picture())
+    (lost,) = objects.iterdir()
+    lost.unlink()
+    places: Any = {"database": database, "objects": store.uri_of("").rstrip("/"), "folder": folder}
+    command = Command(door="backup", without_schemas=True, **places)
+    told = io.StringIO()
+    assert run_backup(command, told) == 3
+    done = json.loads(told.getvalue().splitlines()[-1])["done"]
+    assert (done["missing"], (folder / done["missing_keys"]).read_text()) == (1, f"{lost.name}\n")
+    lost.write_bytes(picture())
+    assert run_backup(command, told) == 0
 
 
 def test_the_program_says_why_it_does_not_restore_and_what_to_do(

@@ -65,6 +65,7 @@ class Container:
             "HOME": str(self.folder),
             "DARKROOM_CACHE": str(self.folder / "cache"),
             "DARKROOM_SPOOL": str(self.folder / "spool"),
+            "DARKROOM_MODELS_CACHE": str(self.folder / "models"),
             "DARKROOM_HEALTH_PORT": str(self.port),
             "DARKROOM_API_PORT": str(self.port),
         }

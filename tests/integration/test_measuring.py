@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -51,11 +50,10 @@ def prefix(infrastructure: Infrastructure) -> Iterator[str]:
 
 
 def test_lag_retention_and_totals_are_measured(
-    infrastructure: Infrastructure, prefix: str, conn: db.Conn, tmp_path: Path
+    infrastructure: Infrastructure, prefix: str, conn: db.Conn
 ) -> None:
     looks = Measuring(
         KafkaOffsets(infrastructure.kafka, prefix=prefix, timeout_s=20),
-        {"objects": tmp_path},
         prefix=prefix,
     )
     until = time.monotonic() + 30

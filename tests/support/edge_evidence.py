@@ -1,8 +1,8 @@
 """Which edges of the architecture a running system has shown, by its traces and its metrics."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
@@ -17,6 +17,34 @@ _WAYS: Final = {
     "darkroom_records_published": "published",
 }
 
+_ONLY_REPLAYED: Final = frozenset({"trainer", "gateway"})
+"""Services that send themselves no retries, they wait instead: who replays dead letters does, by a
+command, which serves no metrics."""
+
+
+class Counted(NamedTuple):
+    """What a process counts of an arrow that is no topic: samples of this name and these labels."""
+
+    process: str
+    metric: str
+    labels: Mapping[str, str]
+
+
+NO_TOPICS: Final[Mapping[str, Counted]] = {
+    "client → HTTP → gateway": Counted(
+        "gateway-api", "darkroom_api_requests_total", {"method": "POST", "route": "/v1/photos"}
+    ),
+    "recorder → SQL → catalog": Counted("gateway-recorder", "darkroom_photos_ended_total", {}),
+    "catalog → SQL → gateway": Counted("gateway-control", "darkroom_photos", {}),
+}
+"""Arrows of the picture that are no records of Kafka's."""
+
+_OUTBOX: Final = "gateway-api → outbox → gateway-control"
+_NOT_TOPICS: Final[Mapping[str, Counted]] = {
+    **NO_TOPICS,
+    _OUTBOX: Counted("gateway-control", "darkroom_outbox_published_total", {}),
+}
+
 
 def service_of(process: str) -> str:
     """The service that a process is of: the gateway's doors are one."""
@@ -26,10 +54,11 @@ def service_of(process: str) -> str:
 
 
 class Metrics:
-    """Which topics each service has counted records of, in any scrape so far."""
+    """What processes have counted, of topics and of what is none, in any scrape so far."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._beside: set[str] = set()
 
     def scrape(self, stack: Stack) -> None:
         """Look at every process; one that is not there now is left out."""
@@ -41,18 +70,31 @@ class Metrics:
                 page = httpx.get(f"http://127.0.0.1:{process.port}/metrics", timeout=10)
             except httpx.HTTPError:
                 continue
-            self._read(service_of(process.name), page.text)
+            self.read(process.name, page.text)
 
-    def _read(self, service: str, page: str) -> None:
+    def read(self, process: str, page: str) -> None:
+        """What a process serves."""
+        of_process = {arrow: one for arrow, one in _NOT_TOPICS.items() if one.process == process}
         for found in text_string_to_metric_families(page):
-            for sample in found.samples if found.name in _WAYS else ():
-                if sample.name.endswith("_total") and sample.value > 0:
-                    self._seen[_WAYS[found.name], service].add(sample.labels["topic"])
+            for sample in found.samples:
+                if sample.value <= 0:
+                    continue
+                if found.name in _WAYS and sample.name.endswith("_total"):
+                    self._seen[_WAYS[found.name], service_of(process)].add(sample.labels["topic"])
+                self._beside |= {
+                    arrow
+                    for arrow, one in of_process.items()
+                    if sample.name == one.metric and one.labels.items() <= sample.labels.items()
+                }
 
     def has(self, way: str, service: str, topics: Iterable[str]) -> bool:
         """Whether a service has counted records of one of the topics; of others nothing is known,
         and so nothing is missed."""
         return service == OTHERS or not self._seen[way, service].isdisjoint(topics)
+
+    def has_beside(self, arrow: str) -> bool:
+        """Whether a process has counted something of an arrow that is no topic."""
+        return arrow in self._beside
 
 
 class Traces:
@@ -101,7 +143,12 @@ class Traces:
 def unseen(spans: dict[str, SpanSeen], metrics: Metrics) -> list[str]:
     """What of the edges has not been seen, by name."""
     traces = Traces(spans)
-    return [*_edges(traces, metrics), *_lanes(traces, metrics), *_doors(spans)]
+    return [
+        *_edges(traces, metrics),
+        *_lanes(traces, metrics),
+        *_doors(spans),
+        *(f"no metric: {arrow}" for arrow in _NOT_TOPICS if not metrics.has_beside(arrow)),
+    ]
 
 
 def _edges(traces: Traces, metrics: Metrics) -> Iterator[str]:
@@ -112,8 +159,8 @@ def _edges(traces: Traces, metrics: Metrics) -> Iterator[str]:
         of = topics[edge.topic]
         if not traces.has(edge, of):
             yield f"no trace: {edge}"
-        replayed = ".retry-" in edge.topic and traces.has(edge, of)
-        if not metrics.has("published", edge.producer, of) and not replayed:
+        replayed = ".retry-" in edge.topic and edge.producer in _ONLY_REPLAYED
+        if not replayed and not metrics.has("published", edge.producer, of):
             yield f"no metric of publishing: {edge}"
         if edge.consumer and not metrics.has("consumed", edge.consumer, of):
             yield f"no metric of consuming: {edge}"
@@ -130,7 +177,7 @@ def _lanes(traces: Traces, metrics: Metrics) -> Iterator[str]:
 
 
 def _doors(spans: dict[str, SpanSeen]) -> Iterator[str]:
-    """What is no topic: the client's request, and the outbox."""
+    """What is no topic: the client's request, and the outbox. SQL makes no spans."""
     served = [one for one in spans.values() if one.kind == "server"]
     if not any(one.causes for one in served):
         yield "no trace: client → HTTP → gateway-api"
@@ -139,4 +186,4 @@ def _doors(spans: dict[str, SpanSeen]) -> Iterator[str]:
         one for one in spans.values() if one.kind == "producer" and one.service == "gateway-control"
     )
     if not any(requests & set(one.causes) for one in relayed):
-        yield "no trace: gateway-api → outbox → gateway-control"
+        yield f"no trace: {_OUTBOX}"

@@ -13,21 +13,28 @@ from referencing import Registry, Resource
 
 FOLDER: Final = Path(__file__).parents[2] / "deploy/kubernetes"
 OVERLAYS: Final = ("small", "production")
+EXTRAS: Final = ("backup", "tools")
+"""Folders that may be listed beside an overlay."""
 VERSION: Final = "1.34"
 """Of Kubernetes: the oldest that the manifests are for."""
 
 Manifest = dict[str, Any]
 Labels = Mapping[str, str]
 
-_WORKLOADS: Final = ("Deployment", "StatefulSet", "Job")
+_WORKLOADS: Final = ("Deployment", "StatefulSet", "Job", "CronJob")
 _CACHED: Final[dict[str, list[Manifest]]] = {}
 
 
 def objects(overlay: str) -> list[Manifest]:
-    """All of an overlay. Its kustomizations name resources and change nothing."""
+    """All of an overlay and the extras. Its kustomizations name resources and change nothing."""
     if overlay not in _CACHED:
-        _CACHED[overlay] = [*_resources(FOLDER / "overlays" / overlay)]
+        _CACHED[overlay] = [one for folder in folders(overlay) for one in _resources(folder)]
     return _CACHED[overlay]
+
+
+def folders(overlay: str) -> list[Path]:
+    """An overlay's, and the extras'."""
+    return [FOLDER / "overlays" / overlay, *(FOLDER / "extras" / extra for extra in EXTRAS)]
 
 
 def _resources(folder: Path) -> Iterator[Manifest]:
@@ -62,7 +69,8 @@ def names(overlay: str, kind: str) -> set[str]:
 def templates(overlay: str) -> dict[str, Manifest]:
     """The pods of our workloads, by the workload's name."""
     return {
-        one["metadata"]["name"]: one["spec"]["template"] for one in of_kind(overlay, *_WORKLOADS)
+        one["metadata"]["name"]: one["spec"].get("jobTemplate", one)["spec"]["template"]
+        for one in of_kind(overlay, *_WORKLOADS)
     }
 
 
@@ -91,11 +99,18 @@ def variables(overlay: str, template: Manifest) -> dict[str, str]:
         if "configMapRef" in source:
             found |= named(overlay, "ConfigMap", source["configMapRef"]["name"])["data"]
     for one in program.get("env", []):
-        value = one.get("value") or _MADE_UP.get(one["name"], f"some-{one['name'].lower()}")
+        value = one.get("value") or _value_of(overlay, one)
         for known in found:
             value = value.replace(f"$({known})", found[known])
         found[one["name"]] = value
     return found
+
+
+def _value_of(overlay: str, variable: Manifest) -> str:
+    if ref := variable["valueFrom"].get("configMapKeyRef"):
+        return str(named(overlay, "ConfigMap", ref["name"])["data"][ref["key"]])
+    name = variable["name"]
+    return _MADE_UP.get(name, f"some-{name.lower()}")
 
 
 _MADE_UP: Final = {

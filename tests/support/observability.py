@@ -1,6 +1,7 @@
 """The rules, alerts and dashboards of the checkout, as tests look at them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,9 @@ OF_PROMETHEUS: Final = frozenset({"up", "ALERTS"})
 OF_TARGETS: Final = frozenset({"process", "instance", "job"})
 """Labels that targets have."""
 
+_VALUES: Final = re.compile(r"label_values\((.+),\s*(\w+)\)")
+"""What Grafana asks for the choices of a variable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -31,7 +35,7 @@ class Asked:
 
 @cache
 def rules(name: str) -> list[dict[str, Any]]:
-    """The rules of `rules.yml` or `alerts.yml`, of all groups."""
+    """The rules of a file of deploy/prometheus, of all groups."""
     text = (PROMETHEUS / name).read_text(encoding="utf-8")
     return [
         rule for group in yaml.load(text, yaml.CSafeLoader)["groups"] for rule in group["rules"]
@@ -51,7 +55,7 @@ def panels(dashboard: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def asked() -> Iterator[Asked]:
-    """All expressions of rules, alerts, panels and variables."""
+    """All expressions of rules, alerts, panels, variables and annotations."""
     for rule in (*rules("rules.yml"), *rules("alerts.yml")):
         yield Asked(rule.get("record") or rule["alert"], rule["expr"])
     for board in dashboards():
@@ -59,6 +63,20 @@ def asked() -> Iterator[Asked]:
             for target in panel["targets"]:
                 where = f"{board['title']}: {panel['title']}"
                 yield Asked(where, target["expr"])
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                where = f"{board['title']}: ${variable['name']}"
+                yield Asked(where, _choices(variable["query"]["query"]))
+        for note in board["annotations"]["list"]:
+            yield Asked(f"{board['title']}: {note['name']}", note["expr"])
+
+
+def _choices(query: str) -> str:
+    """What a variable's choices come from, as an expression."""
+    found = _VALUES.fullmatch(query)
+    if found is None:
+        raise ValueError(f"not by label_values: {query}")
+    return f"count by ({found[2]}) ({found[1]})"
 
 
 @cache

@@ -18,6 +18,13 @@ from deploy.grafana.panels import (
     table,
 )
 
+LABELS: Final = (
+    *("severity", "process", "service", "stage", "lane", "duty", "what", "dependency"),
+    *("consumergroup", "topic", "partition", "engine", "model", "job", "channel", "place"),
+    *("namespace", "persistentvolumeclaim"),
+)
+"""Of alerts, which say about what each of them is."""
+
 OVERVIEW: Final = Dashboard(
     name="overview",
     title="Overview",
@@ -143,10 +150,7 @@ OVERVIEW: Final = Dashboard(
                     "Alerts that fire",
                     "What to do stands in the runbook: docs/runbook/.",
                     Query('ALERTS{alertname=~"Darkroom.*", alertstate="firing"}'),
-                    {
-                        **{"alertname": "alert", "severity": "severity", "service": "service"},
-                        **{"stage": "stage", "lane": "lane", "process": "process"},
-                    },
+                    {"alertname": "alert", **{name: name for name in LABELS}},
                 ),
                 lines(
                     "Processes that answer",

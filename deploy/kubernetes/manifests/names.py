@@ -12,6 +12,8 @@ PART_OF: Final = {"app.kubernetes.io/part-of": "darkroom"}
 """On every pod of ours, not on those that operators make."""
 
 NAME: Final = "app.kubernetes.io/name"
+SERVICE: Final = {"app.kubernetes.io/component": "service"}
+"""On what begins to work as soon as it is there: a restore applies all but this."""
 RELEASE: Final = version("darkroom-streamkit")
 """Tag of our images, and part of the jobs' names: a job can't be changed, only followed."""
 
@@ -52,6 +54,11 @@ OBJECT_SETTINGS: Final = "darkroom-objects"
 PEOPLES_USER: Final = "tools"
 """Kafka's user for `darkroom topics`, `dlq` and the like."""
 KEDA_USER: Final = "keda"
+
+BACKUP: Final = "backup"
+"""Name on the pods that back up and restore."""
+TOOLS: Final = "tools"
+"""Name on the pod of the `darkroom` command. It is people's, as its Kafka user."""
 
 NAMESPACE_OF: Final = {
     "keda": "keda",

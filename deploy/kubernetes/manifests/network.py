@@ -9,6 +9,7 @@ from typing import Any, Final
 from manifests.names import (
     API,
     API_PORT,
+    BACKUP,
     CATALOG,
     CATALOG_PORT,
     HEALTH_PORT,
@@ -20,6 +21,7 @@ from manifests.names import (
     PROCESSES,
     REGISTRY,
     REGISTRY_PORT,
+    TOOLS,
     VALKEY,
     VALKEY_PORT,
     Manifest,
@@ -44,14 +46,16 @@ _CATALOG_PODS: Final = {"podSelector": {"matchLabels": {"cnpg.io/cluster": CATAL
 def policies() -> list[Manifest]:
     """All of them."""
     ours = tuple(one.name for one in PROCESSES)
-    with_catalog = (*(one.name for one in PROCESSES if one.database), MIGRATE)
+    with_kafka = (*ours, BACKUP, TOOLS)
+    with_registry = (*ours, SCHEMAS, BACKUP, TOOLS)
+    with_catalog = (*(one.name for one in PROCESSES if one.database), MIGRATE, BACKUP)
     with_valkey = tuple(one.name for one in PROCESSES if one.redis)
-    with_outside = tuple(one.name for one in PROCESSES if one.objects)
+    with_outside = (*(one.name for one in PROCESSES if one.objects), BACKUP)
     return [
         _policy("default-deny", PART_OF, ingress=[], egress=[]),
         _policy("to-dns", PART_OF, egress=[_rule("to", [_others("dns")], (53,), ("UDP", "TCP"))]),
-        _to("to-kafka", (*ours, REGISTRY), _KAFKA_PODS, KAFKA_PORT),
-        _to("to-registry", (*ours, SCHEMAS), _pods(REGISTRY), REGISTRY_PORT),
+        _to("to-kafka", (*with_kafka, REGISTRY), _KAFKA_PODS, KAFKA_PORT),
+        _to("to-registry", with_registry, _pods(REGISTRY), REGISTRY_PORT),
         _to("to-catalog", with_catalog, _CATALOG_PODS, CATALOG_PORT),
         _to("to-valkey", with_valkey, _pods(VALKEY), VALKEY_PORT),
         _policy(
@@ -82,7 +86,7 @@ def policies() -> list[Manifest]:
             REGISTRY,
             labels(REGISTRY),
             ingress=[
-                _rule("from", _each((*ours, SCHEMAS)), (REGISTRY_PORT,)),
+                _rule("from", _each(with_registry), (REGISTRY_PORT,)),
                 _rule("from", [_others("monitoring")], (_MANAGEMENT,)),
             ],
         ),

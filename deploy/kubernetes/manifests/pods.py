@@ -8,10 +8,12 @@ UID: Final = 10_001
 """Of our images."""
 
 Volume = tuple[dict[str, Any], str]
-"""What it is, and where it is mounted; one that is no emptyDir is mounted to be read only."""
+"""What it is, and where it is mounted; read only, unless it is there to be written."""
 
 SCRATCH: Final[Volume] = ({"name": "tmp", "emptyDir": {"sizeLimit": "2Gi"}}, "/tmp")  # noqa: S108
 CACHE: Final = "/var/cache/darkroom"
+
+_WRITTEN: Final = ("emptyDir", "ephemeral", "persistentVolumeClaim", "accessModes")
 
 _ANYWHERE: Final = ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
 
@@ -69,7 +71,7 @@ def container(
 
 def _mount(what: dict[str, Any], where: str) -> dict[str, Any]:
     mount = {"name": what["name"], "mountPath": where}
-    return mount if "emptyDir" in what or "accessModes" in what else {**mount, "readOnly": True}
+    return mount if any(kind in what for kind in _WRITTEN) else {**mount, "readOnly": True}
 
 
 def template(name: str, spec: dict[str, Any]) -> dict[str, Any]:
@@ -101,6 +103,16 @@ def from_secret(variable: str, secret: str, key: str) -> dict[str, Any]:
 def from_pod(variable: str, field: str) -> dict[str, Any]:
     """A variable of the environment that says something of the pod."""
     return {"name": variable, "valueFrom": {"fieldRef": {"fieldPath": field}}}
+
+
+def from_config(variable: str, config: str, key: str) -> dict[str, Any]:
+    """A variable of the environment whose value is in a ConfigMap."""
+    return {"name": variable, "valueFrom": {"configMapKeyRef": {"name": config, "key": key}}}
+
+
+def claim(disk: str) -> dict[str, Any]:
+    """The spec of a claim of so much disk, for one node at a time."""
+    return {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": disk}}}
 
 
 def secret_file(name: str, secret: str, key: str, folder: str) -> Volume:

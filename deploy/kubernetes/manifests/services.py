@@ -7,6 +7,7 @@ from manifests.names import (
     AGGREGATOR,
     API,
     API_PORT,
+    BACKUP,
     BOOTSTRAP,
     CATALOG,
     HEALTH_PORT,
@@ -14,10 +15,13 @@ from manifests.names import (
     NAMESPACE,
     OBJECT_SETTINGS,
     OBJECTS,
+    PEOPLES_USER,
     PROCESSES,
     REGISTRY_URL,
     RELEASE,
+    SERVICE,
     SETTINGS,
+    TOOLS,
     USER_SECRET,
     VALKEY,
     VALKEY_PORT,
@@ -31,7 +35,9 @@ from manifests.pods import (
     CACHE,
     SCRATCH,
     Volume,
+    claim,
     container,
+    from_config,
     from_pod,
     from_secret,
     pod,
@@ -58,8 +64,20 @@ _START_S: Final = 180
 
 MIGRATE: Final = "migrate"
 SCHEMAS: Final = "schemas"
-TOOLS: Final = "darkroom-cli"
+_COMMAND: Final = "darkroom-cli"
 """Image of the `darkroom` command."""
+
+_HOST_KEY: Final = "PUBLIC_HOST"
+_SPOOL: Final = "/var/spool/darkroom"
+_UPLOAD_DISK: Final = "12Gi"
+"""What one upload takes at most (DARKROOM_ARCHIVE_MAX_BYTES, DARKROOM_MODEL_FILE_MAX_BYTES), and
+what the door leaves free."""
+_UPLOADS_DISK: Final = "48Gi"
+"""As many of them as a door takes at once."""
+
+_BACKUP_FOLDER: Final = "/backup"
+_BACKUP_DISK: Final = "500Gi"
+RESTORE: Final = "restore"
 
 
 def settings() -> list[Manifest]:
@@ -73,6 +91,8 @@ def settings() -> list[Manifest]:
         "DARKROOM_CACHE": f"{CACHE}/schemas",
         "DARKROOM_HEALTH_HOST": "0.0.0.0",  # noqa: S104 - the network policies say who comes
         "DARKROOM_HEALTH_PORT": str(HEALTH_PORT),
+        # Where traces go, by OTLP over HTTP; nowhere while it is empty.
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "",
     }
     objects = {
         "DARKROOM_OBJECTS": "s3://darkroom/objects",
@@ -82,6 +102,7 @@ def settings() -> list[Manifest]:
     return [
         manifest("ConfigMap", "v1", SETTINGS, data=common),
         manifest("ConfigMap", "v1", OBJECT_SETTINGS, data=objects),
+        manifest("ConfigMap", "v1", API, data={_HOST_KEY: HOST}),
     ]
 
 
@@ -115,7 +136,9 @@ def _deployment(process: Process, many: bool) -> Manifest:
         "strategy": {"type": "RollingUpdate", "rollingUpdate": steps},
         "template": template(process.name, _pod(process, many)),
     }
-    return manifest("Deployment", "apps/v1", process.name, labels=labels(process.name), spec=spec)
+    return manifest(
+        "Deployment", "apps/v1", process.name, labels=labels(process.name) | SERVICE, spec=spec
+    )
 
 
 def _stateful(process: Process, many: bool) -> Manifest:
@@ -130,11 +153,13 @@ def _stateful(process: Process, many: bool) -> Manifest:
         "updateStrategy": {"type": "RollingUpdate"},
         "template": template(process.name, _pod(process, many)),
     }
-    return manifest("StatefulSet", "apps/v1", process.name, labels=labels(process.name), spec=spec)
+    return manifest(
+        "StatefulSet", "apps/v1", process.name, labels=labels(process.name) | SERVICE, spec=spec
+    )
 
 
 def _pod(process: Process, many: bool) -> dict[str, Any]:
-    volumes = _volumes(process)
+    volumes = _volumes(process, many)
     is_api = process.name == API
     port = {
         "name": "http" if is_api else "health",
@@ -158,13 +183,23 @@ def _pod(process: Process, many: bool) -> dict[str, Any]:
     return {**spec, "terminationGracePeriodSeconds": GRACE_S}
 
 
-def _volumes(process: Process) -> list[Volume]:
+def _volumes(process: Process, many: bool) -> list[Volume]:
     volumes = [
         SCRATCH,
         ({"name": "cache", "emptyDir": {"sizeLimit": "4Gi"}}, CACHE),
         secret_file("kafka-ca", KAFKA_CA, "ca.crt", _KAFKA_FOLDER),
     ]
-    return [*volumes, _CATALOG_CA] if process.database else volumes
+    if process.database:
+        volumes.append(_CATALOG_CA)
+    if process.name == API:
+        volumes.append((_spool(_UPLOADS_DISK if many else _UPLOAD_DISK), _SPOOL))
+    return volumes
+
+
+def _spool(disk: str) -> dict[str, Any]:
+    """A disk of the pod's own: the door sees how full it is, and refuses with 507; of an emptyDir
+    it would see the node's, and be evicted."""
+    return {"name": "spool", "ephemeral": {"volumeClaimTemplate": {"spec": claim(disk)}}}
 
 
 _CATALOG_CA: Final = secret_file("catalog-ca", f"{CATALOG}-ca", "ca.crt", _CATALOG_FOLDER)
@@ -195,21 +230,22 @@ def _environment(process: Process, many: bool) -> list[dict[str, Any]]:
         ]
     if process.database:
         found += _of_catalog()
-    if process.service == "gateway":
-        found.append({"name": "DARKROOM_SPOOL", "value": "/tmp/spool"})  # noqa: S108 - a volume
-        if many:
-            found += [
-                {"name": "DARKROOM_IMPORT_IN_FLIGHT", "value": str(IN_FLIGHT)},
-                {"name": "DARKROOM_REEMBED_IN_FLIGHT", "value": str(IN_FLIGHT)},
-            ]
+    if process.service == "gateway" and many:
+        found += [
+            {"name": "DARKROOM_IMPORT_IN_FLIGHT", "value": str(IN_FLIGHT)},
+            {"name": "DARKROOM_REEMBED_IN_FLIGHT", "value": str(IN_FLIGHT)},
+        ]
     if process.name == API:
         # The kubelet and Prometheus come by the pod's address.
         inside = (API, f"{API}.{NAMESPACE}", f"{API}.{NAMESPACE}.svc", "$(POD_IP)")
+        hosts = json.dumps([f"$({_HOST_KEY})", *inside])
         found += [
+            {"name": "DARKROOM_SPOOL", "value": _SPOOL},
+            from_config(_HOST_KEY, API, _HOST_KEY),
             from_pod("POD_IP", "status.podIP"),
             {"name": "DARKROOM_API_HOST", "value": "0.0.0.0"},  # noqa: S104 - as above
             {"name": "DARKROOM_API_PORT", "value": str(API_PORT)},
-            {"name": "DARKROOM_ALLOWED_HOSTS", "value": json.dumps([HOST, *inside])},
+            {"name": "DARKROOM_ALLOWED_HOSTS", "value": hosts},
         ]
     if process.service in ("detector", "ocr", "embedder"):
         found.append({"name": "DARKROOM_MODELS_CACHE", "value": f"{CACHE}/models"})
@@ -240,7 +276,7 @@ def jobs() -> list[Manifest]:
         ),
         _job(
             SCHEMAS,
-            TOOLS,
+            _COMMAND,
             ["schemas", "apply"],
             [SCRATCH],
             [
@@ -260,13 +296,94 @@ def _job(
         "Job",
         "batch/v1",
         f"{name}-{RELEASE}",
-        labels=labels(name),
+        labels=labels(name) | SERVICE,
         spec={
             # Database and registry come up meanwhile.
             "backoffLimit": 20,
+            # A job can't be changed, so the next `apply` with other images needs it gone.
+            "ttlSecondsAfterFinished": 3600,
             "template": template(name, spec),
         },
     )
+
+
+def backups() -> list[Manifest]:
+    """Nightly backups onto a disk of their own, and the way back, which begins by hand alone."""
+    return [
+        manifest("PersistentVolumeClaim", "v1", BACKUP, spec=claim(_BACKUP_DISK)),
+        *accounts((BACKUP,)),
+        _cron_job(BACKUP, suspended=False),
+        _cron_job(RESTORE, suspended=True),
+    ]
+
+
+def _cron_job(door: str, *, suspended: bool) -> Manifest:
+    """Both have the same name on their pods: who may restore reaches what who backs up does."""
+    process = Process(
+        BACKUP,
+        "gateway",
+        Share("250m", 512, 2048),
+        (door, "--folder", f"{_BACKUP_FOLDER}/darkroom"),
+        redis=False,
+        database=True,
+    )
+    disk = {"name": BACKUP, "persistentVolumeClaim": {"claimName": BACKUP}}
+    volumes = [*_volumes(process, many=False), (disk, _BACKUP_FOLDER)]
+    program = container(
+        BACKUP,
+        f"darkroom-gateway:{RELEASE}",
+        process.share,
+        volumes,
+        args=list(process.arguments),
+        envFrom=_settings_of(process),
+        env=_environment(process, many=False),
+    )
+    spec = {**pod(BACKUP, [program], volumes), "restartPolicy": "Never"}
+    return manifest(
+        "CronJob",
+        "batch/v1",
+        door,
+        labels=labels(BACKUP),
+        spec={
+            "schedule": "15 3 * * *",
+            "suspend": suspended,
+            "concurrencyPolicy": "Forbid",
+            "jobTemplate": {"spec": {"backoffLimit": 2, "template": template(BACKUP, spec)}},
+        },
+    )
+
+
+def tools() -> list[Manifest]:
+    """A pod to work in with `kubectl exec`: the `darkroom` command as Kafka's user for people."""
+    volumes: list[Volume] = [
+        SCRATCH,
+        secret_file("kafka-ca", KAFKA_CA, "ca.crt", _KAFKA_FOLDER),
+    ]
+    program = container(
+        TOOLS,
+        f"{_COMMAND}:{RELEASE}",
+        _SMALL,
+        volumes,
+        command=["sleep", "infinity"],
+        envFrom=[{"configMapRef": {"name": SETTINGS}}],
+        env=[
+            {"name": "DARKROOM_KAFKA_USER", "value": PEOPLES_USER},
+            from_secret("DARKROOM_KAFKA_PASSWORD", f"{USER_SECRET}{PEOPLES_USER}", "password"),
+            {"name": "HOME", "value": "/tmp"},  # noqa: S108 - a volume
+        ],
+    )
+    # `sleep` is the first process, which signals do not end.
+    spec = {**pod(TOOLS, [program], volumes), "terminationGracePeriodSeconds": 1}
+    content = {
+        "replicas": 1,
+        "revisionHistoryLimit": 1,
+        "selector": {"matchLabels": labels(TOOLS)},
+        "template": template(TOOLS, spec),
+    }
+    return [
+        *accounts((TOOLS,)),
+        manifest("Deployment", "apps/v1", TOOLS, labels=labels(TOOLS), spec=content),
+    ]
 
 
 def api_service() -> Manifest:

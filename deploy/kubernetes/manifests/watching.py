@@ -1,4 +1,5 @@
-"""Prometheus: whom to ask, and the rules of deploy/prometheus."""
+"""Prometheus: whom to ask, the rules of deploy/prometheus; Grafana: the dashboards of
+deploy/grafana."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -56,7 +57,7 @@ _LABEL_OF_POD: Final = "__meta_kubernetes_pod_label_app_kubernetes_io_name"
 
 def rules(folder: Path) -> list[Manifest]:
     """A PrometheusRule of each file of rules; none while there is none."""
-    files = [folder / name for name in ("rules.yml", "alerts.yml")]
+    files = [folder / name for name in ("rules.yml", "alerts.yml", "kubernetes.yml")]
     return [
         manifest(
             "PrometheusRule",
@@ -66,4 +67,19 @@ def rules(folder: Path) -> list[Manifest]:
         )
         for file in files
         if file.is_file()
+    ]
+
+
+def dashboards(folder: Path) -> list[Manifest]:
+    """A ConfigMap of each dashboard, by the label at which Grafana's sidecar knows them."""
+    return [
+        manifest(
+            "ConfigMap",
+            "v1",
+            f"dashboard-{file.stem}",
+            labels={"grafana_dashboard": "1"},
+            annotations={"grafana_folder": "Darkroom"},
+            data={f"darkroom-{file.name}": file.read_text(encoding="utf-8")},
+        )
+        for file in sorted(folder.glob("*.json"))
     ]

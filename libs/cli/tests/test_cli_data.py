@@ -2,18 +2,25 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import typer
 
 from darkroom_cli.commands import data
 from darkroom_cli.errors import DarkroomError, StackError
 from darkroom_cli.gateway_program import ask_gateway
 from darkroom_cli.paths import DataFolder
+from darkroom_cli.stack import Stack
 
-DONE = {"photos": 2, "rows": 30, "objects": 4, "schemas": 5, "bytes": 6_000, "missing": 0}
+DONE = {
+    **{"photos": 2, "rows": 30, "objects": 4, "schemas": 5, "bytes": 6_000},
+    **{"missing": 0, "missing_keys": None},
+}
 
 
 @pytest.fixture
@@ -45,15 +52,70 @@ def test_a_system_elsewhere_is_saved_and_put_back_by_its_settings(
     assert "2 photos" in capsys.readouterr().out
 
 
-def test_objects_that_are_missing_are_told(
-    asked: list[list[str]],
+def test_schemas_alone_are_put_back(
+    asked: list[list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.restore(tmp_path, schemas_only=True)
+    assert asked == [["restore", "--folder", str(tmp_path), "--schemas-only"]]
+    assert capsys.readouterr().out == "5 versions of schemas have their ids\n"
+    for replace in (True, False):
+        with pytest.raises(typer.BadParameter):
+            data.restore(tmp_path, replace, without_schemas=not replace, schemas_only=True)
+
+
+def test_here_they_are_put_back_without_a_catalog(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DARKROOM_DATABASE", raising=False)
+    began: list[Sequence[str]] = []
+
+    @contextmanager
+    def started(place: DataFolder, infrastructure: Sequence[str]) -> Iterator[Any]:
+        assert place.root == tmp_path
+        began.append(infrastructure)
+        yield SimpleNamespace(environment={"DARKROOM_REGISTRY": "here"})
+
+    def answer(words: Sequence[str], environment: Mapping[str, str], _tell: object) -> Any:
+        assert words[-1] == "--schemas-only"
+        assert environment == {"DARKROOM_REGISTRY": "here"}
+        return DONE
+
+    monkeypatch.setattr(data, "_started", started)
+    monkeypatch.setattr(data, "ask_gateway", answer)
+    data.restore(tmp_path / "backup", schemas_only=True, data=tmp_path)
+    assert began == [("kafka", "registry")]
+
+
+def test_what_does_not_run_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the gateway would refuse it, as an address that is none."""
+    addresses = {"registry": "http://here", "objects": "file:///objects"}
+    monkeypatch.setattr(Stack, "addresses", addresses)
+    environment = Stack(tmp_path, (), infrastructure=("registry",)).environment
+    assert environment["DARKROOM_REGISTRY"] == "http://here"
+    assert not environment.keys() & {"DARKROOM_REDIS", "DARKROOM_KAFKA", "DARKROOM_DATABASE"}
+
+
+@pytest.mark.parametrize("number", [3, 7])
+def test_objects_that_are_missing_are_told_and_end_with_a_code_of_their_own(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    asked: list[list[str]],
+    number: int,
 ) -> None:
-    monkeypatch.setattr(data, "ask_gateway", lambda *_: {**DONE, "missing": 3})
-    data.backup(tmp_path)
-    assert "3 objects that the catalog names are not in the store" in capsys.readouterr().err
+    keys = [f"originals/{each}" for each in range(number)]
+    (tmp_path / "missing.txt").write_text("".join(f"{key}\n" for key in keys))
+    lacking = {**DONE, "missing": number, "missing_keys": "missing.txt"}
+    monkeypatch.setattr(data, "ask_gateway", lambda *_: lacking)
+    with pytest.raises(typer.Exit) as ended:
+        data.backup(tmp_path, as_json=True)
+    assert ended.value.exit_code == 3
+    said = capsys.readouterr()
+    assert json.loads(said.out) == lacking
+    shown = ", ".join(keys[:5]) + (", …." if number > 5 else ".")
+    assert f"{number} objects that the catalog names are not in the store as" in said.err
+    assert shown in said.err
+    assert str(tmp_path / "missing.txt") in said.err
 
 
 def test_a_stack_that_is_not_up_is_not_saved(

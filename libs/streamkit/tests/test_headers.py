@@ -13,10 +13,12 @@ from streamkit import Emit, headers
 from streamkit.headers import (
     TRACE_SAMPLE,
     event_headers,
+    in_version_00,
     is_traceparent,
     next_span,
     readable,
     sample_new_traces,
+    traceparent_of,
 )
 
 EVENT = Emit("photo.text-read.v1", "key", {}, "id-é")
@@ -66,6 +68,36 @@ def test_flags_of_a_trace_are_kept(flags: str) -> None:
     assert after[-2:] == flags
     assert after[:36] == cause[:36]
     assert is_traceparent(after)
+
+
+@pytest.mark.parametrize(
+    ("later", "flags"),
+    [
+        ("01" + TRACE[2:], "01"),
+        ("cc" + TRACE[2:-2] + "fe", "00"),
+        ("cc" + TRACE[2:] + "-what-the-future-will-be-like", "01"),
+        ("fe" + TRACE[2:] + "-" + "x" * 10_000, "01"),
+    ],
+)
+def test_a_trace_of_a_later_version_is_continued(later: str, flags: str) -> None:
+    found = TRACE[:-2] + flags
+    assert traceparent_of([("traceparent", later.encode())]) == found
+    assert in_version_00(later) == found
+    after = next_span(later)
+    assert is_traceparent(after)
+    assert (after[:36], after[-2:]) == (found[:36], flags)
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    [
+        *("ff" + TRACE[2:], "01" + TRACE[2:] + ".more", TRACE + "-more", "1" + TRACE[2:]),
+        *(f"01-{'0' * 32}-b7ad6b7169203331-01", "01" + TRACE[2:].upper(), "", "01-"),
+    ],
+)
+def test_no_version_makes_a_trace_of_rubbish(rubbish: str) -> None:
+    assert not is_traceparent(in_version_00(rubbish))
+    assert next_span(rubbish)[3:35] != TRACE[3:35]
 
 
 @pytest.mark.parametrize(("fraction", "least", "most"), [(0, 0, 0), (1, 2000, 2000)])

@@ -15,8 +15,9 @@ from streamkit import tracing
 from streamkit.engine.work import Work
 from streamkit.log_line import LogLine
 from streamkit.logs import RecordLines, configure_logs, log_about, name_keys, named
-from streamkit.records import Taken
+from streamkit.records import RawRecord, Taken
 
+PHOTO = "7e4d79c4-9ec8-58c4-9bdb-e2d0b6792d90"
 SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
@@ -38,7 +39,7 @@ def _logs_as_before() -> Iterator[None]:
 
 
 def work(offset: int = 7) -> Work:
-    record = Taken("photo.submitted.high.v1", 3, offset, b"k", b"v", [], 0)
+    record = Taken("photo.submitted.high.v1", 3, offset, PHOTO.encode(), b"v", [], 0)
     return Work(1, "high", 2, record)
 
 
@@ -139,9 +140,11 @@ def test_a_record_is_named_by_its_key_where_that_is_an_id(
     name_keys(KEYS)
     log_about([work()])
     structlog.get_logger("handler").info("read")
-    assert lines(capsys)[0]["photo_id"] == "k"
-    assert named("batch.photo-ended.v1", b"b/7") == {"batch_id": "b", "chunk": "7"}
-    assert named("batch.photo-ended.v1", b"strange") == {"batch_id": "strange"}
+    assert lines(capsys)[0]["photo_id"] == PHOTO
+    key = f"{PHOTO}/7".encode()
+    assert named("batch.photo-ended.v1", key) == {"batch_id": PHOTO, "chunk": "7"}
+    assert named("batch.photo-ended.v1", b"Ada") == {"batch_id": "[not an id]"}
+    assert named("photo.submitted.high.v1", b"Ada") == {"photo_id": "[not an id]"}
     assert named("ops.worker.v1", b"k") == {}
     assert named("photo.submitted.high.v1", None) == {}
 
@@ -156,7 +159,7 @@ def test_a_line_within_a_request_has_its_trace(capsys: pytest.CaptureFixture[str
     assert "trace_id" not in second
 
 
-def over(topic: str = "photo.submitted.high.v1", key: bytes = b"k") -> Taken:
+def over(topic: str = "photo.submitted.high.v1", key: bytes = PHOTO.encode()) -> Taken:
     return Taken(topic, 3, 7, key, b"v", [("traceparent", SPAN.encode())], 0)
 
 
@@ -178,7 +181,7 @@ def test_a_record_that_is_over_has_a_line(capsys: pytest.CaptureFixture[str]) ->
         **{"service": "ocr", "engine": "high", "level": "info", "logger": "streamkit.records"},
         **{"event": "handled", "topic": "photo.submitted.high.v1", "partition": 3, "offset": 7},
         **{"lane": "high", "attempt": 2, "outcome": "done", "ms": 1.2},
-        **{"photo_id": "k", "trace_id": SPAN[3:35]},
+        **{"photo_id": PHOTO, "trace_id": SPAN[3:35]},
     }
     LogLine.model_validate({**line, "timestamp": timestamp})
 
@@ -197,14 +200,22 @@ def test_records_have_no_lines_above_the_level_info(capsys: pytest.CaptureFixtur
     assert lines(capsys) == []
 
 
-def test_a_hostile_key_makes_no_line_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(b'"}\n{"event": "forged"' + b"\xff" * 1_000, b"ada@example.com", b"Ada's wedding.jpg"),
+        *(b"", PHOTO.encode() + b" password=hunter2", PHOTO.encode() + b"\n"),
+    ],
+)
+def test_a_key_that_is_no_id_is_not_said(key: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("ocr", "info")
     name_keys(KEYS)
-    write(over(key=b'"}\n{"event": "forged"' + b"\xff" * 1_000))
-    (line,) = lines(capsys)
-    assert line["event"] == "handled"
-    assert line["photo_id"].startswith('"}\n{"event": "forged"')
-    assert len(line["photo_id"]) <= 200
+    write(over(key=key))
+    found = RecordLines()
+    found.published([RawRecord("photo.submitted.high.v1", key, b"v", [])])
+    first, second = lines(capsys)
+    assert (first["event"], first["photo_id"]) == ("handled", "[not an id]")
+    assert (second["event"], second["photo_id"]) == ("published", "[not an id]")
 
 
 def test_whatever_says_it_every_line_has_the_shape(capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,12 +37,36 @@ SECRETS = [
     ("-----BEGIN RSA PRIVATE KEY-----\nMIIEpA\n-----END RSA PRIVATE KEY-----", "MIIEpA"),
     ("-----BEGIN PRIVATE KEY-----\ncut off: MIIEpA", "MIIEpA"),
     ("cookie: session=abc123def", "abc123def"),
+    ("Authorization: Token abcdef0123", "abcdef0123"),
+    ("got {'Authorization': 'Token abcdef0123', 'Host': 'x'}", "abcdef0123"),
+    ("(b'authorization', b'ApiKey abcdef0123')", "abcdef0123"),
+    ('Proxy-Authorization: Digest username="ada", response="deadbeef"', "deadbeef"),
+    ("Set-Cookie: a=b; other=hunter2; Path=/", "hunter2"),
+    ("cookies={'a': 'b', 'other': 'hunter2'}", "hunter2"),
+    (r"""{"password": "hun\"ter2", "x": 1}""", "ter2"),
+    (r"""'{\"password\": \"hunter2\"}'""", "hunter2"),
+    ("token: dk_live0123456789!and-more", "and-more"),
+    ("POST https://hooks.slack.com/services/T00/B00/XXXsecretXXX: 404", "XXXsecretXXX"),
+    ("POST https://discord.com/api/webhooks/123/abcdef failed", "abcdef"),
+    ("https://house.webhook.office.com/webhookb2/1@2/IncomingWebhook/3/4", "IncomingWebhook"),
 ]
 
 PERSONALS = [
     ("taken at 52.520008, 13.404954", "52.520008"),
     ("GPSLatitude: 52.52, GPSLongitude: 13.4", "52.52"),
+    ("at lat 52.5200 lon 13.4050", "52"),
+    ("at lat 52.5200 lon 13.4050", "13"),
+    ('{"lat": 52.52, "lng": 13.4}', "13.4"),
+    ("52°31'12\" N 13°24'18\" E", "31"),
+    ("52°31'12\" N 13°24'18\" E", "24"),
+    ("52 deg 31' 12.00\" N, 13 deg 24' 18.00\" E", "24"),
+    ("at 52.52000° N, 13.40500° E", "13.4"),
+    ("GPSLatitude: (52.0, 31.0, 12.0)", "31.0"),
+    ("GPSLatitude: ((52, 1), (31, 1), (12, 1))", "31"),
+    ("GPSInfo: {1: 'N', 2: (52.0, 31.0, 12.0)}", "31.0"),
+    ("[52.520008123456789012, 13.404954123456789]", "13.404"),
     ("Artist=Ada", "Ada"),
+    ("Artist: Ada Lovelace", "Lovelace"),
     ("owner_name: 'Ada Lovelace'", "Lovelace"),
     ("serial number: 4711081500", "4711081500"),
     ("mail to ada@example.com failed", "ada@example.com"),
@@ -97,6 +121,9 @@ def test_a_field_of_that_name_is_personal(name: str) -> None:
         "GET /v1/photos/7e4d79c4-9ec8-58c4-9bdb-e2d0b6792d90/thumbnail 404",
         "https://darkroom.example.com:8080/v1/imports?limit=3",
         "heads/labels.json, model.safetensors",
+        "turned by 90° and by 180 degrees",
+        "https://example.com/webhook answers 404",
+        "the latency is 5 ms: flat, longer than before",
     ],
 )
 def test_what_is_neither_stays_as_it_is(text: str) -> None:
@@ -112,6 +139,26 @@ def test_ids_places_and_numbers_stay() -> None:
     assert said(**line) == line
 
 
+@pytest.mark.parametrize("name", ["photo_id", "batch_id", "trace_id"])
+@pytest.mark.parametrize(
+    "text", ["ada@example.com", "7e4d79c4 password=hunter2", ["dk_0123456789"]]
+)
+def test_an_id_that_is_none_is_looked_at(name: str, text: Any) -> None:
+    found = str(said(**{name: text})[name])
+    assert PERSONAL in found or SECRET in found
+
+
+def test_what_is_hidden_already_stays_so() -> None:
+    for once in (redacted(text) for text, _ in SECRETS + PERSONALS):
+        assert "[file]" in once or redacted(once) == once
+
+
+def test_the_rest_of_a_text_is_kept() -> None:
+    assert redacted("token=abc, lane high") == f"token={SECRET}, lane high"
+    assert redacted("token: dk_0123456789 of ada") == f"token: {SECRET} of ada"
+    assert redacted("lat 52.52 of 3 photos") == f"lat {PERSONAL} of 3 photos"
+
+
 def test_the_kind_of_a_file_is_kept() -> None:
     assert redacted("can't decode /srv/in/Mum.HEIC: cut off") == "can't decode [file].HEIC: cut off"
 
@@ -124,6 +171,8 @@ HOSTILE = [
     *("a" * 1_000_000, "/" * 1_000_000, "@" * 1_000_000, "password=" * 100_000),
     *("." * 1_000_000, "1.111," * 100_000, "eyJ" * 300_000, "a://" * 200_000),
     *("'" * 100_000 + ".jpg", "x." * 400_000, "-----BEGIN PRIVATE KEY-----" * 30_000),
+    *("http://hook" * 90_000, "1.1 deg 1.1'" * 90_000, "lat 1." * 100_000, "gps:(" * 100_000),
+    *("cookie:" * 100_000, 'token:"\\' * 100_000, "token:[secret]" * 50_000, "52°" * 200_000),
     *("a@a." * 200_000, "/home/" * 200_000, " \t" * 400_000 + "=", "\\" * 500_000),
 ]
 

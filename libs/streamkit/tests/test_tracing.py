@@ -146,6 +146,14 @@ def test_a_record_without_a_trace_begins_one(recorded: Recorded) -> None:
     assert format_span_id(span.context.span_id) == own[36:52]
 
 
+def test_a_trace_of_a_later_version_is_gone_on_with(recorded: Recorded) -> None:
+    own = handle(f"cc{CAUSE[2:]}-more")
+    (span,) = recorded.spans
+    assert span.parent is not None
+    assert format_span_id(span.parent.span_id) == CAUSE[36:52]
+    assert (own[:2], own[3:35]) == ("00", TRACE_ID)
+
+
 def test_what_a_handler_traces_is_part_of_its_record(recorded: Recorded) -> None:
     tracer = recorded.recorder.provider.get_tracer("of the handler")
     span = next_span(CAUSE)

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import ValidationError
 
 from gateway.catalog.outbox import Waiting
@@ -40,6 +41,18 @@ def test_a_defect_in_one_duty_stops_all_and_is_told() -> None:
 def test_readiness_names_the_duties_that_lack_the_catalog() -> None:
     control = Control([Duty("relay", 1, absent, never)])
     assert control.waiting_for() == ["the catalog for relay"]
+
+
+def test_a_replica_says_from_the_start_that_it_does_not_lead() -> None:
+    said = []
+
+    def connect() -> Conn:
+        said.append(REGISTRY.get_sample_value("darkroom_leading", {"duty": "unheard of"}))
+        return broken()
+
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        Duty("unheard of", 1, connect, never).run(threading.Event())
+    assert said == [0]
 
 
 def test_a_record_is_what_was_written_into_the_outbox() -> None:

@@ -1,8 +1,7 @@
-"""What the control door tells Prometheus of broker, catalog and folders."""
+"""What the control door tells Prometheus of broker and catalog."""
 
 import threading
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
@@ -13,7 +12,7 @@ from gateway.control import measuring, metrics
 from gateway.control.broker_values import broker_values
 from gateway.control.lag import Hop, Layout, Look
 from gateway.control.loads import Loads
-from gateway.control.measuring import Measuring, disks
+from gateway.control.measuring import Measuring
 from gateway.control.relay import Relay
 from gateway.load import Limits
 from gateway.recorder.metrics import PHOTO_DURATION, PHOTOS_ENDED, count_durations, count_ends
@@ -108,11 +107,11 @@ def told(snapshot: Snapshot) -> dict[str, dict[tuple[str, ...], float]]:
 
 
 def test_a_broker_that_is_away_is_not_told_of_and_the_catalog_is(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(measuring, "totals", lambda conn: {"darkroom_photos": {("review",): 4.0}})
     broker, conn = Broker(), Any
-    looks = Measuring(broker, {"spool": tmp_path, "objects": None})
+    looks = Measuring(broker)
     looks.turn(conn)  # type: ignore[arg-type]
     assert told(metrics.BROKER)["darkroom_stage_retention_seconds"] == {("intake", "high"): 86_400}
     assert told(metrics.BROKER)["kafka_consumergroup_lag_sum"] == {(GROUP, TOPIC): 3}
@@ -121,17 +120,6 @@ def test_a_broker_that_is_away_is_not_told_of_and_the_catalog_is(
     looks.turn(conn)  # type: ignore[arg-type]
     assert told(metrics.BROKER) == {}
     assert told(metrics.CATALOG)["darkroom_photos"] == {("review",): 4}
-    assert set(told(metrics.CATALOG)["darkroom_disk_free_bytes"]) == {("spool",)}
-
-
-def test_a_folder_that_is_not_there_yet_has_no_disk(tmp_path: Path) -> None:
-    found = disks({"spool": tmp_path, "objects": tmp_path / "none"})
-    assert set(found["darkroom_disk_size_bytes"]) == {("spool",)}
-    assert (
-        0
-        <= found["darkroom_disk_free_bytes"]["spool",]
-        <= found["darkroom_disk_size_bytes"]["spool",]
-    )
 
 
 def ended(lane: str, outcome: str) -> float:

@@ -152,9 +152,10 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The DARKROOM_ settings with which a program of ours finds this stack."""
+        """The DARKROOM_ settings with which a program of ours finds this stack, what of it runs."""
         known = dict.fromkeys(("kafka", "registry", "database", "redis", "objects"), "")
-        return {**service_environment(self.data, {**known, **self.addresses}), **self._wishes.env}
+        found = service_environment(self.data, {**known, **self.addresses})
+        return {**{name: value for name, value in found.items() if value}, **self._wishes.env}
 
     def lacking(self) -> list[str]:
         """Those of the extras that were wished for and do not run in the stack that is up."""

@@ -8,8 +8,9 @@ import tempfile
 import threading
 import time
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -77,8 +78,8 @@ class Result:
         return not self.failed and not self.broken_checks and self.passed > 0
 
 
-_SHARING: Final = ("--dist", "loadgroup", "--no-loadscope-reorder")
-"""Tests say themselves what belongs together and what is first: tests/support/sharing_out.py."""
+_SHARING: Final = ("--dist", "loadfile", "--no-loadscope-reorder")
+"""tests/support/sharing_out.py says what belongs together and what is first."""
 
 
 def run_suites(suites: Sequence[Suite], root: Path, arguments: Sequence[str]) -> list[Result]:
@@ -115,7 +116,11 @@ def run_suite(suite: Suite, root: Path, arguments: Sequence[str], out: IO[str]) 
     is a file of the system's."""
     result = Result(suite)
     began = time.monotonic()
-    with ThreadPoolExecutor(1) as beside, tempfile.TemporaryDirectory() as folder:
+    with (
+        ThreadPoolExecutor(1) as beside,
+        tempfile.TemporaryDirectory() as folder,
+        _environment() as environment,
+    ):
         checks = [(check, beside.submit(_check, check, root)) for check in suite.checks]
         report = Path(folder) / "report.xml"
         shared = ("-n", str(suite.workers), *_SHARING) if suite.workers > 1 else ()
@@ -123,7 +128,7 @@ def run_suite(suite: Suite, root: Path, arguments: Sequence[str], out: IO[str]) 
         command = (sys.executable, "-m", "pytest", *told, *shared, *arguments, *suite.paths)
         out.flush()
         code = subprocess.run(
-            command, cwd=root, check=False, stdout=out, stderr=subprocess.STDOUT, env=_environment()
+            command, cwd=root, check=False, stdout=out, stderr=subprocess.STDOUT, env=environment
         ).returncode
         if out.seekable():  # what the tests wrote moved the file, not our place in it
             out.seek(0, os.SEEK_END)
@@ -139,9 +144,21 @@ def run_suite(suite: Suite, root: Path, arguments: Sequence[str], out: IO[str]) 
     return result
 
 
-def _environment() -> dict[str, str]:
-    """Systems under test have the same right to the CPU as the suites that run beside them."""
-    return {**os.environ, "DARKROOM_SERVICE_NICE": "0"}
+_MEMORY: Final = Path("/dev/shm")  # noqa: S108 - a folder of our own is made there
+_ROOM: Final = 6 * 1024**3
+"""Bytes that all suites together need at most for what they write, with a good deal to spare."""
+
+
+@contextmanager
+def _environment() -> Iterator[dict[str, str]]:
+    """Tests write and forget, thousands of databases among others: that happens in memory where
+    there is room, so that no disk is waited for. Systems under test have the same right to the CPU
+    as the suites that run beside them."""
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _ROOM
+    with tempfile.TemporaryDirectory(
+        prefix="darkroom-", dir=_MEMORY if roomy else None, ignore_cleanup_errors=True
+    ) as folder:
+        yield {**os.environ, "DARKROOM_SERVICE_NICE": "0", "TMPDIR": folder}
 
 
 def _check(check: Sequence[str], root: Path) -> tuple[str, bool]:

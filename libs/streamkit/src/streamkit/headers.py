@@ -18,6 +18,11 @@ TRACE_SAMPLE: Final = 0.01
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, version 00."""
 
+_LATER: Final = re.compile(
+    r"(?!00|ff)[0-9a-f]{2}-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+"""Of a later version, which may have more fields."""
+
 _LOW_64: Final = 2**64 - 1
 
 _MAX_HEADERS: Final = 64
@@ -67,6 +72,7 @@ def event_headers(
 
 def next_span(traceparent: str | None) -> str:
     """A traceparent of the same trace with a new span id; a new trace for None or rubbish."""
+    traceparent = in_version_00(traceparent)
     if is_traceparent(traceparent):
         return f"{traceparent[:36]}{_span_id()}{traceparent[52:]}"
     trace = _ids.getrandbits(128) or 1
@@ -79,11 +85,20 @@ def is_traceparent(text: str | None) -> TypeGuard[str]:
     return text is not None and _TRACEPARENT.fullmatch(text) is not None
 
 
+def in_version_00(text: str | None) -> str | None:
+    """A traceparent of a later version as W3C wants it read: its trace, its span and
+    whether it is sampled, in version 00. Anything else as it is."""
+    if text is None or text.startswith("00-"):
+        return text
+    later = _LATER.fullmatch(text)
+    return f"00-{later[1]}-{int(later[2], 16) & 1:02x}" if later else text
+
+
 def traceparent_of(headers: RawHeaders) -> str | None:
-    """The traceparent of a record; whatever it says."""
+    """The traceparent of a record, in version 00 if it can be read; else whatever it says."""
     for name, value in headers:
         if name == "traceparent":
-            return value[:64].decode("ascii", "replace")
+            return in_version_00(value[:64].decode("ascii", "replace"))
     return None
 
 

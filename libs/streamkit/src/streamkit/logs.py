@@ -16,7 +16,7 @@ import structlog
 from streamkit.engine.work import Work
 from streamkit.headers import is_traceparent, traceparent_of
 from streamkit.records import RawHeaders, RawRecord, Taken
-from streamkit.redaction import redact
+from streamkit.redaction import id_or_not, redact
 from streamkit.tracing import current
 
 _Line = MutableMapping[str, Any]
@@ -105,12 +105,15 @@ def log_about(works: Sequence[Work], traceparent: str = "") -> None:
 
 
 def named(topic: str, key: bytes | None) -> Mapping[str, str]:
-    """The ids that a record's key is, by their names; none if it is not known what they are."""
+    """The ids that a record's key is, by their names; none if it is not known what they are.
+
+    Anybody can write a record: what has not the shape of such an id is `[not an id]`.
+    """
     names = _Current.keys.get(topic)
     if not names or key is None:
         return {}
-    text = key[:200].decode("utf-8", "replace")
-    return dict(zip(names, text.split("/"), strict=False))
+    texts = key[:200].decode("utf-8", "replace").split("/")
+    return {name: id_or_not(name, text) for name, text in zip(names, texts, strict=False)}
 
 
 class RecordLines:
@@ -139,7 +142,7 @@ class RecordLines:
         self, event: str, topic: str, key: bytes | None, headers: RawHeaders, said: str
     ) -> None:
         (name,) = _Current.keys[topic]
-        text = json.dumps((key or b"")[:200].decode("utf-8", "replace"))
+        text = json.dumps(id_or_not(name, (key or b"")[:200].decode("utf-8", "replace")))
         trace = traceparent_of(headers)
         if is_traceparent(trace):
             said += f', "trace_id": "{trace[3:35]}"'

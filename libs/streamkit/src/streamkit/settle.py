@@ -12,7 +12,7 @@ from streamkit.deadletters import dead_letter, without_value
 from streamkit.engine.work import Result
 from streamkit.errors import Reject
 from streamkit.gate import BROKER, Gate
-from streamkit.headers import is_traceparent, readable
+from streamkit.headers import is_traceparent, traceparent_of
 from streamkit.items import Item
 from streamkit.job import HIGH, Job
 from streamkit.logs import RecordLines, named
@@ -476,5 +476,5 @@ def _about(item: Item) -> Mapping[str, object]:
         "key": (record.key or b"").decode("utf-8", "replace")[:100],
         **named(record.topic, record.key),
     }
-    traceparent = readable(record.headers).get("traceparent", "")
+    traceparent = traceparent_of(record.headers)
     return {**about, "trace_id": traceparent[3:35]} if is_traceparent(traceparent) else about

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Final
 from streamkit.engine.work import Work
 from streamkit.headers import (
     TRACE_SAMPLE,
+    in_version_00,
     is_traceparent,
     next_span,
     sample_new_traces,
@@ -81,7 +82,13 @@ def begin(work: Work, span: str, cause: str | None) -> "Span | None":
     recorder = _Current.recorder
     if recorder is None or span[-1] not in _SAMPLED:
         return None
-    return recorder.begin(work, span, cause if is_traceparent(cause) else None)
+    return recorder.begin(work, span, _read(cause))
+
+
+def _read(cause: str | None) -> str | None:
+    """A traceparent that somebody else may have made; None for rubbish."""
+    cause = in_version_00(cause)
+    return cause if is_traceparent(cause) else None
 
 
 def begin_followed(record: Taken) -> "Span | None":
@@ -104,7 +111,7 @@ def begin_request(method: str, span: str, cause: str | None) -> "RequestSpan | N
     recorder = _Current.recorder
     if recorder is None or span[-1] not in _SAMPLED:
         return None
-    return recorder.begin_request(method, span, cause if is_traceparent(cause) else None)
+    return recorder.begin_request(method, span, _read(cause))
 
 
 def published(topic: str, cause: str | None = None) -> str:
@@ -115,7 +122,7 @@ def published(topic: str, cause: str | None = None) -> str:
     span = next_span(cause)
     recorder = _Current.recorder
     if recorder is not None and span[-1] in _SAMPLED:
-        recorder.published(topic, span, cause if is_traceparent(cause) else None)
+        recorder.published(topic, span, _read(cause))
     return span
 
 

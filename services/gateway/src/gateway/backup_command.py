@@ -11,13 +11,16 @@ import psycopg
 from gateway.backup.making import back_up
 from gateway.backup.manifest import BackupError, Manifest
 from gateway.backup.registry import Registry
-from gateway.backup.restoring import Target, restore, verify
+from gateway.backup.restoring import Target, restore, restore_schemas, verify
 from gateway.command import Command
 from gateway.control.lag import KafkaOffsets
 from gateway.migrations import MigrationError
 from streamkit import ObjectStore
 
 _EVERY_S: Final = 0.2
+
+_LACKING: Final = 3
+"""The exit code of a backup that was made, but lacks objects that its catalog names."""
 
 
 def run_backup(command: Command, told: TextIO) -> int:
@@ -31,7 +34,7 @@ def run_backup(command: Command, told: TextIO) -> int:
         telling.line({"error": _cause(error), "cure": getattr(error, "cure", "")})
         return 1
     telling.line({"done": summary(manifest)})
-    return 0
+    return _LACKING if command.door == "backup" and manifest.objects.missing else 0
 
 
 def summary(manifest: Manifest) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def summary(manifest: Manifest) -> dict[str, Any]:
         "photos": rows.get("photos", 0),
         "objects": manifest.objects.count,
         "missing": manifest.objects.missing,
+        "missing_keys": manifest.objects.missing_keys,
         "schemas": sum(len(versions) for versions in schemas.values()),
         "bytes": manifest.objects.bytes + sum(file.bytes for file in files),
     }
@@ -56,6 +60,8 @@ def summary(manifest: Manifest) -> dict[str, Any]:
 def _run(command: Command, folder: Path, tell: "_Telling") -> Manifest:
     if command.door == "restore" and command.verify_only:
         return verify(folder, tell)
+    if command.door == "restore" and command.schemas_only:
+        return restore_schemas(folder, Registry(command.registry), tell)
     store = ObjectStore(command.objects, command.stores)
     registry = None if command.without_schemas else Registry(command.registry)
     if command.door == "backup":

@@ -32,6 +32,9 @@ class Command(Settings):
     without_schemas: CliImplicitFlag[bool] = Field(
         False, description="backup and restore only: leave out the registry, which is not Apicurio"
     )
+    schemas_only: CliImplicitFlag[bool] = Field(
+        False, description="restore only: the registry's schemas and nothing else"
+    )
     verify_only: CliImplicitFlag[bool] = Field(
         False, description="restore only: read the backup and change nothing"
     )

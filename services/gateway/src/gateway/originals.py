@@ -1,8 +1,11 @@
 """The bytes of photos as they were handed in, stored once by content."""
 
 import hashlib
+import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+_KEY: Final = re.compile(r"originals/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,12 @@ class Stores(Protocol):
 def original_key(sha256: str) -> str:
     """Key of the original with this SHA-256 in the object store."""
     return f"originals/{sha256[:2]}/{sha256}"
+
+
+def named_sha256(key: str) -> str | None:
+    """The SHA-256 that the key of an original names; None for another object's key."""
+    found = _KEY.fullmatch(key)
+    return found and found[2]
 
 
 def store_original(store: Stores, data: bytes) -> Original:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -28,6 +29,11 @@ WithoutSchemas = Annotated[
     typer.Option("--without-schemas", help="Leave out the schema registry, if it is not Apicurio."),
 ]
 
+_LACKING: Final = 3
+"""The exit code of a backup that lacks objects."""
+
+_SHOWN: Final = 5
+
 _WORDS: Final = {
     "verify": "reading the backup",
     "catalog": "the catalog",
@@ -43,16 +49,16 @@ def backup(
     data: Data = None,
 ) -> None:
     """Save catalog, photos and schemas while Darkroom runs. Into the same folder again: only what
-    is new is copied, and until all is there the backup of before stays."""
+    is new is copied, and until all is there the backup of before stays.
+
+    Exit code 3: it was made, but the store lacks objects that the catalog names.
+    """
     environment = {} if _elsewhere() else _environment(local_stack(data))
     done = _told("backup", folder, _flags(without_schemas), environment)
     _show(done, f"saved in {folder}", as_json)
     if done["missing"]:
-        typer.secho(
-            f"darkroom: {done['missing']} objects that the catalog names are not in the store.",
-            fg="red",
-            err=True,
-        )
+        _tell_missing(folder / done["missing_keys"], done["missing"])
+        raise typer.Exit(_LACKING)
 
 
 def restore(
@@ -61,10 +67,23 @@ def restore(
         bool, typer.Option("--replace", help="Also where there is something: that goes.")
     ] = False,
     without_schemas: WithoutSchemas = False,
+    schemas_only: Annotated[
+        bool,
+        typer.Option("--schemas-only", help="Only the schema registry, where Kafka alone is lost."),
+    ] = False,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
     """Check a backup and put it back, before Darkroom is started. Interrupted, run it again."""
+    if schemas_only:
+        if replace or without_schemas:
+            raise typer.BadParameter("--schemas-only goes with neither of the others")
+        done = _schemas_only(folder, data)
+        if as_json:
+            typer.echo(json.dumps(done, indent=2))
+        else:
+            typer.echo(f"{done['schemas']} versions of schemas have their ids")
+        return
     words = _flags(without_schemas)
     if _elsewhere():
         done = _told("restore", folder, [*words, *(["--replace"] if replace else [])], {})
@@ -114,6 +133,28 @@ def _environment(stack: Stack) -> dict[str, str]:
 
 def _flags(without_schemas: bool) -> list[str]:
     return ["--without-schemas"] if without_schemas else []
+
+
+def _schemas_only(folder: Path, data: Path | None) -> Any:
+    words = ["--schemas-only"]
+    if _elsewhere():
+        return _told("restore", folder, words, {})
+    _refuse_running(data)
+    with _started(DataFolder.at(data), ("kafka", "registry")) as stack:
+        return _told("restore", folder, words, stack.environment)
+
+
+def _tell_missing(keys: Path, number: int) -> None:
+    """Say which of the objects the store lacks."""
+    with keys.open(encoding="utf-8") as lines:
+        first = [line.rstrip("\n") for line in islice(lines, _SHOWN)]
+    typer.secho(
+        f"darkroom: {number} objects that the catalog names are not in the store as they were:"
+        f" {', '.join(first)}{', …' if number > len(first) else ''}.",
+        fg="red",
+        err=True,
+    )
+    typer.echo(f"All of them are in {keys}. The backup has all else.", err=True)
 
 
 def _refuse_running(data: Path | None) -> None:

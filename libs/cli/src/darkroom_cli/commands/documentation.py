@@ -21,8 +21,9 @@ def docs(
     """Build the documentation as a site that needs no other host. Its search works where it is
     served, not in pages opened as files.
 
-    Exit code 1 if a link leads nowhere, or the navigation lacks a page; pages that are made of
-    code are written anew by `python -m docs.tools.generate`. Example:
+    Exit code 1 if a link leads nowhere, the navigation lacks a page, or the folder of the site has
+    something else in it. Pages that are made of code are written anew by
+    `python -m docs.tools.generate`. Example:
 
     ./darkroom docs --serve
     """

@@ -22,6 +22,7 @@ from gateway.api.windows import Windows
 from gateway.api.writes import Writes
 from gateway.catalog.changes import Change, changes
 from gateway.catalog.outbox import Outbox
+from gateway.disks import watch_disks
 from gateway.news import channel
 from gateway.recorder.news import News, open_redis
 from gateway.settings import Settings
@@ -33,6 +34,8 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
     catalog = Catalog(pool, ids.LOCAL_OWNER)
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
     outbox = Outbox(codec)
+    objects = ObjectStore(settings.objects, settings.stores)
+    watch_disks({"objects": objects.folder, "spool": settings.spool})
     admission = Admission(catalog, outbox, settings.lag_limits)
     writes = Writes(outbox, settings.outbox_limit, admission)
 
@@ -50,7 +53,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
         Door(
             settings=settings,
             catalog=catalog,
-            objects=ObjectStore(settings.objects, settings.stores),
+            objects=objects,
             writes=writes,
             handing_in=HandingIn(writes),
             admission=admission,

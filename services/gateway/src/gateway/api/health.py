@@ -1,5 +1,7 @@
 """/livez, /readyz, /metrics, /v1/system: the door about itself and what is around it."""
 
+import asyncio
+
 from fastapi import APIRouter, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -37,4 +39,5 @@ async def get_metrics(door: Wired) -> Response:
     """In Prometheus' text format."""
     metrics.REDIS_CONNECTED.set(door.feed.connected)
     metrics.RATE_LOCAL.set(door.quotas.local)
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    # Disks are asked, which may not answer.
+    return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)

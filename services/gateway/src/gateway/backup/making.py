@@ -1,13 +1,15 @@
 """Makes a backup while everything runs."""
 
 import fcntl
+import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from psycopg import IsolationLevel, sql
 from psycopg.rows import tuple_row
@@ -20,6 +22,7 @@ from gateway.backup.manifest import (
     Catalog,
     File,
     Manifest,
+    Object,
     Objects,
     Schemas,
     described,
@@ -40,6 +43,7 @@ NAMED: Final = {
 """Columns that hold URIs of objects. (And batches.location, of archives.)"""
 
 _PRIVATE: Final = 0o700
+_OTHERS: Final = 0o077
 
 
 def back_up(
@@ -53,7 +57,7 @@ def back_up(
     with _claimed(folder):
         at = datetime.now(UTC)
         stamp = f"{at:%Y%m%dT%H%M%S.%fZ}"
-        (folder / stamp).mkdir(mode=_PRIVATE)
+        (folder / stamp).mkdir()
         with db.connect(database, name="darkroom-backup") as conn, _no_retention(conn):
             catalog, named = _catalog(conn, folder, stamp, store, tell)
             schemas = _schemas(folder, stamp, registry, tell)
@@ -73,8 +77,23 @@ def back_up(
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder is ours alone. Raises BackupError where something else lies in it."""
-    folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
+    """The folder is ours alone, and so is all that is written. Raises BackupError where something
+    else lies in it."""
+    before = os.umask(_OTHERS)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _locked(folder):
+            (folder / objects.FOLDER).mkdir(exist_ok=True)
+            for each in (folder, folder / objects.FOLDER):
+                with suppress(PermissionError):  # a volume's root may be another's
+                    each.chmod(_PRIVATE)
+            yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
     lock = folder / ".lock"
     if not lock.exists() and any(folder.iterdir()):
         raise BackupError(
@@ -143,7 +162,7 @@ def _named(conn: db.Conn, below: str) -> Iterator[str]:
         )
         for (uri,) in cursor.execute(union + archives):
             if uri is not None and uri.startswith(below):
-                yield uri.removeprefix(below)
+                yield unquote(uri.removeprefix(below))
 
 
 def _schemas(folder: Path, place: str, registry: Registry | None, tell: Progress) -> Schemas | None:
@@ -157,25 +176,40 @@ def _schemas(folder: Path, place: str, registry: Registry | None, tell: Progress
 
 def _objects(store: ObjectStore, folder: Path, place: str, named: Path, tell: Progress) -> Objects:
     path = f"{place}/objects.jsonl"
-    count = size = 0
-    try:
-        with (folder / path).open("w", encoding="utf-8") as file:
-            for one in objects.copy_out(store, folder):
-                file.write(one.model_dump_json() + "\n")
-                count, size = count + 1, size + one.bytes
-                tell("objects", count, None)
-    except (Retry, Reject) as error:
-        raise objects.told_of_store(error) from error
-    with named.open(encoding="utf-8") as lines:
-        keys = (line.rstrip("\n") for line in lines)
-        missing = {key for key in keys if not (folder / objects.FOLDER / key).is_file()}
+    before = objects.listed_before(folder)
+    there: set[str] = set()
+    size = 0
+    with (folder / path).open("w", encoding="utf-8") as file:
+
+        def note(one: Object) -> None:
+            nonlocal size
+            file.write(one.model_dump_json() + "\n")
+            there.add(one.key)
+            size += one.bytes
+            tell("objects", len(there), None)
+
+        try:
+            for one in objects.copy_out(store, folder, before):
+                note(one)
+        except (Retry, Reject) as error:
+            raise objects.told_of_store(error) from error
+        with named.open(encoding="utf-8") as lines:
+            missing = sorted({line.rstrip("\n") for line in lines} - there)
+        for key in missing:
+            if saved := objects.kept(folder, key, before):
+                note(saved)
     named.unlink()
+    missing_keys = f"{place}/missing.txt" if missing else None
+    if missing_keys:
+        text = "".join(f"{key}\n" for key in missing)
+        (folder / missing_keys).write_text(text, encoding="utf-8")
     return Objects(
         location=store.uri_of("").rstrip("/"),
-        count=count,
+        count=len(there),
         bytes=size,
         listing=described(folder, path),
         missing=len(missing),
+        missing_keys=missing_keys,
     )
 
 

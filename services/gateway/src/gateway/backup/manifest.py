@@ -62,7 +62,9 @@ class Schemas(_Shape):
 class Objects(_Shape):
     """The objects below `location`; `listing` has a line of JSON for each: key, bytes, sha256.
 
-    `missing`: how many the catalog names that were not in the store.
+    `missing`: how many the catalog names that were not in the store, or not what their names say;
+    `missing_keys`: the path of a file that has their keys, a line each. What an earlier backup had
+    of these is among the objects still.
     """
 
     location: str
@@ -70,6 +72,7 @@ class Objects(_Shape):
     bytes: int
     listing: File
     missing: int
+    missing_keys: str | None = None
 
 
 class Manifest(_Shape):

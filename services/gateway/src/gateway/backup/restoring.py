@@ -74,6 +74,23 @@ def restore(folder: Path, target: Target, tell: Progress) -> Manifest:
     return manifest
 
 
+def restore_schemas(folder: Path, registry: Registry, tell: Progress) -> Manifest:
+    """Put back the registry's schemas alone: where Kafka was lost with it, and the catalog was not.
+
+    Raises BackupError.
+    """
+    manifest = read_manifest(folder)
+    if manifest.schemas is None:
+        raise BackupError(
+            f"The backup in {folder} has no schemas: it was made with --without-schemas.",
+            "Restore the registry by its own means.",
+        )
+    check(folder, manifest.schemas.file)
+    tell("schemas", 0, None)
+    _fill_registry(folder, manifest, registry)
+    return manifest
+
+
 def _check_target(target: Target) -> None:
     """Raises BackupError where something would be lost, or mixed up."""
     with db.connect(target.database, name="darkroom-restore") as conn:

@@ -57,6 +57,7 @@ from gateway.control.tidying import Kept, retention_job, statistics_job
 from gateway.control.training_job import training_job
 from gateway.control.trainings import Tutor
 from gateway.control.work import Means, Pace
+from gateway.disks import watch_disks
 from gateway.notifications.mail import Mailer
 from gateway.notifications.mail_server import mail_server
 from gateway.notifications.ways import WayMeans, open_ways
@@ -106,6 +107,7 @@ by itself; with more of them hardly any less."""
 def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Control:
     """The control door, not started."""
     store = ObjectStore(settings.objects, settings.stores)
+    watch_disks({"objects": store.folder})
     pace = Pace(
         in_flight=settings.import_in_flight,
         limit=settings.photo_max_bytes,
@@ -130,7 +132,6 @@ def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Con
     )
     measuring = Measuring(
         KafkaOffsets(settings.kafka, prefix=settings.topic_prefix, options=settings.kafka_options),
-        {"objects": store.folder, "spool": settings.spool},
         prefix=settings.topic_prefix,
         every_s=settings.measure_every_s,
     )

@@ -1,6 +1,6 @@
 """What the broker says of topics and groups, by kafka_exporter's names and meanings.
 
-So dashboards and alerts for that exporter work with it, and nobody needs one more process: of
+So what asks for lag by those names works with it, and nobody needs one more process: of
 topics that Darkroom declares and of groups of its own. What they mean was read in kafka_exporter's
 source: a topic counts as a group's if it has committed anything there; where it has not, its offset
 and lag are -1, and the sum of lags leaves that out.

@@ -39,6 +39,8 @@ class Duty:
         A database that is away is waited for; any other error is raised.
         """
         self._failures = 0
+        # Said from the start: if the leader goes, others do not lead, and alerts see that.
+        LEADING.labels(self.name).set(0)
         while not stop.is_set():
             try:
                 self._serve(stop)

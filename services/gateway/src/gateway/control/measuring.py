@@ -1,12 +1,9 @@
 """Measures, for Prometheus, what no process knows by itself: how far consumer groups have come, and
 how much the catalog has of everything."""
 
-import shutil
 import threading
 import time
 from collections.abc import Collection, Mapping
-from contextlib import suppress
-from pathlib import Path
 from typing import Final, Protocol
 
 import structlog
@@ -46,18 +43,10 @@ class Broker(Protocol):
 
 
 class Measuring:
-    """Looks at broker, catalog and `folders` (by name; None: not a folder) as long as it leads."""
+    """Looks at broker and catalog as long as it leads."""
 
-    def __init__(
-        self,
-        broker: Broker,
-        folders: Mapping[str, Path | None],
-        *,
-        prefix: str = "",
-        every_s: float = 15.0,
-    ) -> None:
+    def __init__(self, broker: Broker, *, prefix: str = "", every_s: float = 15.0) -> None:
         self._broker = broker
-        self._folders = {name: folder for name, folder in folders.items() if folder is not None}
         self._prefix = prefix
         self._every_s = every_s
         self._away = False
@@ -77,7 +66,7 @@ class Measuring:
 
     def turn(self, conn: Conn) -> None:
         """One look. Raises psycopg.Error."""
-        metrics.CATALOG.tell({**totals(conn), **disks(self._folders)})
+        metrics.CATALOG.tell(totals(conn))
         metrics.MEASURED.labels("catalog").set_to_current_time()
         try:
             metrics.BROKER.tell(self._seen())
@@ -107,15 +96,3 @@ class Measuring:
             **broker_values(layout, look, members, self._prefix),
             "darkroom_stage_retention_seconds": retention,
         }
-
-
-def disks(folders: Mapping[str, Path]) -> Mapping[str, Values]:
-    """What is free on the file systems of folders, and how large those are; one that is not there
-    yet is left out."""
-    free: dict[tuple[str, ...], float] = {}
-    size: dict[tuple[str, ...], float] = {}
-    for place, folder in folders.items():
-        with suppress(OSError):
-            usage = shutil.disk_usage(folder)
-            free[place,], size[place,] = float(usage.free), float(usage.total)
-    return {"darkroom_disk_free_bytes": free, "darkroom_disk_size_bytes": size}

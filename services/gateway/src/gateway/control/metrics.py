@@ -160,14 +160,8 @@ CATALOG: Final = Snapshot(
     Family("darkroom_heads_failed", "Models of the user's own that an embedder could not load."),
     Family("darkroom_dead_letters_waiting", "Dead letters that wait for somebody.", ("service",)),
     Family("darkroom_catalog_bytes", "Size of the catalog's database."),
-    Family(
-        "darkroom_disk_free_bytes",
-        "Free on the file system of a folder: objects (if they are files), spool.",
-        ("place",),
-    ),
-    Family("darkroom_disk_size_bytes", "Size of that file system.", ("place",)),
 )
-"""What the catalog has in all, and the folders of the gateway."""
+"""What the catalog has in all."""
 
 MEASURED: Final = Gauge(
     "darkroom_measured_timestamp_seconds",
