@@ -112,7 +112,8 @@ def test_it_is_found_by_its_label_and_by_likeness(
     system: Stack, cat: dict[str, Any], photo: Path, sample: SampleManifest
 ) -> None:
     found = json.loads(darkroom(system, "search", "tiger cats", "--json").stdout)
-    assert found[0]["photo"]["photo_id"] == cat["photo_id"]
+    # Other tests have handed in cats, too.
+    assert cat["photo_id"] in {hit["photo"]["photo_id"] for hit in found}
     alike = darkroom(system, "search", "--like", str(sample.folder / "rocket.jpg"), "--json")
     scores = [hit["score"] for hit in json.loads(alike.stdout)]
     assert scores == sorted(scores, reverse=True)

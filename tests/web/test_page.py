@@ -1,7 +1,7 @@
 """The page, in a real browser against the real api door."""
 
 import pytest
-from playwright.sync_api import Browser, FilePayload, Page, expect
+from playwright.sync_api import APIResponse, Browser, FilePayload, Page, Route, expect
 
 from api_door import api_door
 from catalog_seed import BOX, Look, Seed, picture
@@ -23,6 +23,23 @@ def test_an_empty_catalog_says_what_to_do(page: Page) -> None:
     visit(page)
     expect(page.get_by_text("./darkroom import FOLDER")).to_be_visible()
     expect(page.locator(".card")).to_have_count(0)
+
+
+def test_a_list_that_was_on_its_way_hides_nothing_that_was_told_since(
+    page: Page, seed: Seed, news: News
+) -> None:
+    held: list[tuple[Route, APIResponse]] = []
+    page.route("**/v1/photos?*", lambda route: held.append((route, route.fetch())))
+    visit(page)
+    expect(page.locator("#filters .count").first).to_have_text("0")
+    photo = seed.requested("cat.jpg", picture())
+    news.tell([photo_news(photo.photo_id, photo.analysis_id, [])])
+    expect(page.locator(".card.pending")).to_contain_text("cat.jpg")
+    ((route, answer),) = held
+    with page.expect_response("**/v1/photos?*"):
+        route.fulfill(response=answer)
+    expect(page.get_by_text("./darkroom import FOLDER")).to_be_hidden()
+    expect(page.locator(".card.pending")).to_contain_text("cat.jpg")
 
 
 def test_a_photo_appears_as_soon_as_it_is_recorded(page: Page, seed: Seed, news: News) -> None:

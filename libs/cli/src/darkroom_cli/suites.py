@@ -48,14 +48,14 @@ SUITES: Final = (
     Suite(
         "unit",
         ("libs", "services", "schemas", "bench"),
-        480,
+        660,
         ("heif-enc",),
         _CHECKS,
     ),
     Suite(
         "integration", ("tests/contract", "tests/integration"), 600, ("kcat", "promtool"), workers=4
     ),
-    Suite("e2e", ("tests/e2e",), 300, ("kcat", "prometheus"), workers=2),
+    Suite("e2e", ("tests/e2e",), 360, ("kcat", "prometheus"), workers=2),
     Suite("web", ("tests/web",), 240, ("chromium",)),
     Suite("edges", ("tests/edges",), 150),
     Suite("chaos", ("tests/chaos",), 420, workers=3, alone=True),

@@ -92,9 +92,13 @@ async function load() {
 async function loadPhotos(signal, from) {
   const filter = view.filter;
   const chosen = STATUS[filter] ?? { outcome: filter };
+  const told = new Map();
+  meanwhile = told;
   const { items, next } = await client.photos({ ...chosen, limit: PAGE, cursor: from }, signal);
   if (from === null) sheet.clear();
   sheet.append(items.filter((photo) => belongs(photo, filter)));
+  for (const photo of told.values()) sheet.update(photo, belongs(photo, filter));
+  if (meanwhile === told) meanwhile = null;
   cursor = next;
   at("more").hidden = next === null;
   at("more").textContent = "Show more";
@@ -208,6 +212,8 @@ const recount = throttled(async () => {
 
 // Live: news are gathered and drawn together, so that a fast import does not make the page stutter.
 const news = new Map();
+/** What is told while a list is on its way, which may be older than that. */
+let meanwhile = null;
 const drawNews = throttled(() => requestAnimationFrame(() => {
   let fresh = 0;
   for (const photo of news.values()) {
@@ -226,6 +232,7 @@ const drawNews = throttled(() => requestAnimationFrame(() => {
 
 function hear(photo) {
   news.set(photo.photo_id, photo);
+  meanwhile?.set(photo.photo_id, photo);
   drawNews();
   recount();
 }
