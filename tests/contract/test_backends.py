@@ -123,15 +123,6 @@ def test_a_partition_goes_to_another_once_its_offset_is_committed(group: Group) 
     assert ("a", "revoked", kept) not in group.trail
 
 
-def test_a_member_that_there_are_no_partitions_for_is_told_so(group: Group) -> None:
-    (only,) = group.fill(1, 0)
-    first = group.join("a")
-    group.until(lambda: bool(first.has))
-    second = group.join("b")
-    group.until(lambda: bool(second.told))
-    assert sorted([*first.has, *second.has]) == [only]
-
-
 def test_a_member_that_leaves_amid_a_rebalance_has_its_work_committed(group: Group) -> None:
     places = group.fill(2, 10)
     first = group.join("a")

@@ -96,7 +96,6 @@ class Member:
     ) -> None:
         self.name = name
         self.trail = trail
-        self.told = 0
         self.has: set[Partition] = set()
         self.answer: dict[Partition, int] = {}
         self.records: list[Taken] = []
@@ -104,7 +103,6 @@ class Member:
         self.consumer = backend.consumer(GROUP, [TOPIC], self)
 
     def assigned(self, partitions: Sequence[Partition]) -> None:
-        self.told += 1
         self._note("assigned", partitions)
         self.has.update(partitions)
 

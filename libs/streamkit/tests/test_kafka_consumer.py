@@ -11,7 +11,6 @@ from structlog.testing import capture_logs
 
 from streamkit.kafka.backend import KafkaBackend
 from streamkit.kafka.consumer import KafkaConsumer, consumer_config, taken
-from streamkit.kafka.membership import Membership
 from streamkit.ports import ConsumerLostError
 from streamkit.records import Offsets, Partition
 
@@ -96,9 +95,6 @@ class FakeConsumer:
     def tell(self, what: str, *numbers: int) -> None:
         self.callbacks[what](self, [TopicPartition("p.asked", number) for number in numbers])
 
-    def memberid(self) -> str:
-        return "me"
-
     def store_offsets(self, offsets: Sequence[TopicPartition]) -> None:
         if self.refuses:
             raise self.refuses
@@ -176,25 +172,6 @@ def after(consumer: KafkaConsumer, *script: Any, calls: int = 1, most: int = 100
     """The offsets that so many calls of consume bring, while the script is played."""
     FakeConsumer.script = deque(script)
     return [one.offset for _ in range(calls) for one in consumer.consume(most, 0.1)]
-
-
-@pytest.mark.parametrize("protocol", ["consumer", "classic"])
-def test_that_it_has_nothing_is_told_once_and_only_where_librdkafka_does_not(
-    monkeypatch: pytest.MonkeyPatch, consumer: KafkaConsumer, notes: Notes, protocol: Any
-) -> None:
-    monkeypatch.setattr(Membership, "without_partitions", lambda _self, member: member == "me")
-    consumer = KafkaConsumer(consumer_config("b", "g", protocol), ["asked"], notes, "p.")
-    after(consumer, None, None, calls=2)
-    assert notes.trail == ([("assigned",)] if protocol == "consumer" else [])
-
-
-def test_who_has_something_does_not_ask(
-    monkeypatch: pytest.MonkeyPatch, consumer: KafkaConsumer, notes: Notes
-) -> None:
-    after(consumer, ("on_assign", 0))
-    monkeypatch.setattr(Membership, "without_partitions", lambda _self, _member: True)
-    after(consumer, None)
-    assert notes.trail == [("assigned", 0)]
 
 
 # -- settings -----------------------------------------------------------------------------------

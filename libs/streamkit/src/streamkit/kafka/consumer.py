@@ -11,7 +11,6 @@ import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamkit.backoff import delay_s
-from streamkit.kafka.membership import Membership
 from streamkit.kafka.trouble import QUIET, seldom
 from streamkit.ports import ConsumerLostError, Listener
 from streamkit.records import Offsets, Partition, RawHeaders, Taken
@@ -96,19 +95,12 @@ class KafkaConsumer:
         self._failures = 0
         self._heard: Consumer | None = None
         self._commit_failed = False
-        self._membership: Membership | None = None
-        """Until it is known what we have, where librdkafka may not tell."""
-        if config["group.protocol"] == "consumer":
-            self._membership = Membership(config)
         self._consumer = self._opened()
 
     def consume(self, most: int, timeout_s: float) -> list[Taken]:
         """See Consumer. With `most` 0 at most one record is kept for the next call."""
         if self._reopen_at is not None and time.monotonic() >= self._reopen_at:
             self._reopen()
-        if self._membership and self._membership.without_partitions(self._consumer.memberid()):
-            self._membership = None
-            self._listener.assigned([])
         if self._ahead and most:
             timeout_s = 0.0
         self._gone.clear()
@@ -259,7 +251,6 @@ class KafkaConsumer:
         if self._gone.intersection(partitions):
             # Gone and back in one call: what was fetched before can't be told from what came after.
             self._reopen_at = time.monotonic()
-        self._membership = None
         self._assigned.update(partitions)
         self._listener.assigned(partitions)
 
