@@ -91,6 +91,32 @@ def test_kafka_away_for_long_means_503_and_no_more_rows(
     assert told == [{"kind": "overload", "severity": "critical"}], "told once"
 
 
+def test_a_store_that_is_away_is_told_once_though_no_photo_gets_further_than_the_door(
+    settings: Settings, conn: db.Conn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{any_port()}")
+    for name, value in {
+        "ALLOW_HTTP": "true",
+        "ACCESS_KEY_ID": "a",
+        "SECRET_ACCESS_KEY": "b",
+    }.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    away = settings.model_copy(update={"objects": "s3://bucket"})
+
+    def notices() -> list[dict[str, Any]]:
+        return conn.execute("SELECT kind, service, subject, detail FROM notices").fetchall()
+
+    with api_door(away) as address, httpx.Client(base_url=address, timeout=60) as client:
+        for tries in range(7):
+            answer = client.post("/v1/photos", content=picture("red"))
+            assert (answer.status_code, answer.json()["code"]) == (503, "unavailable")
+            assert len(notices()) == (tries >= 2), "one that fails is no notice"
+    said = notices()[0]
+    assert (said["kind"], said["service"]) == ("dependency_away", "gateway")
+    assert said["subject"] == "object store"
+    assert "nothing is lost" in said["detail"]
+
+
 def test_a_photo_is_analyzed_only_with_all_parts_that_its_outcome_used(
     client: httpx.Client, seed: Seed
 ) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 from email.policy import default
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -25,7 +26,7 @@ from gateway.catalog.changes import changes
 from gateway.catalog.channels import ChannelWish
 from gateway.catalog.deliveries import NoticeFilter
 from gateway.catalog.notice_shapes import ChannelKind, Notice
-from gateway.catalog.notices import add_notice, forget_notices, record_notice
+from gateway.catalog.notices import add_notice, forget_notices, record_notice, tell_away
 from gateway.control import notices as duty_of_notices
 from gateway.notifications import sending
 from gateway.notifications.mail import Mailer
@@ -158,6 +159,31 @@ def test_what_workers_say_again_within_the_hour_is_one_notice(
         (61, "detector", "objects"),
         (1500, "ocr", "gone"),
     ]
+
+
+def test_two_that_find_out_at_once_are_one_notice(
+    conn: db.Conn, database: str, example: Example
+) -> None:
+    event = example(names.OPS_NOTIFIED, kind="dependency_away", subject="object store")
+    waits = (
+        "SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database"
+        " WHERE d.datname = current_database() AND l.locktype = 'advisory' AND NOT l.granted"
+    )
+
+    def other() -> None:
+        with db.connect(database, name="other") as door, door.transaction():
+            tell_away(door, "object store", "It is gone.")
+
+    with conn.transaction():
+        event["occurred_at"] = datetime.now(UTC)
+        record_notice(conn, event)  # type: ignore[arg-type]
+        telling = Thread(target=other)
+        telling.start()
+        with db.connect(database, name="look") as look:
+            poll(lambda: bool(look.execute(waits).fetchall()))
+    telling.join(10)
+    found, _ = deliveries.notices(conn, OWNER, NoticeFilter(), None, 50)
+    assert [one.service for one in found] == [event["service"]]
 
 
 def test_odd_characters_in_a_notice_stop_nothing(conn: db.Conn, example: Example) -> None:

@@ -5,10 +5,12 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from moto.s3.models import S3Backend
 
+from cut_line import line_to
 from s3_kit import bucket_for, loopback_s3
 from streamkit import ObjectStore, Reject, Retry
 from streamkit.objects import is_denied
@@ -122,3 +124,36 @@ def test_a_store_that_refuses_us_is_told_apart_from_one_that_is_away(refusing: N
     with pytest.raises(Retry) as failed:
         store.get("s3://bucket/a", limit=10)
     assert is_denied(failed.value)
+
+
+def test_who_wants_to_know_is_told_of_every_third_failure_in_a_row(
+    s3: S3Backend, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    address = urlsplit(os.environ["AWS_ENDPOINT_URL"])
+    with line_to(str(address.hostname), address.port or 0) as line:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{line.port}")
+        store = ObjectStore(f"s3://{bucket}", ["s3://elsewhere"], away=told.append)
+        uri = store.put("a", b"photo")
+
+        def fail(uri: str, times: int) -> None:
+            line.cut()
+            for _ in range(times):
+                with pytest.raises(Retry):
+                    store.get(uri, limit=10)
+            line.mend()
+
+        fail(uri, 1)
+        assert line.refused == 5, "tried again four times, and then it is the caller's turn"
+        fail(uri, 1)
+        assert store.get(uri, limit=10) == b"photo"
+        fail(uri, 2)
+        with pytest.raises(Reject, match="object_missing"):
+            store.get(f"{uri}b", limit=10)
+        fail("s3://elsewhere/a", 3)
+        assert told == []
+        fail(uri, 3)
+        assert len(told) == 1
+        assert "the object store failed" in told[0]
+        fail(uri, 3)
+        assert len(told) == 2

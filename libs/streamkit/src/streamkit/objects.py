@@ -3,11 +3,13 @@
 import errno
 import os
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 from urllib.parse import quote, unquote, urlsplit
 
 import obstore
@@ -24,6 +26,9 @@ from obstore.store import from_url
 
 from streamkit.errors import Reject, Retry, StoreFull
 from streamkit.object_files import Listed, list_files, list_objects, open_object
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
 
 OBJECT_STORE: Final = "object store"
 """What its troubles are called as a dependency."""
@@ -44,6 +49,17 @@ _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)
 _NO_ROOM_TOLD: Final = tuple(f"(os error {number})" for number in _NO_ROOM)
 """How obstore tells the same, in its text alone."""
 
+_RETRIES: "Final[RetryConfig]" = {
+    "max_retries": 4,
+    "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=1)},
+    "retry_timeout": timedelta(seconds=20),
+}
+"""A moment's trouble is over by then. Whoever calls tries again by itself, or has a person wait:
+obstore's own 10 retries within 3 minutes are for programs that do neither."""
+
+_AWAY_AFTER: Final = 3
+"""Failures in a row that are not one call's bad luck any more; as for a worker's breaker."""
+
 _REFUSED: Final = re.compile(r"non-2xx status code: (\d{3})")
 """A listing's errors have no types for these: obstore 0.12 gives their text."""
 
@@ -52,11 +68,21 @@ class ObjectStore:
     """Reads URIs inside allowed prefixes, writes below one of them.
 
     `objects` is the URL that is written to and read from (file:///folder, s3://bucket/prefix, …);
-    `stores` are further URLs that may be read. Thread-safe; calls block.
+    `stores` are further URLs that may be read. `away` is called with the reason, in the thread
+    that failed, whenever `objects` has failed three times in a row. Thread-safe; calls block.
     """
 
-    def __init__(self, objects: str, stores: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        objects: str,
+        stores: Sequence[str] = (),
+        *,
+        away: Callable[[str], None] | None = None,
+    ) -> None:
         self._objects = objects.rstrip("/")
+        self._away = away
+        self._failed = 0
+        self._lock = threading.Lock()
         self._backends = {
             base.rstrip("/"): _open(base.rstrip("/"), create=base == objects)
             for base in (objects, *stores)
@@ -73,7 +99,7 @@ class ObjectStore:
         Raises Reject (`outside_stores`, `object_missing`, `object_too_large`) or Retry.
         """
         base, path = self._locate(uri)
-        with _failures():
+        with self._calling(base):
             if base.startswith(_LOCAL):
                 # A tenth of what the way through obstore's own threads takes.
                 with (_folder(base) / path).open("rb") as file:
@@ -90,7 +116,7 @@ class ObjectStore:
         a local file OSError.
         """
         base, path = self._locate(uri)
-        with _failures():
+        with self._calling(base):
             if base.startswith(_LOCAL):
                 return (_folder(base) / path).open("rb")
             return open_object(self._backends[base], path)
@@ -126,7 +152,7 @@ class ObjectStore:
 
         A key that exists is left as it is. Raises Retry, of its kinds StoreFull.
         """
-        with _failures(), suppress(AlreadyExistsError):
+        with self._calling(self._objects), suppress(AlreadyExistsError):
             # A key that exists names the content, so the bytes are the same.
             obstore.put(self._backends[self._objects], key, data, mode="create")
         return self.uri_of(key)
@@ -137,7 +163,7 @@ class ObjectStore:
         On the same file system it becomes another name of the file, which must not be changed
         afterwards; else it is sent in parts.
         """
-        with _failures():
+        with self._calling(self._objects):
             if not (self._objects.startswith(_LOCAL) and _link(file, _folder(self._objects) / key)):
                 obstore.put(self._backends[self._objects], key, file, chunk_size=_PART)
         return self.uri_of(key)
@@ -146,7 +172,7 @@ class ObjectStore:
         """Store what a file has from where it stands on, in place of what the key had; returns the
         URI. Readers see the one or the other. Raises Retry, of its kinds StoreFull.
         """
-        with _failures():
+        with self._calling(self._objects):
             obstore.put(self._backends[self._objects], key, file, chunk_size=_PART)
         return self.uri_of(key)
 
@@ -158,8 +184,33 @@ class ObjectStore:
         base, path = self._locate(uri)
         if base != self._objects:
             raise _outside()
-        with _failures(), suppress(NotFoundError, FileNotFoundError):
+        with self._calling(base), suppress(NotFoundError, FileNotFoundError):
             obstore.delete(self._backends[base], path)
+
+    @contextmanager
+    def _calling(self, base: str) -> Iterator[None]:
+        """What a store says, as instructions; and what it comes to, if it is the one written to."""
+        try:
+            with _failures():
+                yield
+        except Retry as error:
+            if base == self._objects and self._away is not None and self._is_away():
+                self._away(str(error))
+            raise
+        except Reject:
+            self._answered(base)
+            raise
+        self._answered(base)
+
+    def _is_away(self) -> bool:
+        with self._lock:
+            self._failed += 1
+            return self._failed % _AWAY_AFTER == 0
+
+    def _answered(self, base: str) -> None:
+        if base == self._objects and self._failed:
+            with self._lock:
+                self._failed = 0
 
     def _locate(self, uri: str) -> tuple[str, str]:
         """The allowed prefix and the path below it."""
@@ -262,7 +313,7 @@ def _link(file: Path, target: Path) -> bool:
 def _open(base: str, *, create: bool) -> Backend:
     if create and base.startswith(_LOCAL):
         _folder(base).mkdir(parents=True, exist_ok=True)
-    return from_url(base)
+    return from_url(base) if base.startswith(_LOCAL) else from_url(base, retry_config=_RETRIES)
 
 
 def _plain(path: str) -> bool:

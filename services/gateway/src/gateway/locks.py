@@ -66,3 +66,7 @@ SCHEDULES: Final = 0x6461726B_00000008
 JOBS: Final = 0x6461726B
 """First of two keys, the second is the hash of a job's name: held by a run of that job. Locks of
 two keys are apart from those of one."""
+
+TOLD: Final = 0x6461726C
+"""First of two keys, the second is the hash of a notice's subject: held by the transaction that
+records what a service says of it."""

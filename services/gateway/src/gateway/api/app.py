@@ -1,13 +1,14 @@
 """Wires the api door."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from darkroom_schemas import ids
 from darkroom_schemas.avro import schema_of
 from gateway import db
 from gateway.api.admission import Admission
 from gateway.api.bodies import UploadBudget
-from gateway.api.catalog import Catalog
+from gateway.api.catalog import CONNECTION_S, Catalog
 from gateway.api.door import Door
 from gateway.api.feed import Feed
 from gateway.api.handing_in import HandingIn
@@ -26,6 +27,7 @@ from gateway.disks import watch_disks
 from gateway.news import channel
 from gateway.recorder.news import News, open_redis
 from gateway.settings import Settings
+from gateway.store_away import StoreAway
 from streamkit import Codec, ObjectStore, SchemaIds, configure_logs, tracing
 
 
@@ -34,7 +36,8 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
     catalog = Catalog(pool, ids.LOCAL_OWNER)
     codec = Codec(SchemaIds(settings.registry, settings.cache), schema_of, settings.topic_prefix)
     outbox = Outbox(codec)
-    objects = ObjectStore(settings.objects, settings.stores)
+    away = StoreAway(partial(pool.connection, timeout=CONNECTION_S))
+    objects = ObjectStore(settings.objects, settings.stores, away=away)
     watch_disks({"objects": objects.folder, "spool": settings.spool})
     admission = Admission(catalog, outbox, settings.lag_limits)
     writes = Writes(outbox, settings.outbox_limit, admission)

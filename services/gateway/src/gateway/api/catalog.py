@@ -17,7 +17,7 @@ from streamkit.backoff import delay_s
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_CONNECTION_S: Final = 3.0
+CONNECTION_S: Final = 3.0
 """How long a question waits for a connection before the database counts as away."""
 
 _ANSWER_S: Final = 20.0
@@ -54,7 +54,7 @@ class Catalog:
         """
 
         def asking() -> T:
-            with self._pool.connection(timeout=_CONNECTION_S) as conn:
+            with self._pool.connection(timeout=CONNECTION_S) as conn:
                 return question(conn, self.owner, *args, **kwargs)
 
         for tries in count(1):

@@ -7,13 +7,14 @@ sends the deliveries.
 
 import time
 from datetime import timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 from uuid import UUID
 
 from darkroom_schemas import ids
 from darkroom_schemas.events import Notice
 from gateway.db import Conn
-from streamkit.notices import FIRST_DEAD_LETTER
+from gateway.locks import TOLD
+from streamkit.notices import DEPENDENCY_AWAY, FIRST_DEAD_LETTER, notice
 
 NOTICES_CHANNEL: Final = "darkroom_notices"
 """PostgreSQL notifies here when a transaction that made deliveries is committed."""
@@ -41,6 +42,7 @@ _HOUR: Final = timedelta(hours=1)
 _TITLE_CHARS: Final = 200
 _DETAIL_CHARS: Final = 4000
 _NAME_CHARS: Final = 500
+_WHY_CHARS: Final = 1000
 
 
 def add_notice(  # noqa: PLR0913 - one argument per column
@@ -98,16 +100,29 @@ def tell_overload(conn: Conn, waiting: int) -> None:
     )
 
 
+def tell_away(conn: Conn, dependency: str, why: str) -> None:
+    """The gateway itself finds a dependency away; told as if a worker had said so."""
+    detail = (
+        f"{why[:_WHY_CHARS]}\nPhotos that are handed in now are refused, imports wait; nothing is"
+        " lost, and work goes on by itself once it answers."
+    )
+    title = f"gateway waits for {dependency}"
+    said = notice(DEPENDENCY_AWAY, "gateway", dependency, title, detail, time.time())
+    record_notice(conn, cast("Notice", said.value))
+
+
 def record_notice(conn: Conn, event: Notice) -> None:
     """What a worker says (`ops.notified.v1`); a part of the caller's transaction.
 
-    Workers that say the same of the same subject within an hour are one notice, whichever was
+    Those that say the same of the same subject within an hour are one notice, whichever was
     recorded first; so is a dead letter's kind within a day, of each service.
     """
     severity = event["severity"] if event["severity"] in SEVERITIES else "warning"
     cleaned = _cleaned(
         event["kind"], event["service"], event["subject"], event["title"], event["detail"]
     )
+    # Two that say it at once: the second sees what the first has written.
+    conn.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (TOLD, cleaned["subject"]))
     ensure_defaults(conn)
     added = conn.execute(
         """

@@ -63,6 +63,7 @@ from gateway.notifications.mail_server import mail_server
 from gateway.notifications.ways import WayMeans, open_ways
 from gateway.origins import OriginMeans, open_origin
 from gateway.settings import SERVICE, Settings
+from gateway.store_away import StoreAway
 from streamkit import (
     Codec,
     ObjectStore,
@@ -106,7 +107,8 @@ by itself; with more of them hardly any less."""
 
 def build_control(settings: Settings, codec: Codec, publisher: Publisher) -> Control:
     """The control door, not started."""
-    store = ObjectStore(settings.objects, settings.stores)
+    away = StoreAway(_connecting(settings, "store"))
+    store = ObjectStore(settings.objects, settings.stores, away=away)
     watch_disks({"objects": store.folder})
     pace = Pace(
         in_flight=settings.import_in_flight,
