@@ -268,6 +268,23 @@ def test_of_photos_that_come_at_once_those_are_taken_that_the_lane_has_room_for(
     assert [row["key"] for row in asked] == [photo(n).photo_id for n in range(3)]
 
 
+def test_a_lane_that_fills_up_again_and_again_is_refused_each_time_and_told_once(
+    rig: Rig, outbox: Outbox
+) -> None:
+    rig.turn()
+    door = Writes(outbox, 10_000, Admission(cast(Catalog, None), outbox, LIMITS))
+    for fill in range(3):
+        rig.conn.execute(
+            "UPDATE lane_loads SET state = 'open', records = 100, measured_at = %s, since = %s",
+            (clock := loads.clock(rig.conn), clock),
+        )
+        (answer,) = door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(fill))])
+        assert isinstance(answer, ProblemError)
+        assert answer.code == "lane_full"
+    assert {title for _, title in rig.noticed()} == {"New photos of lane default are refused"}
+    assert len(rig.noticed()) <= 2, "once, or on both sides of a full ten minutes"
+
+
 def photo(number: int) -> Submission:
     """A photo that is handed in."""
     return Submission(

@@ -6,8 +6,9 @@ sends the deliveries.
 """
 
 import time
-from datetime import timedelta
-from typing import Any, Final, Literal, cast
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Final, Literal, cast
 from uuid import UUID
 
 from darkroom_schemas import ids
@@ -56,31 +57,19 @@ def add_notice(  # noqa: PLR0913 - one argument per column
     detail: str,
     owner: str | None = None,
     notice_id: str,
-) -> bool:
-    """Tell a person, if the transaction in progress on `conn` is committed; False if it was told.
+) -> None:
+    """Tell a person, if the transaction in progress on `conn` is committed.
 
     `title` is one line that says what happened, `detail` what it means and what to do. `owner`
     None: whoever runs Darkroom. `notice_id` is a UUID of the fact: the same fact is one notice.
     """
-    ensure_defaults(conn)
-    added = conn.execute(
-        """
-        INSERT INTO notices (
-            notice_id, owner, kind, service, subject, severity, title, detail, occurred_at)
-        VALUES (
-            %(notice_id)s, %(owner)s, %(kind)s, %(service)s, %(subject)s, %(severity)s, %(title)s,
-            %(detail)s, now())
-        ON CONFLICT (notice_id) DO NOTHING
-        """,
-        {
-            **_cleaned(kind, service, subject, title, detail),
-            **{"notice_id": notice_id, "owner": owner, "severity": severity},
-        },
+    _tell(
+        conn,
+        _cleaned(kind, service, subject, title, detail),
+        notice_id=notice_id,
+        owner=owner,
+        severity=severity,
     )
-    if not added.rowcount:
-        return False
-    _address(conn, notice_id)
-    return True
 
 
 def tell_overload(conn: Conn, waiting: int) -> None:
@@ -123,31 +112,14 @@ def record_notice(conn: Conn, event: Notice) -> None:
     )
     # Two that say it at once: the second sees what the first has written.
     conn.execute("SELECT pg_advisory_xact_lock(%s, hashtext(%s))", (TOLD, cleaned["subject"]))
-    ensure_defaults(conn)
-    added = conn.execute(
-        """
-        INSERT INTO notices (
-            notice_id, kind, service, subject, severity, title, detail, occurred_at)
-        SELECT %(notice_id)s::uuid, %(kind)s::text, %(service)s::text, %(subject)s::text,
-            %(severity)s::text, %(title)s::text, %(detail)s::text, %(occurred_at)s::timestamptz
-        WHERE NOT EXISTS (
-            SELECT FROM notices WHERE kind = %(kind)s AND subject = %(subject)s
-            AND (service = %(service)s OR kind <> %(apart)s)
-            AND occurred_at BETWEEN %(occurred_at)s - %(again)s::interval
-                AND %(occurred_at)s + %(again)s::interval)
-        ON CONFLICT (notice_id) DO NOTHING
-        """,
-        {
-            **cleaned,
-            **{"notice_id": event["notice_id"], "severity": severity, "apart": FIRST_DEAD_LETTER},
-            **{
-                "occurred_at": event["occurred_at"],
-                "again": _AGAIN_AFTER.get(event["kind"], _HOUR),
-            },
-        },
+    _tell(
+        conn,
+        cleaned,
+        notice_id=event["notice_id"],
+        severity=severity,
+        occurred_at=event["occurred_at"],
+        again=_AGAIN_AFTER.get(event["kind"], _HOUR),
     )
-    if added.rowcount:
-        _address(conn, event["notice_id"])
 
 
 def add_test(conn: Conn, owner: str, channel_id: UUID, name: str, notice_id: str) -> None:
@@ -191,29 +163,62 @@ def forget_notices(conn: Conn, days: int) -> int:
     return gone.rowcount
 
 
-def _address(conn: Conn, notice_id: str) -> None:
-    """A delivery by each channel that wants the notice."""
-    made = conn.execute(
-        """
-        INSERT INTO deliveries (notice_id, channel_id, state)
-        SELECT n.notice_id, c.channel_id, 'waiting'
-        FROM notices n JOIN channels c ON n.owner IS NULL OR n.owner = c.owner
-        WHERE n.notice_id = %(notice)s AND c.enabled
-        AND (c.kinds = '{}' OR n.kind = ANY(c.kinds))
-        AND array_position(%(severities)s, n.severity)
-            >= array_position(%(severities)s, c.least_severity)
-        """,
-        {"notice": notice_id, "severities": list(SEVERITIES)},
+def _tell(
+    conn: Conn,
+    texts: Mapping[str, str],
+    *,
+    notice_id: str,
+    severity: Severity,
+    owner: str | None = None,
+    occurred_at: datetime | None = None,
+    again: timedelta | None = None,
+) -> None:
+    """Write a notice, unless it or (with `again`) another that says the same within that time is
+    there, and a delivery by each channel that wants it."""
+    ensure_defaults(conn)
+    conn.execute(
+        _TELL,
+        {
+            **texts,
+            **{"notice_id": notice_id, "owner": owner, "severity": severity},
+            **{"occurred_at": occurred_at, "again": again, "apart": FIRST_DEAD_LETTER},
+            **{"severities": list(SEVERITIES), "channel": NOTICES_CHANNEL},
+        },
     )
-    if made.rowcount:
-        _wake(conn)
+
+
+# One statement: whoever tells something amid others does not wait to hear whether it was new.
+_TELL: Final = """
+WITH told AS (
+    INSERT INTO notices (
+        notice_id, owner, kind, service, subject, severity, title, detail, occurred_at)
+    SELECT %(notice_id)s::uuid, %(owner)s::uuid, %(kind)s::text, %(service)s::text,
+        %(subject)s::text, %(severity)s::text, %(title)s::text, %(detail)s::text,
+        coalesce(%(occurred_at)s::timestamptz, now())
+    WHERE NOT EXISTS (
+        SELECT FROM notices WHERE kind = %(kind)s AND subject = %(subject)s
+        AND (service = %(service)s OR kind <> %(apart)s)
+        AND occurred_at BETWEEN %(occurred_at)s::timestamptz - %(again)s::interval
+            AND %(occurred_at)s::timestamptz + %(again)s::interval)
+    ON CONFLICT (notice_id) DO NOTHING
+    RETURNING notice_id, owner, kind, severity
+), addressed AS (
+    INSERT INTO deliveries (notice_id, channel_id, state)
+    SELECT n.notice_id, c.channel_id, 'waiting'
+    FROM told n JOIN channels c ON n.owner IS NULL OR n.owner = c.owner
+    WHERE c.enabled AND (c.kinds = '{}' OR n.kind = ANY(c.kinds))
+    AND array_position(%(severities)s, n.severity)
+        >= array_position(%(severities)s, c.least_severity)
+    RETURNING channel_id)
+SELECT pg_notify(%(channel)s, '') FROM addressed LIMIT 1
+"""
 
 
 def _wake(conn: Conn) -> None:
     conn.execute("SELECT pg_notify(%s, '')", (NOTICES_CHANNEL,))
 
 
-def _cleaned(kind: str, service: str, subject: str, title: str, detail: str) -> dict[str, Any]:
+def _cleaned(kind: str, service: str, subject: str, title: str, detail: str) -> dict[str, str]:
     """The texts as PostgreSQL can hold them and people read them."""
     return {
         **{"kind": _text(kind, _NAME_CHARS), "service": _text(service, _NAME_CHARS)},

@@ -175,7 +175,7 @@ RECORDINGS: Final[Mapping[str, Recording]] = {
     names.TRAINING_REQUESTED: Recording(trainings.record_training, "nobody", piped=False),
     names.TRAINING_PROGRESSED: Recording(training_ends.record_progress, "nobody", piped=False),
     names.TRAINING_ENDED: Recording(training_ends.record_end, "nobody", piped=False, tells=True),
-    names.OPS_NOTIFIED: Recording(_record_notices, "nobody", piped=False),
+    names.OPS_NOTIFIED: Recording(_record_notices, "nobody"),
 }
 """Topic → what is done with its events."""
 
