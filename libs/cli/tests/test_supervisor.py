@@ -317,6 +317,31 @@ def test_programs_share_a_session_so_that_niceness_counts_and_have_groups_of_the
         assert [os.getpgid(pid) for pid in pids] == pids
 
 
+def test_a_program_goes_before_others_if_that_may_be_said_and_else_its_log_tells(
+    tmp_path: Path,
+) -> None:
+    with running([daemon("one"), daemon("first", realtime=True)], tmp_path) as stack:
+        state = stack.until(is_ready)
+        pids = {process.name: process.pid for process in state.processes}
+        assert os.sched_getscheduler(pids["one"] or 0) == os.SCHED_OTHER
+        policy = os.sched_getscheduler(pids["first"] or 0)
+        log = (tmp_path / "first.log").read_text(encoding="utf-8")
+        assert (policy == os.SCHED_RR) != ("runs without real-time priority" in log)
+
+
+def test_a_program_that_may_not_go_before_others_runs_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "sched_setscheduler", refused)
+    with running([daemon("first", realtime=True)], tmp_path) as stack:
+        stack.until(is_ready)
+        log = (tmp_path / "first.log").read_text(encoding="utf-8")
+        assert "runs without real-time priority" in log
+
+
 def test_left_over_programs_are_ended_but_not_a_stranger_with_the_same_pid() -> None:
     ours, stranger = (subprocess.Popen(python(WAIT), start_new_session=True) for _ in range(2))
     try:

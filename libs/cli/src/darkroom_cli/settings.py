@@ -36,3 +36,8 @@ class CliSettings(BaseSettings):
         le=19,
         description="By how much services yield the CPU to the API, and to all other programs.",
     )
+    api_realtime: bool = Field(
+        default=True,
+        description="The API goes before all other programs of the machine while it has something"
+        " to do, if the user may say so (Linux: root, or a limit `rtprio` of 1 or more).",
+    )

@@ -158,7 +158,8 @@ def _environment() -> Iterator[dict[str, str]]:
     with tempfile.TemporaryDirectory(
         prefix="darkroom-", dir=_MEMORY if roomy else None, ignore_cleanup_errors=True
     ) as folder:
-        yield {**os.environ, "DARKROOM_SERVICE_NICE": "0", "TMPDIR": folder}
+        equal = {"DARKROOM_SERVICE_NICE": "0", "DARKROOM_API_REALTIME": "false"}
+        yield {**os.environ, **equal, "TMPDIR": folder}
 
 
 def _check(check: Sequence[str], root: Path) -> tuple[str, bool]:

@@ -4,9 +4,13 @@ Connections are in autocommit mode and hand out rows as dictionaries; what belon
 written inside `with connection.transaction()`.
 """
 
+import select
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import ConnectionPool
 
@@ -57,9 +61,41 @@ def open_pool(database: str, *, name: str) -> Pool:
         min_size=1,
         max_size=_POOL_SIZE,
         name=name,
-        check=ConnectionPool.check_connection,
+        check=_check,
         open=True,
     )
+
+
+def _check(conn: Conn) -> None:
+    """Raise what is wrong with a connection that was left alone. Asking the server costs whoever
+    gets the connection a round trip; one that ended it has said so, and there is something to
+    read. Of a host that vanished the system's keepalives will tell."""
+    said = select.poll()
+    said.register(conn.fileno())
+    if any(event & ~select.POLLOUT for _, event in said.poll(0)):
+        ConnectionPool.check_connection(conn)
+
+
+@contextmanager
+def piped_transaction(conn: Conn) -> Iterator[None]:
+    """A transaction whose beginning and end, and all statements between whose answers nobody
+    waits, go to the server with what follows. Not within another; answers may be fetched after it.
+
+    `conn.transaction()` in a pipeline waits at its beginning, before and after its end.
+    """
+    try:
+        with conn.pipeline():
+            conn.execute("BEGIN")
+            yield
+            # Where something before has failed unheard, the server passes this over.
+            conn.execute("COMMIT")
+    except BaseException:
+        if conn.info.transaction_status in _OPEN:
+            conn.rollback()
+        raise
+
+
+_OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
 
 def away(error: psycopg.Error) -> bool:

@@ -51,7 +51,12 @@ a millisecond."""
 
 _DOOR = "gateway-api"
 """What others do was accepted before, so they yield to it (`service_nice`): whoever hands a photo
-in meanwhile waits for the door and the catalog alone. Among each other nothing changes by that."""
+in meanwhile waits for the door and the catalog alone. Among each other nothing changes by that.
+
+Niceness decides about shares of a core, not about who is next: of an answer's 4 ms of work the
+door's threads do a piece each time the catalog or one of them has answered, and on a busy core each
+piece waits for milliseconds. With real-time priority (`api_realtime`) none does: 5 times as many
+photos as can be done are accepted within 8 to 20 ms (p95) instead of 40 to 60, idle 8 (2 cores)."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -132,4 +137,5 @@ def service_spec(name: str, environment: Mapping[str, str], port: int) -> Proces
         stop_deadline=12.0,  # a service drains within 10
         watch_every=3.0,
         nice=0 if name == _DOOR else CliSettings().service_nice,
+        realtime=name == _DOOR and CliSettings().api_realtime,
     )

@@ -37,7 +37,8 @@ class ProcessSpec:
     attempts, `stop_deadline` from the stop signal to SIGKILL, `watch_every` between probes
     of a ready daemon (0: never). `orphan_signal` is what the kernel sends when the
     supervisor dies (Linux). `nice`: by how much more than the supervisor it yields the CPU to
-    others.
+    others. `realtime`: it goes before all others whenever it has something to do (Linux), as far
+    as the supervisor may decide that.
     """
 
     name: str
@@ -56,3 +57,4 @@ class ProcessSpec:
     orphan_signal: str = "KILL"
     launch_with: tuple[str, ...] = ()
     nice: int = 0
+    realtime: bool = False

@@ -17,13 +17,13 @@ from gateway.catalog.imports import Kind, begin_import, expect
 from gateway.catalog.model_shapes import Activation
 from gateway.catalog.notices import tell_overload
 from gateway.catalog.outbox import Outbox
-from gateway.catalog.read import photos_by_id
+from gateway.catalog.read import ask_photos, photos_told
 from gateway.catalog.reprocess import AgainLane, Selection, begin_reprocess
 from gateway.catalog.review_shapes import ReviewAnswer, Said, Undone
 from gateway.catalog.shapes import Photo
 from gateway.catalog.submissions import HandedIn, Submitted, submit_photos
 from gateway.catalog.uploads import Offered, Standing, Uploaded
-from gateway.db import Conn
+from gateway.db import Conn, piped_transaction
 from gateway.originals import Original
 
 
@@ -52,26 +52,22 @@ class Writes:
     ) -> list[Recorded | ProblemError]:
         """Hand in different photos of an owner, whose bytes are stored; the answers are in their
         order. Those whose lane has no room (left) are refused."""
-        with conn.pipeline():
+        answers: dict[int, Recorded | ProblemError] = {}
+        with piped_transaction(conn):
             waiting = self._waiting(conn)
             lanes = [one.submission.lane for one in photos]
             refused, taken = self._admission.sort(conn, owner, lanes)
-        self._refuse_if_full(conn, waiting)
-        answers: dict[int, Recorded | ProblemError] = dict(refused)
-        if taken:
-            # Statements that don't wait for each other's answers go together. The transaction's end
-            # does not: what failed is known before it.
-            with conn.pipeline(), conn.transaction():
-                handed_in = submit_photos(conn, self._outbox, [photos[place] for place in taken])
-                found = photos_by_id(conn, owner, [UUID(one.photo_id) for one in handed_in])
-            for place, one in zip(taken, handed_in, strict=True):
-                answers[place] = Recorded(one, found[UUID(one.photo_id)])
+            answers |= refused
+            if self._is_full(waiting):
+                return [self._refusal(conn)] * len(photos)
+            handed_in = submit_photos(conn, self._outbox, [photos[place] for place in taken])
+            found = ask_photos(conn, owner, [UUID(one.photo_id) for one in handed_in])
+        standing = photos_told(found)
+        for place, one in zip(taken, handed_in, strict=True):
+            answers[place] = Recorded(one, standing[UUID(one.photo_id)])
         left = [place for place in range(len(photos)) if place not in answers]
         if left:  # they fill the lane, unless some of those before were no new work
-            try:
-                others = self.photos(conn, owner, [photos[place] for place in left])
-            except ProblemError as error:  # those before are recorded
-                others = [error] * len(left)
+            others = self.photos(conn, owner, [photos[place] for place in left])
             answers |= dict(zip(left, others, strict=True))
         return [answers[place] for place in range(len(photos))]
 
@@ -187,7 +183,10 @@ class Writes:
         return cancelling.cancel_photo(conn, self._outbox, owner, photo_id, by, reason)
 
     def _check(self, conn: Conn) -> None:
-        self._refuse_if_full(conn, self._waiting(conn))
+        if self._is_full(self._waiting(conn)):
+            with conn.transaction():
+                refusal = self._refusal(conn)
+            raise refusal
 
     def _waiting(self, conn: Conn) -> Cursor[DictRow]:
         """Asks how many events wait, as far as that counts."""
@@ -195,10 +194,12 @@ class Writes:
             "SELECT count(*) AS rows FROM (SELECT FROM outbox LIMIT %s) waiting", (self._limit,)
         )
 
-    def _refuse_if_full(self, conn: Conn, waiting: Cursor[DictRow]) -> None:
+    def _is_full(self, waiting: Cursor[DictRow]) -> bool:
         row = waiting.fetchone()
-        if row and row["rows"] >= self._limit:
-            detail = f"{self._limit} events wait for Kafka already. Try again later."
-            with conn.transaction():
-                tell_overload(conn, self._limit)
-            raise unavailable("outbox_full", detail, retry_after_s=30)
+        return row is not None and row["rows"] >= self._limit
+
+    def _refusal(self, conn: Conn) -> ProblemError:
+        """What is said to whoever wants more, told in the caller's transaction."""
+        tell_overload(conn, self._limit)
+        detail = f"{self._limit} events wait for Kafka already. Try again later."
+        return unavailable("outbox_full", detail, retry_after_s=30)

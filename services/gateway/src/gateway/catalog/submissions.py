@@ -143,7 +143,7 @@ def submit_all_within(
     conn: Conn, submissions: Sequence[Submission]
 ) -> list[tuple[Submitted, list[Emit]]]:
     """`submit_within` for submissions of different photos, in their order."""
-    known = _hold_photos(conn, submissions)
+    known = _hold_photos(conn, submissions) if submissions else {}
     answers = [decide(one, known[one.photo_id]) for one in submissions]
     new = [
         (one, known[one.photo_id].policy_revision)
@@ -162,7 +162,7 @@ def _hold_photos(conn: Conn, submissions: Sequence[Submission]) -> dict[str, Kno
     Two statements, because ON CONFLICT … DO UPDATE looks at one of the two unique keys only, and
     doors that insert the same photo at once would fail on the other. In the order of photos, so
     that doors hardly ever wait for each other in a circle. Where all photos are new, which is
-    usual, it costs one round trip.
+    usual, it costs one round trip in a pipeline.
     """
     ordered = sorted(submissions, key=lambda submission: submission.photo_id)
     columns: dict[str, Any] = {
@@ -174,13 +174,11 @@ def _hold_photos(conn: Conn, submissions: Sequence[Submission]) -> dict[str, Kno
         "names": [one.file_name for one in ordered],
         "own": [one.analysis_id for one in ordered],
     }
-    with conn.pipeline():
-        inserted = conn.execute(f"{_GIVEN} {_INSERT_PHOTOS}", columns)
-        rows = conn.execute(_KNOWN, columns).fetchall()
+    inserted = conn.execute(f"{_GIVEN} {_INSERT_PHOTOS}", columns)
+    rows = conn.execute(_KNOWN, columns).fetchall()
     if inserted.rowcount < len(ordered):
-        with conn.pipeline():
-            conn.execute(f"{_GIVEN} {_COMPLETE_PHOTOS}", columns)
-            rows = conn.execute(_KNOWN, columns).fetchall()
+        conn.execute(f"{_GIVEN} {_COMPLETE_PHOTOS}", columns)
+        rows = conn.execute(_KNOWN, columns).fetchall()
     return {str(row.pop("photo_id")): Known(**row) for row in rows}
 
 
