@@ -16,6 +16,7 @@ import pytest
 
 from darkroom_cli.supervision.backoff import Backoff
 from darkroom_cli.supervision.identity import birth_of, is_alive, kill_left_over
+from darkroom_cli.supervision.sharing import yield_session
 from darkroom_cli.supervision.spec import Kind, NotReadyError, Probe, ProcessSpec, WrongPeerError
 from darkroom_cli.supervision.state import Phase, StackPhase, StackState
 from darkroom_cli.supervision.supervisor import Supervisor
@@ -340,6 +341,24 @@ def test_a_program_that_may_not_go_before_others_runs_all_the_same(
         stack.until(is_ready)
         log = (tmp_path / "first.log").read_text(encoding="utf-8")
         assert "runs without real-time priority" in log
+
+
+def test_a_session_yields_to_others_where_sessions_share_the_cpu(tmp_path: Path) -> None:
+    session = tmp_path / "autogroup"
+    yield_session(10, session)
+    assert not session.exists(), "this kernel knows none"
+    session.write_text("/autogroup-7 nice 0\n")
+    yield_session(0, session)
+    assert session.read_text() == "/autogroup-7 nice 0\n"
+    yield_session(10, session)
+    assert session.read_text() == "10"
+
+
+def test_a_session_that_may_not_be_told_is_no_reason_to_stop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yield_session(10, tmp_path)
+    assert "does not yield to others" in capsys.readouterr().out
 
 
 def test_left_over_programs_are_ended_but_not_a_stranger_with_the_same_pid() -> None:

@@ -16,7 +16,9 @@ from darkroom_cli.errors import DarkroomError
 from darkroom_cli.paths import DataFolder
 from darkroom_cli.plan import Wishes, make_plan
 from darkroom_cli.provision import provide
+from darkroom_cli.settings import CliSettings
 from darkroom_cli.supervision.identity import birth_of, kill_left_over
+from darkroom_cli.supervision.sharing import yield_session
 from darkroom_cli.supervision.state import (
     Failure,
     StackPhase,
@@ -67,6 +69,7 @@ def end_left_over(data: DataFolder) -> list[int]:
 
 def _supervise(data: DataFolder, wishes: Wishes) -> int:
     tell = lambda line: print(line, flush=True)  # noqa: E731, T201 - its log
+    yield_session(CliSettings().service_nice)
     plan = make_plan(wishes, provide(tell, wishes.extras))
     supervisor = Supervisor(
         plan.specs,

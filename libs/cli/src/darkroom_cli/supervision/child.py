@@ -13,6 +13,7 @@ from concurrent.futures import Executor, Future
 from darkroom_cli.supervision.backoff import Backoff
 from darkroom_cli.supervision.identity import birth_of, kill_tree
 from darkroom_cli.supervision.logfile import LogFile
+from darkroom_cli.supervision.sharing import put_first
 from darkroom_cli.supervision.spec import Kind, NotReadyError, ProcessSpec, WrongPeerError
 from darkroom_cli.supervision.state import Phase, ProcessState
 
@@ -164,21 +165,12 @@ class Child:
             with contextlib.suppress(ProcessLookupError):  # it may have ended by now
                 os.setpriority(os.PRIO_PROCESS, process.pid, nice)
         if self.spec.realtime:
-            self._put_first(process.pid)
+            with contextlib.suppress(ProcessLookupError):
+                if not put_first(process.pid):
+                    self._log.note("runs without real-time priority: this user may not give it")
         if process.stdout:
             os.set_blocking(process.stdout.fileno(), False)
         return process
-
-    def _put_first(self, pid: int) -> None:
-        """See `sched(7)`; the kernel keeps a twentieth of each second for all others."""
-        if not sys.platform.startswith("linux"):
-            return
-        try:
-            os.sched_setscheduler(pid, os.SCHED_RR, os.sched_param(1))
-        except PermissionError:
-            self._log.note("runs without real-time priority, which this user may not give it")
-        except ProcessLookupError:
-            pass  # it has ended by now
 
     def _reap(self, now: float) -> None:
         process = self._process
