@@ -16,6 +16,8 @@ REFUSE_AT: Final = 1_000
 
 LIMITS: Final = (
     Limit("refusal_p99_ms", "most", 100.0, None),
+    Limit("refused_otherwise", "most", 0.0, None),
+    Limit("accepted_p95_over_idle", "most", 2.0, None),
     Limit("lost", "most", 0.0, None),
     Limit("memory_over_before", "most", 1.5, None),
     Limit("high_refused", "most", 0.0, None),
@@ -61,6 +63,9 @@ def _of_storm(storm: Storm) -> dict[str, float]:
         "idle_p95_ms": idle_p95,
         "accepted_p95_ms": p(storm.accepted_ms, 95),
         "accepted_p95_over_idle": p(storm.accepted_ms, 95) / idle_p95,
+        "refused_otherwise": float(
+            sum(count for code, count in storm.codes.items() if code != "lane_full")
+        ),
         "refusal_p50_ms": p(storm.refused_ms, 50),
         "refusal_p99_ms": p(storm.refused_ms, 99),
         "memory_before_mb": sum(storm.memory_before_mb.values()),

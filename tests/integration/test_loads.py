@@ -228,21 +228,29 @@ def test_what_fills_an_idle_lane_between_two_looks_is_no_stages_fault(
     assert standing.records == 100, "nothing counts twice"
 
 
-def test_a_lane_that_was_measured_meanwhile_is_not_closed_by_an_old_number(
+def test_a_lane_that_fills_up_is_warned_of_and_closed_where_it_is_so_now_and_not_before(
     rig: Rig, outbox: Outbox
 ) -> None:
     rig.turn()
     told = len(rig.told())
-    for _ in range(99):
-        submit(rig.conn, lane="default")
-    assert loads.close(rig.conn, OWNER, outbox, "default", LIMITS) == loads.Standing(
-        Intake.OPEN, 99, None, 0
-    )
+
+    def fill(more: int) -> loads.Standing | None:
+        for _ in range(more):
+            submit(rig.conn, lane="default")
+        return loads.fill(rig.conn, OWNER, outbox, "default", LIMITS)
+
+    assert fill(49) == loads.Standing(Intake.OPEN, 49, None, 0)
     assert len(rig.told()) == told
-    submit(rig.conn, lane="default")
-    closed = loads.close(rig.conn, OWNER, outbox, "default", LIMITS)
+    warned = "50 photos of lane default wait; 50 came in within the last "
+    assert fill(1) == loads.Standing(Intake.WARNED, 50, ANY, 0)
+    (shown,) = [load for load in loads.loads(rig.conn, OWNER) if load.lane == "default"]
+    assert (shown.state, str(shown.cause)[: len(warned)]) == (Intake.WARNED, warned)
+    assert fill(49) == loads.Standing(Intake.WARNED, 99, shown.cause, 0)
+    assert len(rig.told()) == told + 1
+    closed = fill(1)
     assert closed is not None
     assert (closed.state, closed.records) == (Intake.CLOSED, 100)
+    assert len(rig.told()) == told + 2
 
 
 def test_of_photos_that_come_at_once_those_are_taken_that_the_lane_has_room_for(

@@ -20,7 +20,7 @@ class Measured:
         self.asked: list[str] = []
         self.closed: list[str] = []
         monkeypatch.setattr("gateway.catalog.loads.standing", self._standing)
-        monkeypatch.setattr("gateway.catalog.loads.close", self._close)
+        monkeypatch.setattr("gateway.catalog.loads.fill", self._fill)
 
     async def ask(self, question: Any, lane: str) -> Standing | None:
         found: Standing | None = question(None, "owner", lane)
@@ -31,7 +31,7 @@ class Measured:
         self.asked.append(lane)
         return self.standing
 
-    def _close(
+    def _fill(
         self, _conn: Any, _owner: str, _outbox: Any, lane: str, limits: Limits
     ) -> Standing | None:
         assert limits is LIMITS

@@ -62,6 +62,10 @@ class Limits:
             return Intake.CLOSED
         return Intake.WARNED if records >= self.warn_at else Intake.OPEN
 
+    def exceeded(self, state: Intake, records: int) -> bool:
+        """Whether so many records lead to a fuller state than this one."""
+        return self.after(state, records).number > state.number
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -228,8 +232,8 @@ class Lanes:
 def filled(
     lane: str, records: int, fresh: Fresh, outbox: int, stages: Sequence[StageLoad], limits: Limits
 ) -> LaneLoad:
-    """A lane that has filled up since it was measured, by what was handed in: so many records wait
-    now, and of its outbox and stages what was measured.
+    """A lane that must be warned of or closed since it was measured, by what was handed in: so many
+    records wait now, and of its outbox and stages what was measured.
 
     What is fresh belongs to no stage yet. If it is most of what waits, no stage is to blame, unless
     one stood still already.
@@ -244,7 +248,10 @@ def filled(
     else:
         after_s = retry_after_s(records, stages, limits)
         why = cause(lane, records, outbox, stages)
-    return LaneLoad(lane, Intake.CLOSED, outbox, stages, records, after_s, why)
+    state = limits.after(Intake.OPEN, records)
+    return LaneLoad(
+        lane, state, outbox, stages, records, after_s if state is Intake.CLOSED else 0, why
+    )
 
 
 def retry_after_s(records: int, stages: Sequence[StageLoad], limits: Limits) -> int:

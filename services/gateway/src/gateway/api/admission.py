@@ -63,13 +63,11 @@ class Admission:
         return refused, taken
 
     def look(self, conn: Conn, owner: str, lane: str) -> Standing | None:
-        """How the lane stands, closed if it is full."""
+        """How the lane stands, warned of or closed if it has filled up."""
         standing = loads.standing(conn, owner, lane, self._limits.refuse_at)
-        if standing is None or standing.state is Intake.CLOSED:
+        if standing is None or not self._limits.exceeded(standing.state, standing.records):
             return standing
-        if standing.records < self._limits.refuse_at:
-            return standing
-        return loads.close(conn, owner, self._outbox, lane, self._limits)
+        return loads.fill(conn, owner, self._outbox, lane, self._limits)
 
     def _judge(self, lane: str, standing: Standing | None) -> None:
         if standing is None or standing.state is not Intake.CLOSED:

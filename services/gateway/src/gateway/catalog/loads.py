@@ -200,26 +200,26 @@ def standing(conn: Conn, _owner: str, lane: str, most: int) -> Standing | None:
     )
 
 
-def close(conn: Conn, owner: str, outbox: Outbox, lane: str, limits: Limits) -> Standing | None:
-    """Have a lane that has filled up since it was measured refuse new work, as if it had been
-    measured so; how it stands then. It may have been measured again meanwhile: then that holds."""
+def fill(conn: Conn, owner: str, outbox: Outbox, lane: str, limits: Limits) -> Standing | None:
+    """Have a lane that has filled up since it was measured be warned of, or refuse new work, as if
+    it had been measured so; how it stands then. It may have been measured again meanwhile: then
+    that holds."""
     with conn.transaction():
         row = conn.execute(
             "SELECT * FROM lane_loads WHERE lane = %s FOR UPDATE", (lane,)
         ).fetchone()
         at = clock(conn)
         now = standing(conn, owner, lane, limits.refuse_at)
-        if row is None or now is None or now.state is Intake.CLOSED:
-            return now
-        if now.records < limits.refuse_at:
+        if row is None or now is None or not limits.exceeded(now.state, now.records):
             return now
         stages = [StageLoad(**stage) for stage in row["stages"]]
         ago_s = (at - row["measured_at"]).total_seconds()
         fresh = Fresh(now.records - row["records"], ago_s)
         load = filled(lane, now.records, fresh, row["outbox"], stages, limits)
-        conn.execute(
-            _CLOSE, (load.state.value, load.records, load.cause, load.retry_after_s, at, at, lane)
-        )
+        if load.state is Intake.CLOSED:
+            conn.execute(_CLOSE, (load.records, load.cause, load.retry_after_s, at, at, lane))
+        else:
+            conn.execute(_WARN, (load.cause, at, lane))
         outbox.add(conn, [_event(load, at, limits)])
         _tell(conn, load, now.state, at)
     return Standing(load.state, load.records, load.cause, load.retry_after_s)
@@ -227,10 +227,13 @@ def close(conn: Conn, owner: str, outbox: Outbox, lane: str, limits: Limits) -> 
 
 # What is counted now is not to be counted again: it was measured up to here.
 _CLOSE: Final = """
-UPDATE lane_loads SET state = %s, records = %s, cause = %s, retry_after_s = %s,
+UPDATE lane_loads SET state = 'closed', records = %s, cause = %s, retry_after_s = %s,
   measured_at = %s, since = %s
 WHERE lane = %s
 """
+
+# More is let in, and counts as before: of those that are being recorded now none is forgotten.
+_WARN: Final = "UPDATE lane_loads SET state = 'warned', cause = %s, since = %s WHERE lane = %s"
 
 # Handed in while the control door looked counts twice, for one look: rather too much than too
 # little.
