@@ -125,7 +125,7 @@ def overload(
     seconds: Annotated[float, typer.Option(min=5, max=600, help="For so long it storms.")] = 60.0,
     only: Annotated[Parts, _some_of(_OVERLOAD)] = None,
 ) -> None:
-    """What is refused, kept and told when more is asked for than can be done; takes 6 minutes.
+    """What is refused, kept and told when more is asked for than can be done; takes 4 minutes.
 
     Starts a system of its own whose engines take 20 ms a photo, without rate limits: five times as
     many photos as it can do; then photos while the detector stands still. Leave the machine alone
