@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from typing import Any, cast
-from unittest.mock import ANY
+from unittest.mock import ANY, Mock
 from uuid import uuid4
 
 import pytest
@@ -237,7 +237,8 @@ def test_a_lane_that_fills_up_is_warned_of_and_closed_where_it_is_so_now_and_not
     def fill(more: int) -> loads.Standing | None:
         for _ in range(more):
             submit(rig.conn, lane="default")
-        return loads.fill(rig.conn, OWNER, outbox, "default", LIMITS)
+        with rig.conn.transaction():
+            return loads.fill(rig.conn, OWNER, outbox, "default", LIMITS)
 
     assert fill(49) == loads.Standing(Intake.OPEN, 49, None, 0)
     assert len(rig.told()) == told
@@ -291,6 +292,40 @@ def test_a_lane_that_fills_up_again_and_again_is_refused_each_time_and_told_once
         assert answer.code == "lane_full"
     assert {title for _, title in rig.noticed()} == {"New photos of lane default are refused"}
     assert len(rig.noticed()) <= 2, "once, or on both sides of a full ten minutes"
+
+
+def test_what_cannot_be_said_is_not_recorded_whatever_else_is_found_out_by_then(
+    rig: Rig, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lane is warned of in the same transaction, between its beginning and the photo."""
+    rig.turn()
+    told = len(rig.told())
+    for _ in range(50):
+        submit(rig.conn, lane="default")
+    door = Writes(outbox, 10_000, Admission(cast(Catalog, None), outbox, LIMITS))
+    speechless = Mock(side_effect=Busy("the registry is away"))
+
+    def photos() -> list[dict[str, Any]]:
+        return rig.conn.execute("SELECT FROM photos p JOIN analyses a USING (photo_id)").fetchall()
+
+    before = len(photos())
+    with monkeypatch.context() as patch:
+        patch.setattr(outbox, "row", speechless)
+        with pytest.raises(Busy):
+            door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(1))])
+    assert speechless.called
+    assert (len(photos()), len(rig.told())) == (before, told)
+    standing = loads.standing(rig.conn, OWNER, "default", 100)
+    assert standing is not None
+    assert standing.state is Intake.OPEN
+
+    (answer,) = door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(1))])
+    assert isinstance(answer, Recorded)
+    assert answer.submitted.status == "new"
+    assert (len(photos()), len(rig.told())) == (before + 1, told + 1)
+    standing = loads.standing(rig.conn, OWNER, "default", 100)
+    assert standing is not None
+    assert (standing.state, standing.records) == (Intake.WARNED, 51)
 
 
 def photo(number: int) -> Submission:

@@ -330,11 +330,12 @@ def test_a_program_goes_before_others_if_that_may_be_said_and_else_its_log_tells
         assert (policy == os.SCHED_RR) != ("runs without real-time priority" in log)
 
 
+@pytest.mark.parametrize("number", [errno.EPERM, errno.ENOSYS])
 def test_a_program_that_may_not_go_before_others_runs_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*_: object) -> None:
-        raise PermissionError
+        raise OSError(number, "no")
 
     monkeypatch.setattr(os, "sched_setscheduler", refused)
     with running([daemon("first", realtime=True)], tmp_path) as stack:

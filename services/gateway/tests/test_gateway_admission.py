@@ -1,6 +1,7 @@
 """A lane that is full takes nothing in, whoever asks, and without reading what is sent."""
 
 from typing import Any, cast
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -23,7 +24,7 @@ class Measured:
         monkeypatch.setattr("gateway.catalog.loads.fill", self._fill)
 
     async def ask(self, question: Any, lane: str) -> Standing | None:
-        found: Standing | None = question(None, "owner", lane)
+        found: Standing | None = question(MagicMock(), "owner", lane)
         return found
 
     def _standing(self, _conn: Any, _owner: str, lane: str, most: int) -> Standing | None:

@@ -34,7 +34,8 @@ class CliSettings(BaseSettings):
         default=10,
         ge=0,
         le=19,
-        description="By how much services yield the CPU to the API, and to all other programs.",
+        description="By how much services yield the CPU to the API, and the whole stack to all"
+        " other programs.",
     )
     api_realtime: bool = Field(
         default=True,

@@ -1,7 +1,7 @@
 """Connections to the catalog's PostgreSQL.
 
 Connections are in autocommit mode and hand out rows as dictionaries; what belongs together is
-written inside `with connection.transaction()`.
+written inside `with connection.transaction()`, or `piped_transaction` where it is in a hurry.
 """
 
 import select
@@ -79,9 +79,11 @@ def _check(conn: Conn) -> None:
 @contextmanager
 def piped_transaction(conn: Conn) -> Iterator[None]:
     """A transaction whose beginning and end, and all statements between whose answers nobody
-    waits, go to the server with what follows. Not within another; answers may be fetched after it.
+    waits, go to the server with what follows. Answers may be fetched after it.
 
-    `conn.transaction()` in a pipeline waits at its beginning, before and after its end.
+    Neither within another transaction nor around one: psycopg does not hear of this one's
+    beginning, and would end it with the inner one. `conn.transaction()` in a pipeline waits at its
+    beginning, before and after its end.
     """
     try:
         with conn.pipeline():

@@ -1,6 +1,7 @@
 """PostgreSQL's advisory locks that the gateway takes; one table, so that no two are the same.
 
-The upper half of each is "dark" in ASCII, to keep clear of other programs on the same database.
+The upper half of each is "dark" in ASCII, and the first of two keys "dark" or "darl", to keep clear
+of other programs on the same database.
 """
 
 from typing import Final

@@ -56,8 +56,8 @@ in meanwhile waits for the door and the catalog alone. Among each other nothing 
 Niceness decides about shares of a core, not about who is next: of an answer's 4 ms of work the
 door's threads do a piece each time the catalog or one of them has answered, and on a busy core each
 piece waits for milliseconds. With real-time priority (`api_realtime`) none does, and none of the
-catalog's where the session yields to it (`yield_session`): of 200 photos a second, five times what
-can be done, answers take 6 to 11 ms (p95) instead of 40 to 60; idle 8 (2 cores)."""
+catalog's where the session yields to it (`yield_session`): bench/overload tells what that
+brings."""
 
 
 def _python(module: str, *arguments: str) -> tuple[str, ...]:

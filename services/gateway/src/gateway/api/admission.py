@@ -17,9 +17,9 @@ FRESH_S = 0.25
 
 
 class Admission:
-    """Refuses photos of lanes that are closed. One with `refuse_at` or more waiting is closed by
-    whoever finds it so, until the control door measures that it may open again. A lane that nobody
-    measures (any more) is open."""
+    """Refuses photos of lanes that are closed. One with `warn_at` or more waiting is warned of, one
+    with `refuse_at` or more is closed, by whoever finds it so, until the control door measures that
+    it may open again. A lane that nobody measures (any more) is open."""
 
     def __init__(
         self,
@@ -47,12 +47,14 @@ class Admission:
     ) -> tuple[Mapping[int, ProblemError], list[int]]:
         """The same by what is known now, for who is about to record photos of these lanes: which
         are refused and why, and which fit, by their places. What is neither would fill its lane:
-        ask again once those that fit are recorded."""
+        ask again once those that fit are recorded. A part of the caller's transaction."""
         refused: dict[int, ProblemError] = {}
         taken: list[int] = []
-        for lane in set(lanes):
+        for lane in sorted(set(lanes)):  # whoever holds several holds them in the same order
             places = [place for place, one in enumerate(lanes) if one == lane]
-            standing = self.look(conn, owner, lane)
+            standing = loads.standing(conn, owner, lane, self._limits.refuse_at)
+            if self._has_filled_up(standing):
+                standing = loads.fill(conn, owner, self._outbox, lane, self._limits)
             try:
                 self._judge(lane, standing)
             except ProblemError as error:
@@ -65,9 +67,14 @@ class Admission:
     def look(self, conn: Conn, owner: str, lane: str) -> Standing | None:
         """How the lane stands, warned of or closed if it has filled up."""
         standing = loads.standing(conn, owner, lane, self._limits.refuse_at)
-        if standing is None or not self._limits.exceeded(standing.state, standing.records):
+        if not self._has_filled_up(standing):
             return standing
-        return loads.fill(conn, owner, self._outbox, lane, self._limits)
+        with conn.transaction():
+            return loads.fill(conn, owner, self._outbox, lane, self._limits)
+
+    def _has_filled_up(self, standing: Standing | None) -> bool:
+        """Whether it is another lane than when it was measured."""
+        return standing is not None and self._limits.exceeded(standing.state, standing.records)
 
     def _judge(self, lane: str, standing: Standing | None) -> None:
         if standing is None or standing.state is not Intake.CLOSED:

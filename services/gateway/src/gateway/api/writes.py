@@ -67,6 +67,7 @@ class Writes:
             answers[place] = Recorded(one, standing[UUID(one.photo_id)])
         left = [place for place in range(len(photos)) if place not in answers]
         if left:  # they fill the lane, unless some of those before were no new work
+            # If this fails, so do those before: they are recorded, and known when they come again.
             others = self.photos(conn, owner, [photos[place] for place in left])
             answers |= dict(zip(left, others, strict=True))
         return [answers[place] for place in range(len(photos))]

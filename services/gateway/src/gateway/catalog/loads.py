@@ -203,25 +203,26 @@ def standing(conn: Conn, _owner: str, lane: str, most: int) -> Standing | None:
 def fill(conn: Conn, owner: str, outbox: Outbox, lane: str, limits: Limits) -> Standing | None:
     """Have a lane that has filled up since it was measured be warned of, or refuse new work, as if
     it had been measured so; how it stands then. It may have been measured again meanwhile: then
-    that holds."""
-    with conn.transaction():
-        row = conn.execute(
-            "SELECT * FROM lane_loads WHERE lane = %s FOR UPDATE", (lane,)
-        ).fetchone()
-        at = clock(conn)
-        now = standing(conn, owner, lane, limits.refuse_at)
-        if row is None or now is None or not limits.exceeded(now.state, now.records):
-            return now
-        stages = [StageLoad(**stage) for stage in row["stages"]]
-        ago_s = (at - row["measured_at"]).total_seconds()
-        fresh = Fresh(now.records - row["records"], ago_s)
-        load = filled(lane, now.records, fresh, row["outbox"], stages, limits)
-        if load.state is Intake.CLOSED:
-            conn.execute(_CLOSE, (load.records, load.cause, load.retry_after_s, at, at, lane))
-        else:
-            conn.execute(_WARN, (load.cause, at, lane))
-        outbox.add(conn, [_event(load, at, limits)])
-        _tell(conn, load, now.state, at)
+    that holds. A part of the caller's transaction, until whose end nobody else measures the lane.
+
+    What came in since counts whether or not it is done: a lane that takes more than `warn_at` in
+    within two looks is warned of until the second, however little waits.
+    """
+    row = conn.execute("SELECT * FROM lane_loads WHERE lane = %s FOR UPDATE", (lane,)).fetchone()
+    at = clock(conn)
+    now = standing(conn, owner, lane, limits.refuse_at)
+    if row is None or now is None or not limits.exceeded(now.state, now.records):
+        return now
+    stages = [StageLoad(**stage) for stage in row["stages"]]
+    ago_s = (at - row["measured_at"]).total_seconds()
+    fresh = Fresh(now.records - row["records"], ago_s)
+    load = filled(lane, now.records, fresh, row["outbox"], stages, limits)
+    if load.state is Intake.CLOSED:
+        conn.execute(_CLOSE, (load.records, load.cause, load.retry_after_s, at, at, lane))
+    else:
+        conn.execute(_WARN, (load.cause, at, lane))
+    outbox.add(conn, [_event(load, at, limits)])
+    _tell(conn, load, now.state, at)
     return Standing(load.state, load.records, load.cause, load.retry_after_s)
 
 

@@ -93,7 +93,7 @@ def tell_away(conn: Conn, dependency: str, why: str) -> None:
     """The gateway itself finds a dependency away; told as if a worker had said so."""
     detail = (
         f"{why[:_WHY_CHARS]}\nPhotos that are handed in now are refused, imports wait; nothing is"
-        " lost, and work goes on by itself once it answers."
+        " lost, and work goes on by itself once that is over."
     )
     title = f"gateway waits for {dependency}"
     said = notice(DEPENDENCY_AWAY, "gateway", dependency, title, detail, time.time())
