@@ -56,6 +56,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, folder: Path, line: CutLine)
     s3_backends["123456789012"]["aws"].create_bucket(bucket, "us-east-1")
     env = stub_environment(folder) | s3_environment("127.0.0.1", line.port)
     env |= {"DARKROOM_OBJECTS": f"s3://{bucket}/photos", "DARKROOM_IMPORT_IN_FLIGHT": "40"}
+    env["DARKROOM_RATE_SINGLE"] = "none"  # refusals come quickly: over a hundred a minute
     with Stack(tmp_path_factory.mktemp("data"), env=env) as running:
         yield running
 
