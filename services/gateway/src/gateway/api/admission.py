@@ -73,7 +73,7 @@ class Admission:
             return loads.fill(conn, owner, self._outbox, lane, self._limits)
 
     def _has_filled_up(self, standing: Standing | None) -> bool:
-        """Whether it is another lane than when it was measured."""
+        """Whether it must be warned of or closed, and is not yet."""
         return standing is not None and self._limits.exceeded(standing.state, standing.records)
 
     def _judge(self, lane: str, standing: Standing | None) -> None:
