@@ -131,7 +131,9 @@ def test_a_photos_path_is_told_by_the_logs_of_all_services(run: Run) -> None:
     worked = ("intake", "detector", "ocr", "embedder", "aggregator", "gateway-recorder")
     assert {("gateway-api", "photo_handed_in"), ("gateway-control", "published")} <= said
     assert {(service, "handled") for service in worked} <= said
-    assert log_search.shown(lines[0]).split()[1] == "gateway-api"
+    path = [log_search.shown(line).split()[1] for line in lines]
+    # What is recorded may be published before the API has come to say that it was handed in.
+    assert set(path[: path.index("intake")]) == {"gateway-api", "gateway-control"}
 
 
 def test_every_line_of_every_service_has_the_one_shape(run: Run) -> None:
