@@ -23,6 +23,9 @@ of processes on a machine that is busy with other tests."""
 
 FAULT_EVERY_S: Final = 2.5
 
+DONE_S: Final = 180.0
+"""So long after the last fault all is done."""
+
 
 def a_schedule(chaos: Chaos) -> list[Callable[[], None]]:
     """What happens, in a random order; the long stop early, so that it ends in time."""
@@ -32,6 +35,7 @@ def a_schedule(chaos: Chaos) -> list[Callable[[], None]]:
     return [*acts[:2], chaos.stop_long, *acts[2:]]
 
 
+@pytest.mark.timeout(2 * DONE_S + 120)  # what is waited for tells more than this does
 @pytest.mark.parametrize(
     ("protocol", "broker_end"), [("consumer", signal.SIGKILL), ("classic", signal.SIGTERM)]
 )
@@ -52,10 +56,10 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
     world, audit = chaos.world, chaos.audit
     chaos.start("a").ready()
     acts = a_schedule(chaos)
-    with asking(world, tasks) as thread:
+    with asking(world, tasks) as asked:
         chaos.absent = {"b": time.monotonic() + 1.0, "c": time.monotonic() + 3.0}
         next_at = time.monotonic() + 6.0
-        while acts or thread.is_alive():
+        while acts or not asked.done():
             chaos.tend()
             if acts and time.monotonic() >= next_at:
                 acts.pop(0)()
@@ -64,12 +68,15 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
             time.sleep(0.1)
     names = {task.name for task in tasks}
 
+    chaos.tell("all is asked")
+
     def all_is_done() -> bool:
         chaos.tend()
+        audit.look()
         return names <= set(world.names())
 
-    until(all_is_done, "nothing is lost", 180)
-    until(lambda: all_is_committed(chaos), "all is committed", 20)
+    until(all_is_done, "nothing is lost", DONE_S, audit.left)
+    until(lambda: all_is_committed(chaos), "all is committed", 20, audit.left)
     audit.look()
     repeated = audit.repeated(chaos.harms)
     failed = {one.name for one in world.done() if one.failure}

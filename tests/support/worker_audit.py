@@ -102,6 +102,20 @@ class Audit:
         except KafkaException:
             return dict(self._committed)
 
+    def left(self) -> str:
+        """What is not yet committed of each partition: how far it is, and how far it reaches."""
+        try:
+            committed = self.committed()
+            ends = self.world.ends(*LANES.values(), *retry_topics(TIERS))
+        except KafkaException as error:
+            return f"(unknown: {error})"
+        left = {place: (committed.get(place, 0), end) for place, end in ends.items()}
+        return f"{len(self.world.names())} events; " + ", ".join(
+            f"{topic}/{number}: {now} of {end}"
+            for (topic, number), (now, end) in left.items()
+            if now != end
+        )
+
     def _new_done(self) -> Sequence[Output]:
         done = self.world.all_done()[self._read["sink"] :]
         self._read["sink"] += len(done)

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -55,7 +56,7 @@ class Chaos:
             stage_rate="2000/s",
         )
         self.slots[slot] = worker
-        self._tell(f"{name} joins")
+        self.tell(f"{name} joins")
         return worker
 
     def kill(self) -> None:
@@ -80,7 +81,7 @@ class Chaos:
         until(self._at_work, "somebody is at work")
         slot = self.chance.choice(self._at_work())
         worker = self.slots.pop(slot)
-        self._tell(f"{worker.name} leaves")
+        self.tell(f"{worker.name} leaves")
         committed, now = self.audit.last_committed(), time.time()
         self.faults.append(now)
         assert worker.stop() == 0
@@ -96,9 +97,9 @@ class Chaos:
         before = self.stack.wait_until(is_up("kafka", 0), 60, "it is up").process("kafka").restarts
         committed, now = self.audit.last_committed(), time.time()
         os.kill(self.stack.pid("kafka"), self.broker_end)
-        self._tell(f"the broker gets {self.broker_end.name}")
+        self.tell(f"the broker gets {self.broker_end.name}")
         self.stack.wait_until(is_up("kafka", before + 1), 60, "it is back")
-        self._tell("the broker is back")
+        self.tell("the broker is back")
         for worker in self.slots.values():
             # Its group may hear from it too late, which it learns within a session.
             self._harm("broker", worker, now, time.time() + SESSION_S, committed)
@@ -107,15 +108,21 @@ class Chaos:
     def restart_redis(self) -> None:
         """`kill -9` of Redis."""
         os.kill(self.stack.pid("redis"), signal.SIGKILL)
-        self._tell("Redis is killed")
+        self.tell("Redis is killed")
 
     def tend(self) -> None:
-        """What has become due: workers that go on, and that come back."""
+        """What has become due: workers that go on, and that come back, as their supervisor has
+        those do that ended by themselves."""
         now = time.monotonic()
+        for slot in [slot for slot, worker in self.slots.items() if worker.ended]:
+            worker = self.slots.pop(slot)
+            self.tell(f"{worker.name} ended by itself: {worker.code()}")
+            self._harm("end", worker, time.time(), time.time(), self.audit.last_committed())
+            self.absent[slot] = now + 1.0
         for slot in [slot for slot, (at, *_) in self.stopped.items() if at <= now]:
             _, since, committed = self.stopped.pop(slot)
             self.slots[slot].send(signal.SIGCONT)
-            self._tell(f"{self.slots[slot].name} goes on")
+            self.tell(f"{self.slots[slot].name} goes on")
             # It takes a moment until it learns that it has lost its partitions.
             self._harm("stop", self.slots[slot], since, time.time() + SESSION_S, committed)
         for slot in [slot for slot, at in self.absent.items() if at <= now]:
@@ -124,7 +131,7 @@ class Chaos:
 
     def _stop(self, seconds: float) -> None:
         slot = self._victim()
-        self._tell(f"{self.slots[slot].name} is stopped for {seconds:.1f} s")
+        self.tell(f"{self.slots[slot].name} is stopped for {seconds:.1f} s")
         self.slots[slot].send(signal.SIGSTOP)
         now = time.time()
         self.stopped[slot] = (time.monotonic() + seconds, now, self.audit.last_committed())
@@ -141,9 +148,10 @@ class Chaos:
     ) -> None:
         self.faults.append(since)
         self.harms.append(Harm(what, worker.name, since, till, committed))
-        self._tell(f"{what}: {worker.name}")
+        self.tell(f"{what}: {worker.name}")
 
-    def _tell(self, what: str) -> None:
+    def tell(self, what: str) -> None:
+        """A line of the story."""
         self.story.append(f"{time.strftime('%H:%M:%S')} {what}")
 
 
@@ -158,8 +166,9 @@ def is_up(name: str, restarts: int) -> Callable[[StackState], bool]:
 
 
 @contextmanager
-def asking(world: World, tasks: Sequence[Task]) -> Iterator[threading.Thread]:
-    """Publish these at a steady pace, from another thread."""
+def asking(world: World, tasks: Sequence[Task]) -> Iterator[Future[None]]:
+    """Publish these at a steady pace, from another thread. At the end it is stopped; what went
+    wrong in it is raised."""
     over = threading.Event()
 
     def publish() -> None:
@@ -173,13 +182,13 @@ def asking(world: World, tasks: Sequence[Task]) -> Iterator[threading.Thread]:
                     continue
                 sent = due
 
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        over.set()
-        thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(publish)
+        try:
+            yield asked
+        finally:
+            over.set()
+            asked.result()
 
 
 def tasks_for(chance: random.Random, count: int) -> list[Task]:

@@ -17,11 +17,16 @@ from prometheus_client.parser import text_string_to_metric_families
 DEADLINE_S: Final = 120.0
 
 
-def until(condition: Callable[[], object], what: str, timeout_s: float = DEADLINE_S) -> None:
-    """Poll until it is so; fail after the deadline."""
+def until(
+    condition: Callable[[], object],
+    what: str,
+    timeout_s: float = DEADLINE_S,
+    state: Callable[[], object] = str,
+) -> None:
+    """Poll until it is so; fail after the deadline, telling the `state` of then."""
     deadline = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s"
+        assert time.monotonic() < deadline, f"{what}: not within {timeout_s:g} s {state()}"
         time.sleep(0.05)
 
 

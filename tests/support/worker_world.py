@@ -306,5 +306,12 @@ class World:
 
 
 def _consumer(kafka: str, group: str) -> Consumer:
-    """One that joins no group, and keeps quiet while the broker is away."""
-    return Consumer({"bootstrap.servers": kafka, "group.id": group, "log_level": 0})
+    """One that joins no group and commits nothing, and keeps quiet while the broker is away."""
+    return Consumer(
+        {
+            "bootstrap.servers": kafka,
+            "group.id": group,
+            "enable.auto.commit": False,
+            "log_level": 0,
+        }
+    )

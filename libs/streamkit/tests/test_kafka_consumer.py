@@ -70,6 +70,7 @@ class FakeConsumer:
         self.stored: dict[int, int] = {}
         self.commits: list[int | None] = []
         self.paused: set[int] = set()
+        self.member: str | None = "m-1"
         self.closed = threading.Event()
         self.may_close = threading.Event()
         self.may_close.set()
@@ -94,6 +95,9 @@ class FakeConsumer:
 
     def tell(self, what: str, *numbers: int) -> None:
         self.callbacks[what](self, [TopicPartition("p.asked", number) for number in numbers])
+
+    def memberid(self) -> str | None:
+        return self.member
 
     def store_offsets(self, offsets: Sequence[TopicPartition]) -> None:
         if self.refuses:
@@ -409,6 +413,25 @@ def test_missing_rights_and_a_second_process_with_our_id_stop_the_worker(
 ) -> None:
     with pytest.raises(ConsumerLostError):
         after(consumer, code)
+
+
+def test_whom_its_own_late_commits_fenced_after_an_outage_goes_on_as_a_new_member(
+    consumer: KafkaConsumer, notes: Notes
+) -> None:
+    after(consumer, ("on_assign", 0, 1), None)
+    FakeConsumer.opened[0].member = None  # its session ran out
+    after(consumer, ("on_lost", 0, 1), KafkaError._FATAL, None, None, ("on_assign", 0), calls=2)
+    assert len(FakeConsumer.opened) == 2
+    assert notes.trail == [("assigned", 0, 1), ("lost", 0, 1), ("assigned", 0)]
+
+
+def test_whom_another_process_fenced_stops_though_it_is_told_of_its_loss_as_well(
+    consumer: KafkaConsumer,
+) -> None:
+    after(consumer, ("on_assign", 0, 1), None)
+    with pytest.raises(ConsumerLostError):
+        after(consumer, KafkaError._FATAL, ("on_lost", 0, 1), None)
+    assert len(FakeConsumer.opened) == 1
 
 
 def test_a_commit_that_fails_is_told_once_until_one_succeeds(

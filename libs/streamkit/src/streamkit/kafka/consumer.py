@@ -200,13 +200,23 @@ class KafkaConsumer:
 
     def _failed(self, error: KafkaError) -> None:
         code = error.code()
-        if code in _HOPELESS:
+        if code in _HOPELESS or (code == KafkaError._FATAL and not self._fenced_itself()):
             raise ConsumerLostError(str(error))
         _log.warning("consumer_error", group=self._group, error=str(error))
         if code not in _PASSING and self._reopen_at is None:
             self._failures += 1
             first = self._failures == 1
             self._reopen_at = time.monotonic() + (0.0 if first else delay_s(self._failures))
+
+    def _fenced_itself(self) -> bool:
+        """Whether what librdkafka calls fatal came of an outage, and a new consumer gets over it.
+
+        A static member whose session runs out while the broker is away forgets its member id, and
+        goes on sending the commits that waited. The broker that is back still knows the static id
+        under the former member id: it takes those commits for another process's and fences us.
+        Whom another process really fenced has its member id still.
+        """
+        return self._reopen_at is not None and not self._consumer.memberid()
 
     # -- the group ------------------------------------------------------------------------------
 
@@ -348,11 +358,11 @@ _HOPELESS: Final = frozenset(
         KafkaError.GROUP_AUTHORIZATION_FAILED,
         KafkaError.UNSUPPORTED_VERSION,
         KafkaError._UNSUPPORTED_FEATURE,
-        KafkaError._FATAL,
     }
 )
-"""Missing rights; a broker that doesn't know the protocol; what librdkafka calls fatal, such as
-another process with our static id (to go on would take it from that one again, in turns)."""
+"""Missing rights; a broker that doesn't know the protocol. So is what librdkafka calls fatal, such
+as another process with our static id (to go on would take it from that one again, in turns), but
+for what `_fenced_itself` tells apart."""
 
 
 def taken(message: Message, prefix: str = "") -> Taken:
