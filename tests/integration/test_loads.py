@@ -1,9 +1,10 @@
 """How much of each lane waits, measured on a real broker and written into a real catalog."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
-from unittest.mock import ANY, Mock
+from unittest.mock import ANY
 from uuid import uuid4
 
 import pytest
@@ -18,7 +19,7 @@ from gateway.api.catalog import Catalog
 from gateway.api.problems import ProblemError
 from gateway.api.writes import Recorded, Writes
 from gateway.catalog import loads
-from gateway.catalog.outbox import Outbox
+from gateway.catalog.outbox import Outbox, Row, Tombstone
 from gateway.catalog.submissions import HandedIn, Submission
 from gateway.control.lag import Hop, KafkaOffsets
 from gateway.control.loads import Loads
@@ -187,9 +188,11 @@ def test_a_lane_that_fills_up_between_two_looks_is_closed_until_enough_is_done(
     for _ in range(10):
         submit(rig.conn, lane="default")
     asks = Admission(cast(Catalog, None), outbox, LIMITS)
+    assert asks.sort(rig.conn, OWNER, ["default"]) == ({}, [], ["default"])
     for _ in range(2):
-        refused, taken = asks.sort(rig.conn, OWNER, ["default"])
-        assert not taken
+        asks.look(rig.conn, OWNER, "default")
+        refused, taken, filled = asks.sort(rig.conn, OWNER, ["default"])
+        assert (taken, filled) == ([], [])
         assert refused[0].headers == {"Retry-After": "60"}
         assert str(refused[0].detail).startswith(
             "detector is not running: 100 photos of lane default wait."
@@ -202,7 +205,7 @@ def test_a_lane_that_fills_up_between_two_looks_is_closed_until_enough_is_done(
     assert (later.records, later.state) == (50, Intake.CLOSED)
     assert rig.told()[told:] == ["default"]
     assert rig.noticed() == [("critical", "New photos of lane default are refused")]
-    refused, taken = asks.sort(rig.conn, OWNER, ["default"])
+    refused, taken, _ = asks.sort(rig.conn, OWNER, ["default"])
     assert (list(refused), taken) == ([0], [])
 
 
@@ -216,7 +219,8 @@ def test_what_fills_an_idle_lane_between_two_looks_is_no_stages_fault(
     for _ in range(66):
         submit(rig.conn, lane="default")
     asks = Admission(cast(Catalog, None), outbox, LIMITS)
-    refused, _ = asks.sort(rig.conn, OWNER, ["default"])
+    asks.look(rig.conn, OWNER, "default")
+    refused, _, _ = asks.sort(rig.conn, OWNER, ["default"])
     assert str(refused[0].detail).startswith(
         "100 photos of lane default wait; 66 came in within the last "
     )
@@ -294,38 +298,87 @@ def test_a_lane_that_fills_up_again_and_again_is_refused_each_time_and_told_once
     assert len(rig.noticed()) <= 2, "once, or on both sides of a full ten minutes"
 
 
-def test_what_cannot_be_said_is_not_recorded_whatever_else_is_found_out_by_then(
+def test_what_cannot_be_said_is_not_recorded_however_its_lane_stands_by_then(
     rig: Rig, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The lane is warned of in the same transaction, between its beginning and the photo."""
     rig.turn()
     told = len(rig.told())
     for _ in range(50):
         submit(rig.conn, lane="default")
     door = Writes(outbox, 10_000, Admission(cast(Catalog, None), outbox, LIMITS))
-    speechless = Mock(side_effect=Busy("the registry is away"))
+    row, unsayable = outbox.row, {OPS_LOAD, SUBMITTED}
 
-    def photos() -> list[dict[str, Any]]:
-        return rig.conn.execute("SELECT FROM photos p JOIN analyses a USING (photo_id)").fetchall()
+    def said(event: Emit | Tombstone) -> Row:
+        if event.topic in unsayable:
+            raise Busy("the registry is away")
+        return row(event)
 
-    before = len(photos())
-    with monkeypatch.context() as patch:
-        patch.setattr(outbox, "row", speechless)
-        with pytest.raises(Busy):
-            door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(1))])
-    assert speechless.called
-    assert (len(photos()), len(rig.told())) == (before, told)
-    standing = loads.standing(rig.conn, OWNER, "default", 100)
-    assert standing is not None
-    assert standing.state is Intake.OPEN
+    monkeypatch.setattr(outbox, "row", said)
 
+    def stands() -> tuple[int, int, Intake]:
+        photos = rig.conn.execute("SELECT FROM photos JOIN analyses USING (photo_id)").fetchall()
+        standing = loads.standing(rig.conn, OWNER, "default", 100)
+        assert standing is not None
+        return len(photos), len(rig.told()) - told, standing.state
+
+    before, *_ = stands()
+    with pytest.raises(Busy):
+        door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(1))])
+    assert stands() == (before, 0, Intake.OPEN), "the lane can't be warned of"
+
+    unsayable.remove(OPS_LOAD)
+    with pytest.raises(Busy):
+        door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(1))])
+    assert stands() == (before, 1, Intake.WARNED), "it is, but the photo can't be asked for"
+
+    unsayable.clear()
     (answer,) = door.photos(rig.conn, LOCAL_OWNER, [HandedIn(photo(1))])
     assert isinstance(answer, Recorded)
     assert answer.submitted.status == "new"
-    assert (len(photos()), len(rig.told())) == (before + 1, told + 1)
+    assert stands() == (before + 1, 1, Intake.WARNED)
+
+
+def test_who_finds_a_lane_full_holds_it_no_longer_than_it_takes_to_say_so(
+    rig: Rig, outbox: Outbox, database: str
+) -> None:
+    """Whoever records a photo may wait for somebody who holds it, however long."""
+    rig.turn()
+    door = Writes(outbox, 10_000, Admission(cast(Catalog, None), outbox, LIMITS))
+    known = HandedIn(photo(1))
+    assert isinstance(door.photos(rig.conn, LOCAL_OWNER, [known])[0], Recorded)
+    for _ in range(49):
+        submit(rig.conn, lane="default")
+    with (
+        db.connect(database, name="test") as holder,
+        db.connect(database, name="test") as waiting,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        with holder.transaction():
+            holder.execute(
+                "SELECT FROM photos WHERE photo_id = %s FOR UPDATE", (known.submission.photo_id,)
+            )
+            answers = pool.submit(door.photos, waiting, LOCAL_OWNER, [known])
+            until(lambda: is_waiting(holder, waiting))
+            rig.conn.execute("SELECT FROM lane_loads FOR UPDATE NOWAIT")
+        assert isinstance(answers.result(20)[0], Recorded)
     standing = loads.standing(rig.conn, OWNER, "default", 100)
     assert standing is not None
-    assert (standing.state, standing.records) == (Intake.WARNED, 51)
+    assert standing.state is Intake.WARNED
+
+
+def is_waiting(conn: db.Conn, other: db.Conn) -> bool:
+    """Whether the other one waits for a lock of this one's."""
+    row = conn.execute(
+        "SELECT pg_backend_pid() = ANY(pg_blocking_pids(%s)) AS so", (other.info.backend_pid,)
+    ).fetchone()
+    return row is not None and bool(row["so"])
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def photo(number: int) -> Submission:

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from gateway.api.catalog import Catalog
 from gateway.api.problems import ProblemError
@@ -14,6 +15,15 @@ from gateway.load import Intake, Limits
 
 FRESH_S = 0.25
 """What was asked so lately is not asked again: refusing must cost next to nothing."""
+
+
+class Sorted(NamedTuple):
+    """Photos by their places, and lanes that have filled up: theirs are neither refused nor taken
+    until `look` has seen to the lane."""
+
+    refused: Mapping[int, ProblemError]
+    taken: Sequence[int]
+    filled: Sequence[str]
 
 
 class Admission:
@@ -42,19 +52,20 @@ class Admission:
                 self._known[lane] = (self._clock(), standing)
         self._judge(lane, standing)
 
-    def sort(
-        self, conn: Conn, owner: str, lanes: Sequence[str]
-    ) -> tuple[Mapping[int, ProblemError], list[int]]:
+    def sort(self, conn: Conn, owner: str, lanes: Sequence[str]) -> Sorted:
         """The same by what is known now, for who is about to record photos of these lanes: which
-        are refused and why, and which fit, by their places. What is neither would fill its lane:
-        ask again once those that fit are recorded. A part of the caller's transaction."""
+        are refused and why, and which fit. What is neither would fill its lane, or the lane has
+        filled up: `look` at that one, and ask again once those that fit are recorded. Writes
+        nothing, so that no lane is locked as long as photos are."""
         refused: dict[int, ProblemError] = {}
         taken: list[int] = []
-        for lane in sorted(set(lanes)):  # whoever holds several holds them in the same order
+        filled: list[str] = []
+        for lane in sorted(set(lanes)):
             places = [place for place, one in enumerate(lanes) if one == lane]
             standing = loads.standing(conn, owner, lane, self._limits.refuse_at)
             if self._has_filled_up(standing):
-                standing = loads.fill(conn, owner, self._outbox, lane, self._limits)
+                filled.append(lane)
+                continue
             try:
                 self._judge(lane, standing)
             except ProblemError as error:
@@ -62,10 +73,10 @@ class Admission:
             else:
                 room = None if standing is None else self._limits.refuse_at - standing.records
                 taken += places[:room]
-        return refused, taken
+        return Sorted(refused, taken, filled)
 
     def look(self, conn: Conn, owner: str, lane: str) -> Standing | None:
-        """How the lane stands, warned of or closed if it has filled up."""
+        """How the lane stands, warned of or closed if it has filled up. One transaction."""
         standing = loads.standing(conn, owner, lane, self._limits.refuse_at)
         if not self._has_filled_up(standing):
             return standing

@@ -56,17 +56,20 @@ class Writes:
         with piped_transaction(conn):
             waiting = self._waiting(conn)
             lanes = [one.submission.lane for one in photos]
-            refused, taken = self._admission.sort(conn, owner, lanes)
-            answers |= refused
+            sorted_out = self._admission.sort(conn, owner, lanes)
+            answers |= sorted_out.refused
             if self._is_full(waiting):
                 return [self._refusal(conn)] * len(photos)
-            handed_in = submit_photos(conn, self._outbox, [photos[place] for place in taken])
+            chosen = [photos[place] for place in sorted_out.taken]
+            handed_in = submit_photos(conn, self._outbox, chosen)
             found = ask_photos(conn, owner, [UUID(one.photo_id) for one in handed_in])
         standing = photos_told(found)
-        for place, one in zip(taken, handed_in, strict=True):
+        for place, one in zip(sorted_out.taken, handed_in, strict=True):
             answers[place] = Recorded(one, standing[UUID(one.photo_id)])
+        for lane in sorted_out.filled:
+            self._admission.look(conn, owner, lane)
         left = [place for place in range(len(photos)) if place not in answers]
-        if left:  # they fill the lane, unless some of those before were no new work
+        if left:  # their lane has filled up, or they fill it if those before were all new work
             # If this fails, so do those before: they are recorded, and known when they come again.
             others = self.photos(conn, owner, [photos[place] for place in left])
             answers |= dict(zip(left, others, strict=True))
