@@ -8,7 +8,7 @@ import pytest
 import aggregator.handlers
 import detector.app
 import embedder.app
-import gateway.control.app
+import gateway.catalog.produced
 import gateway.recorder.handlers
 import intake.app
 import intake.handlers
@@ -55,7 +55,7 @@ READS: dict[str, set[str]] = {
 WRITES: dict[str, set[str]] = {
     "intake": set(intake.app.WRITES),
     "aggregator": set(aggregator.handlers.PRODUCED),
-    "gateway": set(gateway.control.app.PRODUCED),
+    "gateway": set(gateway.catalog.produced.PRODUCED),
     "trainer": set(trainer.app.WRITES),
     **{stage.name: {*stage.writes, names.MODEL_REPORTED} for stage, _ in STAGES},
 }

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -20,9 +21,12 @@ from websockets.typing import Origin
 
 from api_door import api_door, door_settings
 from catalog_seed import Look, Seed, Seeded, picture
+from darkroom_cli.contracts import Subjects
 from darkroom_cli.demo import API_DESCRIPTION
 from darkroom_cli.infra.ports import any_port
+from darkroom_schemas import catalogue
 from gateway import db
+from gateway.catalog.produced import PRODUCED
 from gateway.recorder.news import News, batch_news, photo_news
 from gateway.settings import Settings
 from infrastructure import Infrastructure
@@ -384,3 +388,27 @@ def test_the_parts_of_the_system_tell_their_versions(client: httpx.Client, seed:
     assert state["components"]["registry"] is None
     assert (state["counts"]["photos"], state["counts"]["auto_labeled"]) == (2, 1)
     assert state["counts"]["rejected"] == 1
+
+
+def test_a_door_that_opens_learns_the_ids_of_all_that_it_may_write(
+    infrastructure: Infrastructure, database: str, tmp_path: Path
+) -> None:
+    """Else a photo is refused where its lane must be warned of while the registry is away."""
+    prefix, cache = f"t{uuid4().hex[:8]}.", tmp_path / "fresh"
+    all_topics = catalogue.load()
+    written = replace(all_topics, topics={name: all_topics[name] for name in PRODUCED})
+    assert all(one.good for one in Subjects(infrastructure.registry, written, prefix).apply())
+    settings = door_settings(
+        infrastructure,
+        database,
+        tmp_path,
+        registry=infrastructure.registry,
+        cache=cache,
+        topic_prefix=prefix,
+    )
+    with api_door(settings):
+        deadline = time.monotonic() + 20
+        wanted = {f"{prefix}{topic}-value.json" for topic in PRODUCED}
+        while not wanted <= {path.name for path in cache.rglob("*.json")}:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)

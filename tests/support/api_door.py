@@ -13,7 +13,7 @@ from darkroom_cli.infra.ports import any_port
 from darkroom_schemas import avro
 from gateway import db
 from gateway.api.app import build_api
-from gateway.control.app import PRODUCED
+from gateway.catalog.produced import PRODUCED
 from gateway.settings import Settings
 from infrastructure import Infrastructure
 from streamkit import SchemaIds

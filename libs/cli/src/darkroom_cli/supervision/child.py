@@ -167,7 +167,7 @@ class Child:
         if self.spec.realtime:
             with contextlib.suppress(ProcessLookupError):
                 if not put_first(process.pid):
-                    self._log.note("runs without real-time priority: this user may not give it")
+                    self._log.note("runs without real-time priority: this user can't give it here")
         if process.stdout:
             os.set_blocking(process.stdout.fileno(), False)
         return process

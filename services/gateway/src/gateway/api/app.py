@@ -19,6 +19,7 @@ from gateway.api.shares import Shares
 from gateway.api.speakers import Keeper
 from gateway.api.spool import sweep
 from gateway.api.system import System
+from gateway.api.vocabulary import Vocabulary
 from gateway.api.windows import Windows
 from gateway.api.writes import Writes
 from gateway.catalog.changes import Change, changes
@@ -67,6 +68,7 @@ def build_api(settings: Settings, pool: db.Pool) -> Server:
             quotas=shared_quotas(settings),
             shares=Shares(catalog),
             keeper=Keeper(catalog, settings.anonymous_role),
+            beside=[Vocabulary(codec)],
             windows=Windows(settings.import_in_flight, settings.import_wait_s),
             tell=News(open_redis(settings.redis), settings.topic_prefix).tell,
         )

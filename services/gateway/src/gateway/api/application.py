@@ -38,7 +38,7 @@ from gateway.api import (
     trainings,
 )
 from gateway.api.bodies import FORM_OVERHEAD, SMALL_BODY, BodyLimit
-from gateway.api.door import Door
+from gateway.api.door import Door, Runs
 from gateway.api.guard import Guard
 from gateway.api.headers import SecurityHeaders
 from gateway.api.limits import Limited
@@ -64,11 +64,13 @@ channel of kind `websocket` wants it and you follow everything,
 
 
 def application(door: Door) -> FastAPI:
-    """The ASGI application around a door; while it runs, the door's feed and quotas do."""
+    """The ASGI application around a door; while it runs, the door's feed and quotas do, and what
+    goes on beside them."""
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        running = [asyncio.create_task(each.run()) for each in (door.feed, door.quotas)]
+        beside: list[Runs] = [door.feed, door.quotas, *door.beside]
+        running = [asyncio.create_task(each.run()) for each in beside]
         try:
             yield
         finally:

@@ -24,6 +24,14 @@ from gateway.api.writes import Writes
 from gateway.settings import Settings
 
 
+class Runs(Protocol):
+    """What goes on beside the requests."""
+
+    async def run(self) -> None:
+        """Until it is done, or cancelled."""
+        ...
+
+
 class Objects(Protocol):
     """The bytes of photos (streamkit's ObjectStore); calls block, raise Reject and Retry."""
 
@@ -76,6 +84,8 @@ class Door:
     quotas: Quotas
     shares: Shares
     keeper: Keeper
+    beside: Sequence[Runs] = ()
+    """What else goes on while the door is open."""
     windows: Windows = field(default_factory=Windows)
     spool: Spool = field(default_factory=Spool)
     tell: Tell = _nobody

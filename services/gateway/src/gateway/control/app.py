@@ -7,29 +7,10 @@ from typing import Final
 
 from darkroom_schemas import catalogue
 from darkroom_schemas.avro import schema_of
-from darkroom_schemas.names import (
-    ANALYSIS_DEADLINE_REACHED,
-    BATCH_INTAKE,
-    BATCH_PHOTO_ENDED,
-    MODEL_ACTIVATED,
-    OPS_CONTROL,
-    OPS_LOAD,
-    OPS_POLICY,
-    PHOTO_ANALYSIS_CANCELLED,
-    PHOTO_ANALYSIS_REQUESTED,
-    PHOTO_BATCH_JOINED,
-    PHOTO_EMBEDDING_REQUESTED,
-    PHOTO_RESCORED,
-    PHOTO_STAGE_FAILED,
-    PHOTO_SUBMITTED,
-    REVIEW_ANSWERED,
-    TRAINING_CANCELLED,
-    TRAINING_PREPARED,
-    TRAINING_REQUESTED,
-)
+from darkroom_schemas.names import PHOTO_SUBMITTED
 from gateway import db, locks
 from gateway.catalog.outbox import Outbox
-from gateway.catalog.repairs import PART_TOPICS
+from gateway.catalog.produced import PRODUCED
 from gateway.catalog.schedules import SYNC
 from gateway.control.control import Control
 from gateway.control.dead_letter_digest import digest_job, services_with_letters
@@ -76,27 +57,6 @@ from streamkit import (
 )
 from streamkit.kafka.log import KafkaLog
 
-PRODUCED: Final = (
-    *PHOTO_SUBMITTED.values(),
-    *PHOTO_ANALYSIS_REQUESTED.values(),
-    PHOTO_BATCH_JOINED,
-    PHOTO_ANALYSIS_CANCELLED,
-    BATCH_INTAKE,
-    BATCH_PHOTO_ENDED,
-    ANALYSIS_DEADLINE_REACHED,
-    *PART_TOPICS.values(),
-    PHOTO_STAGE_FAILED,
-    OPS_CONTROL,
-    OPS_LOAD,
-    OPS_POLICY,
-    MODEL_ACTIVATED,
-    PHOTO_EMBEDDING_REQUESTED,
-    PHOTO_RESCORED,
-    REVIEW_ANSWERED,
-    TRAINING_REQUESTED,
-    TRAINING_PREPARED,
-    TRAINING_CANCELLED,
-)
 """Topics whose events the gateway writes, all through the outbox."""
 
 
