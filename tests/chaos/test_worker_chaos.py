@@ -78,7 +78,7 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
     until(all_is_done, "nothing is lost", DONE_S, audit.left)
     until(lambda: all_is_committed(chaos), "all is committed", 20, audit.left)
     audit.look()
-    repeated = audit.repeated(chaos.harms)
+    repeated = audit.repeated([*chaos.harms, *chaos.losses()])
     failed = {one.name for one in world.done() if one.failure}
     assert failed == {task.name for task in tasks if task.do == "reject"}
     silences = audit.silences(chaos.faults)

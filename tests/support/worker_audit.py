@@ -5,6 +5,7 @@ with a record is one *output*: an event in the sink, or a record in a retry topi
 """
 
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Audit:
     world: World
     outputs: list[Output] = field(default_factory=list)
     looks: int = 0
+    _history: list[tuple[float, Committed]] = field(default_factory=list)
+    """What was committed at each look, and when."""
     _committed: dict[tuple[str, int], int] = field(default_factory=dict)
     _reached: dict[Origin, float] = field(default_factory=dict)
     """Of each origin, how far it came: the attempt that waits in a retry topic, or infinity."""
@@ -76,6 +79,7 @@ class Audit:
         What is committed is asked first, then everything is read that was published by then. Does
         nothing while the broker is away.
         """
+        asked_at = time.time()
         try:
             committed = self.committed()
             done = self._new_done()
@@ -88,6 +92,7 @@ class Audit:
             for number in range(before, offset):
                 assert self._finished((*place, number)), f"{place} is committed past {number}"
             self._committed[place] = max(before, offset)
+        self._history.append((asked_at, committed))
         self.looks += 1
 
     def committed(self) -> Committed:
@@ -101,6 +106,10 @@ class Audit:
             return self.committed()
         except KafkaException:
             return dict(self._committed)
+
+    def committed_before(self, at: float) -> Committed:
+        """What had been committed at the last look that began before that second."""
+        return next((found for began, found in reversed(self._history) if began < at), {})
 
     def left(self) -> str:
         """What is not yet committed of each partition: how far it is, and how far it reaches."""

@@ -1,5 +1,6 @@
 """Harm to a world's workers, their broker and their Redis, by chance; and a record of it."""
 
+import math
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from darkroom_cli.stack import Stack
@@ -65,7 +67,8 @@ class Chaos:
         worker = self.slots.pop(slot)
         now = time.time()
         worker.kill()
-        self._harm("kill", worker, now, now + 1.0, self.audit.last_committed())
+        # What it has sent by then the broker may come to append much later.
+        self._harm("kill", worker, now, math.inf, self.audit.last_committed())
         self.absent[slot] = time.monotonic() + 1.0
 
     def stop_short(self) -> None:
@@ -117,7 +120,7 @@ class Chaos:
         for slot in [slot for slot, worker in self.slots.items() if worker.ended]:
             worker = self.slots.pop(slot)
             self.tell(f"{worker.name} ended by itself: {worker.code()}")
-            self._harm("end", worker, time.time(), time.time(), self.audit.last_committed())
+            self._harm("end", worker, time.time(), math.inf, self.audit.last_committed())
             self.absent[slot] = now + 1.0
         for slot in [slot for slot, (at, *_) in self.stopped.items() if at <= now]:
             _, since, committed = self.stopped.pop(slot)
@@ -128,6 +131,18 @@ class Chaos:
         for slot in [slot for slot, at in self.absent.items() if at <= now]:
             del self.absent[slot]
             self.start(slot)
+
+    def losses(self) -> Sequence[Harm]:
+        """What workers say themselves: their partitions were taken from them, whoever's fault that
+        was (a machine that stood still, say). What they have in hand then is done once more."""
+        return [
+            Harm(
+                "loss", worker.name, at, at + SESSION_S, self.audit.committed_before(at - SESSION_S)
+            )
+            for worker in self.world.workers
+            for line in worker.lines("lost")
+            for at in [datetime.fromisoformat(line["timestamp"]).timestamp()]
+        ]
 
     def _stop(self, seconds: float) -> None:
         slot = self._victim()

@@ -411,8 +411,20 @@ def test_troubles_with_connections_are_left_to_librdkafka(
 def test_missing_rights_and_a_second_process_with_our_id_stop_the_worker(
     consumer: KafkaConsumer, code: int
 ) -> None:
+    after(consumer, ("on_assign", 0), None)
     with pytest.raises(ConsumerLostError):
         after(consumer, code)
+
+
+def test_who_is_fenced_while_it_joins_tries_again_but_not_for_ever(
+    consumer: KafkaConsumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamkit.kafka.consumer.delay_s", lambda _times: 0.0)
+    for times in range(1, 4):
+        after(consumer, KafkaError._FATAL, None, None, calls=2)
+        assert len(FakeConsumer.opened) == times + 1
+    with pytest.raises(ConsumerLostError):
+        after(consumer, KafkaError._FATAL, None)
 
 
 def test_whom_its_own_late_commits_fenced_after_an_outage_goes_on_as_a_new_member(

@@ -25,6 +25,9 @@ COMMIT_INTERVAL_MS: Final = 500
 CLOSE_S: Final = 5.0
 """So long a consumer waits for the broker to take its last commit and its leave."""
 
+_MOST_FENCES: Final = 3
+"""So many consumers in a row may be fenced before they are members."""
+
 _TOPIC: Final = itemgetter(0)
 """Of a Taken."""
 
@@ -95,6 +98,8 @@ class KafkaConsumer:
         self._failures = 0
         self._heard: Consumer | None = None
         self._commit_failed = False
+        self._was_member = False
+        """Whether the present consumer ever got an assignment."""
         self._consumer = self._opened()
 
     def consume(self, most: int, timeout_s: float) -> list[Taken]:
@@ -211,12 +216,16 @@ class KafkaConsumer:
     def _fenced_itself(self) -> bool:
         """Whether what librdkafka calls fatal came of an outage, and a new consumer gets over it.
 
-        A static member whose session runs out while the broker is away forgets its member id, and
-        goes on sending the commits that waited. The broker that is back still knows the static id
-        under the former member id: it takes those commits for another process's and fences us.
-        Whom another process really fenced has its member id still.
+        The broker that is back knows a static id under the member id that it has written down, and
+        takes whoever comes with another one for another process. So it fences whom it meant:
+
+        - A member whose session ran out has forgotten its id, and sends the commits that waited.
+        - One that was joining has an id by which the broker did not come to write it down.
+
+        Whom another process really fenced has been a member, and has its id still.
         """
-        return self._reopen_at is not None and not self._consumer.memberid()
+        outlived = self._reopen_at is not None and not self._consumer.memberid()
+        return outlived or (not self._was_member and self._failures < _MOST_FENCES)
 
     # -- the group ------------------------------------------------------------------------------
 
@@ -229,6 +238,7 @@ class KafkaConsumer:
             on_lost=self._on_lost,
         )
         self._heard = consumer
+        self._was_member = False
         return consumer
 
     def _reopen(self) -> None:
@@ -257,6 +267,7 @@ class KafkaConsumer:
     def _on_assign(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         if consumer is not self._heard:
             return
+        self._was_member = True
         partitions = [self._partition(one) for one in places]
         if self._gone.intersection(partitions):
             # Gone and back in one call: what was fetched before can't be told from what came after.
