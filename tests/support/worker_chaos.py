@@ -16,6 +16,7 @@ from typing import Final
 from darkroom_cli.stack import Stack
 from darkroom_cli.supervision.state import Phase, StackState
 from streamkit import PublishError
+from streamkit.publishing import MESSAGE_TIMEOUT_S
 from worker_audit import Audit, Committed, Harm
 from worker_process import WorkerProcess, until
 from worker_tasks import LANES
@@ -25,6 +26,9 @@ PER_SECOND: Final = 170
 
 SESSION_S: Final = 10.0
 """After so long without a word the broker gives a member's partitions to others."""
+
+UNDER_WAY_S: Final = SESSION_S + MESSAGE_TIMEOUT_S
+"""So long after a worker was harmed may arrive what it did before it learned of that."""
 
 
 @dataclass
@@ -91,7 +95,7 @@ class Chaos:
         if any(worker.lines(event) for event in ("commit_failed", "close_unanswered")):
             # While a group waits for a member that was killed in a rebalance, the broker takes no
             # commit, and who leaves then says so after 5 s.
-            self._harm("leave", worker, now, time.time(), committed)
+            self._harm("leave", worker, now, math.inf, committed)
         self.absent[slot] = time.monotonic() + 2.0
 
     def restart_broker(self) -> None:
@@ -105,7 +109,7 @@ class Chaos:
         self.tell("the broker is back")
         for worker in self.slots.values():
             # Its group may hear from it too late, which it learns within a session.
-            self._harm("broker", worker, now, time.time() + SESSION_S, committed)
+            self._harm("broker", worker, now, time.time() + UNDER_WAY_S, committed)
         self.faults.append(time.time())
 
     def restart_redis(self) -> None:
@@ -127,7 +131,7 @@ class Chaos:
             self.slots[slot].send(signal.SIGCONT)
             self.tell(f"{self.slots[slot].name} goes on")
             # It takes a moment until it learns that it has lost its partitions.
-            self._harm("stop", self.slots[slot], since, time.time() + SESSION_S, committed)
+            self._harm("stop", self.slots[slot], since, time.time() + UNDER_WAY_S, committed)
         for slot in [slot for slot, at in self.absent.items() if at <= now]:
             del self.absent[slot]
             self.start(slot)
@@ -137,7 +141,11 @@ class Chaos:
         was (a machine that stood still, say). What they have in hand then is done once more."""
         return [
             Harm(
-                "loss", worker.name, at, at + SESSION_S, self.audit.committed_before(at - SESSION_S)
+                "loss",
+                worker.name,
+                at,
+                at + UNDER_WAY_S,
+                self.audit.committed_before(at - SESSION_S),
             )
             for worker in self.world.workers
             for line in worker.lines("lost")

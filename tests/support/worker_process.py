@@ -16,6 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 DEADLINE_S: Final = 120.0
 
+NICE: Final = ("nice", "-n", "10")
+"""As their supervisor starts services: a broker that is starved by them loses its members."""
+
 
 def until(
     condition: Callable[[], object],
@@ -51,7 +54,7 @@ class WorkerProcess:
         here, others = str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")
         with self.log.open("ab") as stream:
             self._process = subprocess.Popen(
-                (*leash, sys.executable, "-m", program),
+                (*leash, *NICE, sys.executable, "-m", program),
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(filter(None, (here, others))),

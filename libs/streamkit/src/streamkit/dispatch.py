@@ -163,7 +163,7 @@ class Dispatcher:
             if lane.queue and self._batching is not None:
                 times.append(self._closes_at(lane, self._batching))
             if lane.queue and lane.bucket is not None:
-                times.append(lane.bucket.next_at())
+                times.append(lane.bucket.next_at(now))
         return min((at for at in times if at > now), default=None)
 
     def _start(self, slot: Slot, now: float) -> None:

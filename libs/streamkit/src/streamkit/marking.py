@@ -73,7 +73,8 @@ def paced(
     while first is not None and not stop.is_set():
         most = CHUNK if bucket is None else bucket.take(CHUNK)
         if bucket is not None and not most:
-            stop.wait(max(0.0, bucket.next_at() - clock.monotonic()))
+            now = clock.monotonic()
+            stop.wait(max(0.0, bucket.next_at(now) - now))
             continue
         yield [first, *itertools.islice(deeds, most - 1)]
         first = next(deeds, None)

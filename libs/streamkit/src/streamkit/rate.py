@@ -96,8 +96,11 @@ class Bucket(Protocol):
     def take(self, most: int) -> int:
         """How many of `most` may begin now; they count as begun. Never blocks."""
 
-    def next_at(self) -> float:
-        """The monotonic second from which asking again makes sense; now, if it does already."""
+    def next_at(self, now: float) -> float:
+        """The monotonic second from which asking again makes sense; `now`, if it does already.
+
+        Exactly that: by its own clock it is later by now, and who waits until then never rests.
+        """
 
     def change(self, rate: Rate) -> None:
         """From now on another rate."""
@@ -122,10 +125,10 @@ class LocalBucket:
         self._tokens -= granted
         return granted
 
-    def next_at(self) -> float:
+    def next_at(self, now: float) -> float:
         """See Bucket."""
         self._fill()
-        return self._at + max(0.0, 1.0 - self._tokens) / self._rate.per_s
+        return now if self._tokens >= 1 else self._at + (1.0 - self._tokens) / self._rate.per_s
 
     def change(self, rate: Rate) -> None:
         """See Bucket."""
@@ -278,12 +281,11 @@ class SharedBucket:
                 self._lock.notify()
             return granted
 
-    def next_at(self) -> float:
+    def next_at(self, now: float) -> float:
         """See Bucket."""
         with self._lock:
             if self._local is not None:
-                return self._local.next_at()
-            now = self._clock.monotonic()
+                return self._local.next_at(now)
             return now if self._held else max(self._ask_at, now + _IN_FLIGHT_S)
 
     def change(self, rate: Rate) -> None:
