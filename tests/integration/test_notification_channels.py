@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from typer.testing import CliRunner, Result
 from websockets.sync.client import ClientConnection, connect
 
-from api_door import ABSENT_REGISTRY, api_door
+from api_door import api_door, door_settings
 from darkroom_cli import app
 from darkroom_cli.infra.ports import any_port
 from gateway import db
@@ -28,17 +28,7 @@ SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"  # noqa: S105 - the example of
 
 @pytest.fixture
 def settings(infrastructure: Infrastructure, database: str, tmp_path: Path) -> Settings:
-    return Settings(
-        database=database,
-        redis=infrastructure.redis,
-        registry=ABSENT_REGISTRY,
-        cache=tmp_path,
-        objects=f"file://{tmp_path}",
-        api_port=any_port(),
-        anonymous="admin",
-        topic_prefix=f"t{uuid4().hex[:8]}.",
-        _cli_parse_args=[],
-    )
+    return door_settings(infrastructure, database, tmp_path)
 
 
 @pytest.fixture
