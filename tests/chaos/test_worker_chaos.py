@@ -79,6 +79,8 @@ def run(chaos: Chaos, tasks: Sequence[Task]) -> None:
     until(lambda: all_is_committed(chaos), "all is committed", 20, audit.left)
     audit.look()
     repeated = audit.repeated([*chaos.harms, *chaos.losses()])
+    assert sum(repeated.values()) <= RECORDS / 4, f"what was in hand, not more: {dict(repeated)}"
+    assert not chaos.ended
     failed = {one.name for one in world.done() if one.failure}
     assert failed == {task.name for task in tasks if task.do == "reject"}
     silences = audit.silences(chaos.faults)

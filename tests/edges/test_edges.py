@@ -135,6 +135,7 @@ def test_a_photos_path_is_told_by_the_logs_of_all_services(run: Run) -> None:
     # Who hands something on may come to say so only after the next one has.
     stages = min(path.index(stage) for stage in ("detector", "ocr", "embedder"))
     assert set(path[:stages]) <= {"gateway-api", "gateway-control", "intake"}
+    assert stages < len(path) - path[::-1].index("gateway-recorder")
 
 
 def test_every_line_of_every_service_has_the_one_shape(run: Run) -> None:

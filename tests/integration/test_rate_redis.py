@@ -73,8 +73,7 @@ class Worker:
 
     def rest(self) -> None:
         """Until asking makes sense, as the core does."""
-        now = CLOCK.monotonic()
-        self.woken.wait(max(0.0, min(0.1, self.bucket.next_at(now) - now)))
+        self.woken.wait(max(0.0, min(0.1, self.bucket.next_at() - CLOCK.monotonic())))
         self.woken.clear()
 
     def work_until(self, done: Callable[[], bool]) -> None:

@@ -16,7 +16,6 @@ from typing import Final
 from darkroom_cli.stack import Stack
 from darkroom_cli.supervision.state import Phase, StackState
 from streamkit import PublishError
-from streamkit.publishing import MESSAGE_TIMEOUT_S
 from worker_audit import Audit, Committed, Harm
 from worker_process import WorkerProcess, until
 from worker_tasks import LANES
@@ -27,7 +26,7 @@ PER_SECOND: Final = 170
 SESSION_S: Final = 10.0
 """After so long without a word the broker gives a member's partitions to others."""
 
-UNDER_WAY_S: Final = SESSION_S + MESSAGE_TIMEOUT_S
+UNDER_WAY_S: Final = 2 * SESSION_S
 """So long after a worker was harmed may arrive what it did before it learned of that."""
 
 
@@ -48,6 +47,8 @@ class Chaos:
     """Slots whose workers stand still: until when, since when, and what was committed then."""
     absent: dict[str, float] = field(default_factory=dict)
     """Slots without a worker, and when they shall have one again."""
+    ended: list[str] = field(default_factory=list)
+    """Workers that ended by themselves."""
     story: list[str] = field(default_factory=list)
 
     def start(self, slot: str) -> WorkerProcess:
@@ -123,7 +124,9 @@ class Chaos:
         now = time.monotonic()
         for slot in [slot for slot, worker in self.slots.items() if worker.ended]:
             worker = self.slots.pop(slot)
-            self.tell(f"{worker.name} ended by itself: {worker.code()}")
+            reasons = [line.get("reason") for line in worker.lines("failed")]
+            self.ended.append(f"{worker.name} ended by itself: {worker.code()} {reasons}")
+            self.tell(self.ended[-1])
             self._harm("end", worker, time.time(), math.inf, self.audit.last_committed())
             self.absent[slot] = now + 1.0
         for slot in [slot for slot, (at, *_) in self.stopped.items() if at <= now]:

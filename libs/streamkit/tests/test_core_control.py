@@ -234,7 +234,7 @@ class SlowBucket:
         taken, self.tokens = min(most, self.tokens), max(0, self.tokens - most)
         return taken
 
-    def next_at(self, _now: float) -> float:
+    def next_at(self) -> float:
         """See Bucket."""
         return float("inf")
 

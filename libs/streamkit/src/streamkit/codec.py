@@ -16,7 +16,7 @@ import httpx
 import structlog
 from fastavro.schema import SchemaParseException
 
-from streamkit.backoff import wait
+from streamkit.backoff import Stopped, wait
 from streamkit.errors import Busy, Reject
 
 AvroSchema = Mapping[str, Any]
@@ -174,12 +174,18 @@ class Codec:
         """
         for topic in topics:
             for attempt in itertools.count(1):
+                if stop.is_set():  # a registry that hangs takes seconds for each
+                    raise Stopped
                 try:
-                    self._number(topic)
+                    self.learn(topic)
                     break
                 except RegistryUnavailableError as error:
                     _log.warning("busy", reason=str(error), times=attempt)
                     wait(attempt, stop)
+
+    def learn(self, topic: str) -> None:
+        """Learn a topic's id; raises RegistryUnavailableError, UnregisteredSchemaError."""
+        self._number(topic)
 
     def encode(self, topic: str, value: Mapping[str, Any]) -> bytes:
         """The record's value: wire-format head and Avro body.

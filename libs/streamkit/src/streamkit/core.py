@@ -69,6 +69,7 @@ class Core:
         self._steering = Steering(job.service, policy.stage_rate, self._lanes, outside)
         self._stopping = False
         self._next_store = self._next_check = 0.0
+        self._turned = self._clock.monotonic()
         self._open_feeds: Callable[[], Iterable[Feed]] | None = None
         self._pulse: Pulse | None = None
         if outside.tell is not None:
@@ -123,7 +124,6 @@ class Core:
 
     def next_at(self) -> float:
         """Monotonic second at which to turn again though nothing has happened."""
-        now = self._clock.monotonic()
         times = [self._next_check, *self._feeding.deadlines()]
         if self._pulse is not None:
             times.append(self._pulse.next_at())
@@ -131,7 +131,7 @@ class Core:
             times.append(self._timers[0][0])
         if self._feeding.dirty:
             times.append(self._next_store)
-        others = (self._gate.next_at(now), self._dispatcher.next_at(now))
+        others = (self._gate.next_at(self._turned), self._dispatcher.next_at(self._turned))
         return min([*times, *(at for at in others if at is not None)])
 
     def handle(self, event: Event) -> None:
@@ -152,7 +152,7 @@ class Core:
 
     def turn(self) -> None:
         """Act on what has happened and on what is due."""
-        now = self._clock.monotonic()
+        now = self._turned = self._clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             heapq.heappop(self._timers)[2]()
         self._feeding.due(now)

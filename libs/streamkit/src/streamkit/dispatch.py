@@ -155,16 +155,16 @@ class Dispatcher:
             if items:
                 self._give(slot, items, now)
 
-    def next_at(self, now: float) -> float | None:
-        """When to fill again though nothing happened: a micro-batch has waited long enough, or a
-        rate lets more begin."""
+    def next_at(self, filled: float) -> float | None:
+        """When to fill again though nothing happened since it was `filled` last: a micro-batch has
+        waited long enough, or a rate lets more begin. Of what was so by then it had its chance."""
         times: list[float] = []
         for lane in self._lanes.values():
             if lane.queue and self._batching is not None:
                 times.append(self._closes_at(lane, self._batching))
             if lane.queue and lane.bucket is not None:
-                times.append(lane.bucket.next_at(now))
-        return min((at for at in times if at > now), default=None)
+                times.append(lane.bucket.next_at())
+        return min((at for at in times if at > filled), default=None)
 
     def _start(self, slot: Slot, now: float) -> None:
         slot.started = True

@@ -53,10 +53,10 @@ class Gate:
             if one.state != "closed" and not (urgent and name == DEAD_LETTERS)
         ]
 
-    def next_at(self, now: float) -> float | None:
-        """When to look again, if something is shut."""
+    def next_at(self, looked: float) -> float | None:
+        """When to look again, if something is shut; it was `looked` last at that moment."""
         times = [at for one in self._breakers.values() if (at := one.opens_at()) is not None]
-        return min((at for at in times if at > now), default=None)
+        return min((at for at in times if at > looked), default=None)
 
     def failed(self, dependency: str, why: str, now: float, *, at_once: bool = False) -> bool:
         """A dependency failed; whether it is taken to be away (its breaker is not closed)."""

@@ -73,8 +73,7 @@ def paced(
     while first is not None and not stop.is_set():
         most = CHUNK if bucket is None else bucket.take(CHUNK)
         if bucket is not None and not most:
-            now = clock.monotonic()
-            stop.wait(max(0.0, bucket.next_at(now) - now))
+            stop.wait(max(0.0, bucket.next_at() - clock.monotonic()))
             continue
         yield [first, *itertools.islice(deeds, most - 1)]
         first = next(deeds, None)

@@ -96,10 +96,10 @@ class Bucket(Protocol):
     def take(self, most: int) -> int:
         """How many of `most` may begin now; they count as begun. Never blocks."""
 
-    def next_at(self, now: float) -> float:
-        """The monotonic second from which asking again makes sense; `now`, if it does already.
+    def next_at(self) -> float:
+        """The monotonic second from which asking makes sense: one that is over, if it does already.
 
-        Exactly that: by its own clock it is later by now, and who waits until then never rests.
+        Never merely now: who has asked since then, and wants no more, would never rest.
         """
 
     def change(self, rate: Rate) -> None:
@@ -116,7 +116,8 @@ class LocalBucket:
         self._rate = rate
         self._clock = clock
         self._tokens = float(rate.burst if tokens is None else min(tokens, rate.burst))
-        self._at = clock.monotonic()
+        self._at = self._one_since = clock.monotonic()
+        """Until when tokens are counted; since when there is a whole one, if there is."""
 
     def take(self, most: int) -> int:
         """See Bucket."""
@@ -125,10 +126,10 @@ class LocalBucket:
         self._tokens -= granted
         return granted
 
-    def next_at(self, now: float) -> float:
+    def next_at(self) -> float:
         """See Bucket."""
         self._fill()
-        return now if self._tokens >= 1 else self._at + (1.0 - self._tokens) / self._rate.per_s
+        return self._one_since if self._tokens >= 1 else self._whole_at()
 
     def change(self, rate: Rate) -> None:
         """See Bucket."""
@@ -149,8 +150,13 @@ class LocalBucket:
         now = self._clock.monotonic()
         # Without the hair a token that is due now may lack one part in 10^16 and come late.
         grown = self._tokens + (now - self._at) * self._rate.per_s + 1e-9
+        if self._tokens < 1 <= grown:
+            self._one_since = min(now, self._whole_at())
         self._tokens = min(grown, float(self._rate.burst))
         self._at = now
+
+    def _whole_at(self) -> float:
+        return self._at + (1.0 - self._tokens) / self._rate.per_s
 
 
 class Answer(NamedTuple):
@@ -281,12 +287,14 @@ class SharedBucket:
                 self._lock.notify()
             return granted
 
-    def next_at(self, now: float) -> float:
-        """See Bucket."""
+    def next_at(self) -> float:
+        """See Bucket. When tokens come, `wake` is called."""
         with self._lock:
             if self._local is not None:
-                return self._local.next_at(now)
-            return now if self._held else max(self._ask_at, now + _IN_FLIGHT_S)
+                return self._local.next_at()
+            if self._held:
+                return -math.inf
+            return max(self._ask_at, self._clock.monotonic() + _IN_FLIGHT_S)
 
     def change(self, rate: Rate) -> None:
         """See Bucket."""

@@ -100,6 +100,8 @@ class KafkaConsumer:
         self._commit_failed = False
         self._was_member = False
         """Whether the present consumer ever got an assignment."""
+        self._fences = 0
+        """Fatal errors since somebody did."""
         self._consumer = self._opened()
 
     def consume(self, most: int, timeout_s: float) -> list[Taken]:
@@ -205,7 +207,7 @@ class KafkaConsumer:
 
     def _failed(self, error: KafkaError) -> None:
         code = error.code()
-        if code in _HOPELESS or (code == KafkaError._FATAL and not self._fenced_itself()):
+        if code in _HOPELESS or (code == KafkaError._FATAL and not self._may_go_on()):
             raise ConsumerLostError(str(error))
         _log.warning("consumer_error", group=self._group, error=str(error))
         if code not in _PASSING and self._reopen_at is None:
@@ -213,7 +215,7 @@ class KafkaConsumer:
             first = self._failures == 1
             self._reopen_at = time.monotonic() + (0.0 if first else delay_s(self._failures))
 
-    def _fenced_itself(self) -> bool:
+    def _may_go_on(self) -> bool:
         """Whether what librdkafka calls fatal came of an outage, and a new consumer gets over it.
 
         The broker that is back knows a static id under the member id that it has written down, and
@@ -222,10 +224,11 @@ class KafkaConsumer:
         - A member whose session ran out has forgotten its id, and sends the commits that waited.
         - One that was joining has an id by which the broker did not come to write it down.
 
-        Whom another process really fenced has been a member, and has its id still.
+        Whom another process fenced while it worked is a member, and has its id still.
         """
+        self._fences += 1
         outlived = self._reopen_at is not None and not self._consumer.memberid()
-        return outlived or (not self._was_member and self._failures < _MOST_FENCES)
+        return outlived or (not self._was_member and self._fences <= _MOST_FENCES)
 
     # -- the group ------------------------------------------------------------------------------
 
@@ -267,7 +270,7 @@ class KafkaConsumer:
     def _on_assign(self, consumer: Consumer, places: Sequence[TopicPartition]) -> None:
         if consumer is not self._heard:
             return
-        self._was_member = True
+        self._was_member, self._fences = True, 0
         partitions = [self._partition(one) for one in places]
         if self._gone.intersection(partitions):
             # Gone and back in one call: what was fetched before can't be told from what came after.
@@ -373,7 +376,7 @@ _HOPELESS: Final = frozenset(
 )
 """Missing rights; a broker that doesn't know the protocol. So is what librdkafka calls fatal, such
 as another process with our static id (to go on would take it from that one again, in turns), but
-for what `_fenced_itself` tells apart."""
+for what `_may_go_on` tells apart."""
 
 
 def taken(message: Message, prefix: str = "") -> Taken:

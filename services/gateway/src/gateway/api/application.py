@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Final
 
+import structlog
 from fastapi import FastAPI
 
 from gateway.api import (
@@ -47,6 +48,8 @@ from gateway.api.permissions import OPEN, Described, Permitted
 from gateway.api.speakers import Introduced
 from gateway.api.traces import Traced
 
+_log = structlog.get_logger("gateway.api")
+
 _DESCRIPTION: Final = """\
 Hand photos in, read what was found on them, search them.
 
@@ -63,6 +66,12 @@ channel of kind `websocket` wants it and you follow everything,
 """
 
 
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    """What goes on beside the requests must not end in silence."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("beside_failed", exc_info=error)
+
+
 def application(door: Door) -> FastAPI:
     """The ASGI application around a door; while it runs, the door's feed and quotas do, and what
     goes on beside them."""
@@ -71,13 +80,14 @@ def application(door: Door) -> FastAPI:
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         beside: list[Runs] = [door.feed, door.quotas, *door.beside]
         running = [asyncio.create_task(each.run()) for each in beside]
+        for task in running:
+            task.add_done_callback(_tell_failure)
         try:
             yield
         finally:
             for task in running:
                 task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await asyncio.gather(*running, return_exceptions=True)
 
     app = Described(
         title="Darkroom",

@@ -128,8 +128,7 @@ class Keeper:
         mark = hashlib.sha256(token.encode(errors="replace")).digest()
         tries = self._tries_of(address)
         if mark not in self._good and tries.left < 1:
-            now = self._clock.monotonic()
-            after_s = max(1, math.ceil(tries.next_at(now) - now))
+            after_s = max(1, math.ceil(tries.next_at() - self._clock.monotonic()))
             detail = f"Too many keys that open nothing came from {address}. Try in {after_s} s."
             headers = {"Retry-After": str(after_s), "Connection": "close"}
             raise ProblemError(429, "too_many_attempts", detail, headers)

@@ -2,20 +2,26 @@
 
 import asyncio
 import threading
-from contextlib import suppress
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, Protocol
 
 import structlog
 
 from gateway.catalog.produced import PRODUCED
-from streamkit import Codec
-from streamkit.backoff import Stopped
-from streamkit.codec import UnregisteredSchemaError
+from streamkit import Busy
 
 _log = structlog.get_logger("gateway.vocabulary")
 
-AGAIN_S: Final = 30.0
-"""So long after the registry did not know a schema it is asked again."""
+AGAIN_S: Final = 5.0
+"""So long after some could not be learned these are tried again."""
+
+
+class Learns(Protocol):
+    """What learns the id of a topic's schema (streamkit's Codec)."""
+
+    def learn(self, topic: str) -> None:
+        """Learn it; raises Busy while the registry is away, and what else is in the way."""
+        ...
 
 
 class Vocabulary:
@@ -25,29 +31,47 @@ class Vocabulary:
     for a registry that hangs, or be refused (503) while it is away.
     """
 
-    def __init__(self, codec: Codec, again_s: float = AGAIN_S) -> None:
+    def __init__(self, codec: Learns, again_s: float = AGAIN_S) -> None:
         self._codec = codec
         self._again_s = again_s
 
     async def run(self) -> None:
-        """Until all are known, or cancelled."""
+        """Have a thread of its own learn, until cancelled."""
         stop = threading.Event()
+        # The door's end does not wait for a registry that hangs.
+        thread = threading.Thread(target=self._run, args=(stop,), name="vocabulary", daemon=True)
+        thread.start()
         try:
-            await asyncio.to_thread(self._learn, stop)
+            await asyncio.Event().wait()
         finally:
             stop.set()
 
-    def _learn(self, stop: threading.Event) -> None:
-        with suppress(Stopped):
-            while not self._all_known(stop):
-                stop.wait(self._again_s)
+    def _run(self, stop: threading.Event) -> None:
+        left: Sequence[str] = PRODUCED
+        told = ""
+        while True:
+            left, why = self._tried(left, stop)
+            if not left or stop.is_set():
+                return
+            if why != told:  # not each time
+                told = why
+                _log.warning("schemas_unknown", reason=why, topics=len(left))
+            if stop.wait(self._again_s):
+                return
 
-    def _all_known(self, stop: threading.Event) -> bool:
-        if stop.is_set():
-            raise Stopped
-        try:
-            self._codec.preload(PRODUCED, stop)
-        except UnregisteredSchemaError as error:
-            _log.warning("schema_unregistered", reason=str(error))
-            return False
-        return True
+    def _tried(self, topics: Sequence[str], stop: threading.Event) -> tuple[list[str], str]:
+        """Which are still unknown, and why."""
+        left: list[str] = []
+        why = ""
+        for number, topic in enumerate(topics):
+            if stop.is_set():
+                break
+            try:
+                self._codec.learn(topic)
+            except Busy:
+                # The next ones would meet the same, after as long.
+                return [*left, *topics[number:]], "the registry is away"
+            except Exception as error:  # noqa: BLE001 - told; it must not end in silence
+                left.append(topic)
+                why = why or str(error)
+        return left, why

@@ -25,6 +25,7 @@ from gateway.catalog.submissions import HandedIn, Submitted, submit_photos
 from gateway.catalog.uploads import Offered, Standing, Uploaded
 from gateway.db import Conn, piped_transaction
 from gateway.originals import Original
+from streamkit import Busy
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +50,10 @@ class Writes:
 
     def photos(
         self, conn: Conn, owner: str, photos: Sequence[HandedIn]
-    ) -> list[Recorded | ProblemError]:
+    ) -> list[Recorded | ProblemError | Busy]:
         """Hand in different photos of an owner, whose bytes are stored; the answers are in their
         order. Those whose lane has no room (left) are refused."""
-        answers: dict[int, Recorded | ProblemError] = {}
+        answers: dict[int, Recorded | ProblemError | Busy] = {}
         with piped_transaction(conn):
             waiting = self._waiting(conn)
             lanes = [one.submission.lane for one in photos]
@@ -67,7 +68,10 @@ class Writes:
         for place, one in zip(sorted_out.taken, handed_in, strict=True):
             answers[place] = Recorded(one, standing[UUID(one.photo_id)])
         for lane in sorted_out.filled:
-            self._admission.look(conn, owner, lane)
+            try:
+                self._admission.look(conn, owner, lane)
+            except Busy as error:  # it can't be said: no fault of other lanes' photos
+                answers |= {place: error for place, one in enumerate(lanes) if one == lane}
         left = [place for place in range(len(photos)) if place not in answers]
         if left:  # their lane has filled up, or they fill it if those before were all new work
             # If this fails, so do those before: they are recorded, and known when they come again.

@@ -57,9 +57,6 @@ from streamkit import (
 )
 from streamkit.kafka.log import KafkaLog
 
-"""Topics whose events the gateway writes, all through the outbox."""
-
-
 _AT_ONCE: Final = 8
 """Files of an import that are recorded in one transaction: each then costs a fifth of what it would
 by itself; with more of them hardly any less."""

@@ -6,7 +6,7 @@ was there then; and what it published for that, which workers do before they com
 the ends of that very look. This makes a chain of groups a matter of comparing numbers: no clocks.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -106,6 +106,10 @@ def _through(looks: Sequence[Look], start: int, path: Sequence[Hop]) -> bool:
     return True
 
 
+def _nothing() -> None:
+    """There is nothing to do."""
+
+
 _EARLIEST: Final = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
 _LATEST: Final = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
@@ -130,18 +134,25 @@ class KafkaOffsets:
         self._prefix = prefix
         self._timeout_s = timeout_s
 
-    def look(self, hops: Collection[Hop], optional: Collection[str] = ()) -> Look:
+    def look(
+        self,
+        hops: Collection[Hop],
+        optional: Collection[str] = (),
+        before_ends: Callable[[], None] = _nothing,
+    ) -> Look:
         """What the hops' groups have committed of the hops' topics, and where those end.
 
-        `optional` topics need not exist. Raises Busy if the broker does not answer in time, is not
-        complete (a topic is missing, a coordinator moves), or refuses.
+        `before_ends` is called between the two. `optional` topics need not exist. Raises Busy if
+        the broker does not answer in time, is not complete (a topic is missing, a coordinator
+        moves), or refuses.
         """
         admin = self._admin = self._admin or AdminClient(self._config)
         wanted = {topic for hop in hops for topic in hop.topics}
         try:
             places = self._places(admin, wanted, optional)
-            committed = self._committed(admin, {hop.group for hop in hops}, wanted)
             starts = self._offsets(admin, places, _EARLIEST)
+            committed = self._committed(admin, {hop.group for hop in hops}, wanted)
+            before_ends()
             ends = self._offsets(admin, places, _LATEST)
         except (KafkaException, TimeoutError) as error:
             raise Busy(f"looking at offsets failed: {error}", dependency=BROKER) from error

@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from typing import Final, Protocol
 
 import structlog
@@ -26,7 +27,12 @@ STAGES: Final = ("detector", "ocr", "embedder")
 class Offsets(Protocol):
     """What looks at the broker (`lag.KafkaOffsets`)."""
 
-    def look(self, hops: Collection[Hop], optional: Collection[str] = ()) -> Look:
+    def look(
+        self,
+        hops: Collection[Hop],
+        optional: Collection[str] = (),
+        before_ends: Callable[[], None] = ...,
+    ) -> Look:
         """What groups have committed, and where topics end; raises Busy."""
         ...
 
@@ -89,12 +95,18 @@ class Loads:
 
     def turn(self, conn: Conn) -> list[LaneLoad]:
         """One look. Raises Busy if the broker does not answer."""
-        measured_at = loads.clock(conn)
-        outbox = loads.waiting(conn)
         hops = [hop for lane in _HOPS.values() for hop in lane.values()]
         again = {hop for lane in _RETRIES.values() for path in lane.values() for hop in path}
         optional = [topic for hop in again for topic in hop.topics]
-        look = self._offsets.look([*hops, *again], optional)
+        counted: list[tuple[datetime, Mapping[str, int]]] = []
+        # What leaves the outbox after it was counted, and lies in a topic when that's end is asked
+        # for, counts twice: so one right after the other.
+        look = self._offsets.look(
+            [*hops, *again],
+            optional,
+            before_ends=lambda: counted.append((loads.clock(conn), loads.waiting(conn))),
+        )
+        ((measured_at, outbox),) = counted
         busy = [hop.group for hop in hops if look.behind(hop)]
         members = self._offsets.members(busy)
         now = time.monotonic()
