@@ -56,8 +56,9 @@ def best_throughput(curve: Curve, largest: int, budget_ms: float) -> float:
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05, 0.1])
-def test_it_settles_within_a_tenth_of_the_best_fixed_size_nearly_always(noise: float) -> None:
-    """A narrow best region may be missed where the next size that is tried thrashes."""
+def test_it_settles_within_a_tenth_of_the_best_fixed_size(noise: float) -> None:
+    """The same curves each time: of others it misses some four in a thousand, those whose best
+    region is narrow and ends where the next size that is tried thrashes."""
     chance = random.Random(1)
     shares = []
     for seed in range(80):
@@ -66,8 +67,7 @@ def test_it_settles_within_a_tenth_of_the_best_fixed_size_nearly_always(noise: f
         device.run(curve, 800)
         size = device.settled()
         shares.append(size / curve(size) / best_throughput(curve, largest, 500.0))
-    assert sum(share >= 0.9 for share in shares) >= 78
-    assert min(shares) >= 0.7
+    assert min(shares) >= 0.9
 
 
 def a_curve(chance: random.Random) -> Curve:

@@ -207,6 +207,8 @@ class KafkaConsumer:
 
     def _failed(self, error: KafkaError) -> None:
         code = error.code()
+        if code == KafkaError._FATAL:
+            self._fences += 1
         if code in _HOPELESS or (code == KafkaError._FATAL and not self._may_go_on()):
             raise ConsumerLostError(str(error))
         _log.warning("consumer_error", group=self._group, error=str(error))
@@ -226,7 +228,6 @@ class KafkaConsumer:
 
         Whom another process fenced while it worked is a member, and has its id still.
         """
-        self._fences += 1
         outlived = self._reopen_at is not None and not self._consumer.memberid()
         return outlived or (not self._was_member and self._fences <= _MOST_FENCES)
 
